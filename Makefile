@@ -1,0 +1,45 @@
+# Everything sets itself up: the first target that needs the environment makes it, later ones find it there.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUNS ?= runs
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint format check
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY)  ## make the environment in .venv
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo 'striate needs Python 3.11 or newer; name one: make PYTHON=python3.12 ...' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group dev
+	@touch $@
+
+demo: $(READY)  ## train LeNet-5 on real handwritten digits, then read a few that it has not seen
+	@rm -rf $(RUNS)/classify/demo
+	$(BIN)/striate train digits --recipe lenet5-digits --output $(RUNS)/classify/demo
+	$(BIN)/striate predict $(RUNS)/classify/demo digits --limit 4
+
+test: $(READY)  ## run the tests
+	$(BIN)/python -m pytest
+
+test-slow: $(READY)  ## run the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+lint: $(READY)  ## style, types and who may import whom
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: $(READY)  ## rewrite the code in the house's style
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+check: lint test  ## all that CI runs

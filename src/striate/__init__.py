@@ -1,0 +1,42 @@
+"""Convolutional networks that fit: know their cost, train them in the memory you have, see what they learned.
+
+Public names are loaded when they are first used, so that ``import striate`` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from striate.costing.layers import layer_costs as layer_costs
+    from striate.errors import StriateError as StriateError
+    from striate.jobs.predict import predict as predict
+    from striate.jobs.train import train as train
+    from striate.training.config import TrainConfig as TrainConfig
+    from striate.weights import load_network as load_network
+    from striate.zoo import create_model as create_model
+    from striate.zoo import list_models as list_models
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "StriateError": "striate.errors",
+    "TrainConfig": "striate.training.config",
+    "create_model": "striate.zoo",
+    "layer_costs": "striate.costing.layers",
+    "list_models": "striate.zoo",
+    "load_network": "striate.weights",
+    "predict": "striate.jobs.predict",
+    "train": "striate.jobs.train",
+}
+
+__all__ = ["StriateError", "TrainConfig", "create_model", "layer_costs", "list_models", "load_network", "predict", "train"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'striate' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,1 @@
+"""What the papers named, and what every network promises."""

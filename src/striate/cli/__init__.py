@@ -1,0 +1,3 @@
+"""The command line: parse, call a job, print."""
+
+from striate.cli.main import main as main

@@ -1,0 +1,48 @@
+"""``striate predict``."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(help="folder of a run, or of weights with their config", show_default=False)],
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            help="image files; or the embedded set that the run was trained on, for the part it has not seen",
+            show_default=False,
+        ),
+    ],
+    limit: Annotated[int | None, typer.Option(min=1, help="at most so many images", show_default=False)] = None,
+    top: Annotated[int, typer.Option(min=1, help="classes to show for each image")] = 3,
+    json: Annotated[bool, typer.Option("--json", help="one document on standard output")] = False,
+) -> None:
+    """Say what a trained network sees in images."""
+    from rich.columns import Columns
+    from rich.console import Console
+    from rich.text import Text
+
+    from striate.cli.tables import draw
+    from striate.jobs.predict import predict as job
+
+    found: list[dict[str, Any]] = []
+    out = Console()
+    for prediction in job(run, images, limit=limit):
+        best = prediction.result.top(top)
+        if json:
+            found.append(
+                {"source": prediction.source, "truth": prediction.truth, "top": [{"class": n, "probability": p} for n, p in best]}
+            )
+            continue
+        lines = [prediction.source, *(f"{share:7.2%}  {name}" for name, share in best)]
+        if prediction.truth is not None:
+            right = prediction.truth == prediction.result.name
+            lines.append(f"truth: {prediction.truth} ({'right' if right else 'wrong'})")
+        out.print(Columns([Text(draw(prediction.pixels)), Text("\n".join(lines))], padding=(0, 3)))
+        out.print()
+    if json:
+        import json as encoder
+
+        print(encoder.dumps({"run": str(run), "predictions": found}, indent=2))

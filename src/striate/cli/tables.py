@@ -1,0 +1,44 @@
+"""Tables and pictures for the terminal."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from striate.costing.layers import LayerCost
+
+RAMP = " .:-=+*#%@"
+
+
+def plain_table(title: str | None, columns: Sequence[tuple[str, bool]]) -> Table:
+    """Return an empty table; each column has a heading and says whether its cells are numbers."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for heading, numbers in columns:
+        table.add_column(heading, justify="right" if numbers else "left", overflow="fold")
+    return table
+
+
+def network_table(model: str, layers: "Sequence[LayerCost]") -> Table:
+    """Return a network's layers: what comes out of each, and how its parameters come about."""
+    table = plain_table(model, [("layer", False), ("kind", False), ("output", False), ("parameters", True)])
+    for layer in layers:
+        shape = "x".join(str(side) for side in layer.output_shape)
+        account = f"{layer.arithmetic} = {layer.parameters:,}" if layer.parameters else "0"
+        table.add_row(layer.name, layer.kind, shape, account)
+    return table
+
+
+def draw(pixels: "Tensor", rows: int = 12) -> str:
+    """Draw one image, C x H x W, as ``rows`` or fewer lines of characters, light on dark."""
+    grey = pixels.float().mean(0)
+    height, width = grey.shape
+    lines = min(rows, height)
+    columns = max(1, round(width * lines / height))
+    from torch.nn.functional import adaptive_avg_pool2d
+
+    small = adaptive_avg_pool2d(grey[None, None], (lines, columns))[0, 0]
+    levels = (small / 256 * len(RAMP)).long().tolist()
+    return "\n".join("".join(RAMP[level] * 2 for level in line) for line in levels)

@@ -1,0 +1,1 @@
+"""What a network costs, each figure with the arithmetic that gives it."""

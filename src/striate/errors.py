@@ -1,0 +1,49 @@
+"""What goes wrong, said so that the reader can mend it: what was expected, what came, what to do."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class StriateError(Exception):
+    """A failure that its reader can act on.
+
+    Args:
+        expected: what would have worked.
+        received: what came instead, as the user wrote or named it.
+        remedy: what to do about it, a full sentence.
+    """
+
+    exit_status = 1
+
+    def __init__(self, *, expected: str, received: str, remedy: str) -> None:
+        super().__init__(f"expected {expected}; received {received}. {remedy}")
+        self.expected = expected
+        self.received = received
+        self.remedy = remedy
+
+
+class UsageError(StriateError):
+    """The program was asked for something that it cannot do; nothing was started."""
+
+    exit_status = 2
+
+
+class Interrupted(StriateError):
+    """A run was asked to stop; it saved its state first."""
+
+
+class NotFiniteError(StriateError):
+    """Training met an infinity or something that is not a number."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a sentence naming what the user may have meant by ``name``, else all that is known.
+
+    >>> nearest("lenet6", ["lenet5", "mlp"])
+    'Did you mean lenet5?'
+    """
+    known = list(known)
+    close = get_close_matches(name, known, n=3, cutoff=0.6)
+    if close:
+        return f"Did you mean {' or '.join(close)}?"
+    return f"Known: {', '.join(known)}."

@@ -1,0 +1,78 @@
+"""Files that are either whole or not there: written beside their place, flushed, then renamed into it."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from striate.errors import StriateError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Have ``write`` make a file and put it in ``path``'s place in one step.
+
+    Raises:
+        StriateError: where the file system refuses (a full disk, no permission); what was at ``path`` is still there.
+    """
+    beside = path.with_name(f".{path.name}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(beside)
+        flush(beside)
+        os.replace(beside, path)
+        flush(path.parent)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise StriateError(
+            expected=f"to write {path}",
+            received=error.strerror or str(error),
+            remedy="Free some space or choose another --output; what was saved before is untouched.",
+        ) from error
+
+
+def flush(path: Path) -> None:
+    """Wait until the file's or folder's content has reached the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, "Tensor"]) -> None:
+    """Write ``tensors`` to one safetensors file, whole or not at all."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    # safetensors stores rows in order and refuses channels_last.
+    rows = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+
+    def write(beside: Path) -> None:
+        try:
+            save_file(rows, beside)
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+
+    replace_file(path, write)
+
+
+def load_tensors(path: Path) -> dict[str, "Tensor"]:
+    """Read a safetensors file.
+
+    Raises:
+        StriateError: where there is none, or it is cut short or of another format.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise StriateError(
+            expected=f"a safetensors file at {path}",
+            received=str(error),
+            remedy="The file is missing, cut short or of another format; take it from its source again.",
+        ) from error

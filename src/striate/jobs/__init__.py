@@ -1,0 +1,1 @@
+"""What a verb does, for Python and the command line alike."""

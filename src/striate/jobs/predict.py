@@ -1,0 +1,86 @@
+"""What a trained network says of images."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jaxtyping import UInt8
+from torch import Tensor, nn
+
+from striate.data.images import read_image
+from striate.data.sets import ImageSet
+from striate.data.source import EMBEDDED, open_data
+from striate.data.transforms import Preprocessing, resize
+from striate.errors import UsageError
+from striate.inference.predict import classify
+from striate.results import Classes
+from striate.training.folder import RunFolder
+from striate.weights import load_network
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One image and what a network says of it.
+
+    Args:
+        source: the file, or the data set and the image's place in its test part.
+        result: the classes and their probabilities.
+        truth: the image's class where it is known.
+        pixels: C x H x W, the image as it was before it was resized.
+    """
+
+    source: str
+    result: Classes
+    truth: str | None
+    pixels: UInt8[Tensor, "C H W"]
+
+
+def predict(run: str | Path, images: Sequence[str | Path], *, limit: int | None = None) -> Iterator[Prediction]:
+    """Yield what a trained network says of each image.
+
+    Args:
+        run: the folder of a run, or of weights with their config.
+        images: files; or the name of an embedded data set, for the part of it that this run has never seen.
+        limit: at most so many.
+
+    Raises:
+        UsageError: where there is no trained network, or an image cannot be read.
+    """
+    network, config = load_network(run)
+    preprocessing = Preprocessing.from_dict(config.preprocessing)
+    shown = 0
+    for source, pixels, truth in _read(run, images, config.in_chans):
+        if limit is not None and shown >= limit:
+            return
+        shown += 1
+        yield Prediction(source, _classify(network, pixels, preprocessing, config.classes), truth, pixels[0])
+
+
+def _classify(
+    network: nn.Module, pixels: UInt8[Tensor, "1 C H W"], preprocessing: Preprocessing, classes: tuple[str, ...]
+) -> Classes:
+    images = preprocessing.normalise(resize(pixels, preprocessing.image_size))
+    return next(classify(network, [images], classes))
+
+
+def _read(
+    run: str | Path, images: Sequence[str | Path], channels: int
+) -> Iterator[tuple[str, UInt8[Tensor, "1 C H W"], str | None]]:
+    for image in images:
+        if str(image) in EMBEDDED and not Path(image).exists():
+            unseen = _unseen(run, str(image)).with_channels(channels)
+            for place, label in enumerate(unseen.labels.tolist()):
+                yield f"{image} test {place}", unseen.images[place : place + 1], unseen.classes[label]
+        else:
+            yield str(image), read_image(Path(image), channels), None
+
+
+def _unseen(run: str | Path, name: str) -> ImageSet:
+    config = RunFolder.find(run).config()
+    if config.data != name:
+        raise UsageError(
+            expected=f"image files, or {config.data!r}, the data set whose test part this run has not seen",
+            received=repr(name),
+            remedy="Give image files.",
+        )
+    return open_data(name, config.seed).test

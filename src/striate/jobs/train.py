@@ -1,0 +1,227 @@
+"""Train a network on a data set: read, split, build, loop, test once, report."""
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from striate import __version__
+from striate.costing.layers import LayerCost, layer_costs
+from striate.data.keyed import key
+from striate.data.sets import Splits
+from striate.data.source import open_data
+from striate.errors import UsageError
+from striate.files import load_tensors
+from striate.jobs.report import test_network, write_report
+from striate.training.checkpoint import load_generation
+from striate.training.config import TrainConfig, load_config
+from striate.training.folder import RunFolder
+from striate.training.loop import Loop
+from striate.training.optimizers import initialise
+from striate.training.records import EpochRecord, StepRecord
+from striate.training.tasks import Classification
+from striate.weights import WEIGHTS_FILE, WeightsConfig, load_state, save_weights
+from striate.zoo import find_model
+
+FREE_ON_RESUME = ("workers", "checkpoint_seconds", "output")
+_WEIGHTS = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A run is about to begin, or to go on.
+
+    Args:
+        folder: where it lives.
+        model: the network's name.
+        layers: its table.
+        images: in the training, validation and test part.
+        classes: their names.
+        step: the run's steps that are done already; above 0 where it was resumed.
+        steps: of the whole run.
+        threads: that torch computes with; they change rounding.
+    """
+
+    folder: Path
+    model: str
+    layers: list[LayerCost]
+    images: tuple[int, int, int]
+    classes: tuple[str, ...]
+    step: int
+    steps: int
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A run has ended, and its best network was tested.
+
+    Args:
+        folder: where it lives.
+        best_epoch: whose weights were tested, counted from 1.
+        epochs: that were trained.
+        metrics: of the test images: ``loss`` and ``accuracy``.
+        seconds: since this call began.
+        report: the page.
+    """
+
+    folder: Path
+    best_epoch: int
+    epochs: int
+    metrics: Mapping[str, float]
+    seconds: float
+    report: Path
+
+
+TrainRecord = Started | StepRecord | EpochRecord | Finished
+
+
+def train(config: TrainConfig | None = None, *, resume: str | Path | None = None) -> Iterator[TrainRecord]:
+    """Train a network, yielding records while it goes on.
+
+    Args:
+        config: what to do; None where a run is resumed as it was.
+        resume: the folder of a run that was interrupted. It ends with the same weights, bit for bit on the CPU, as if
+            it had not been.
+
+    Raises:
+        UsageError: for input that cannot be trained on, or a resumed run whose circumstances have changed.
+        Interrupted: after Ctrl-C or SIGTERM, when all is saved.
+        NotFiniteError: where the loss is not a number; the last good weights are kept.
+    """
+    started = time.monotonic()
+    folder = None if resume is None else RunFolder.find(resume)
+    if folder is not None:
+        config = folder.config() if config is None else _unchanged(folder.config(), config)
+    if config is None:
+        raise UsageError(expected="a TrainConfig or a run to resume", received="neither", remedy="Give one of them.")
+
+    splits, weights_config, network = _build(config)
+    task = Classification(config, splits.train.classes)
+    task.prepare(splits.train)
+    weights_config = weights_config.model_copy(update={"preprocessing": task.preprocessing.to_dict()})
+    if folder is None:
+        folder = RunFolder.create(config, f"{splits.name}-{config.model}")
+
+    with folder.locked():
+        circumstances = _circumstances(splits, network, config)
+        generation = load_generation(folder.resume) if resume is not None else None
+        if generation is not None:
+            _refuse_changes(generation.progress.circumstances, circumstances)
+        layers = layer_costs(network, (weights_config.in_chans, *weights_config.image_size))
+        loop = Loop(
+            network,
+            task,
+            splits.train,
+            splits.val,
+            config,
+            folder,
+            partial(_save, folder, weights_config),
+            generation=generation,
+            circumstances=circumstances,
+        )
+        counts = (len(splits.train), len(splits.val), len(splits.test))
+        threads = torch.get_num_threads()
+        yield Started(
+            folder.path, config.model, layers, counts, splits.train.classes, loop.progress.step, loop.steps, threads
+        )
+        yield from loop.run()
+
+        records = loop.progress.records
+        best = next(record for record in reversed(records) if record.best)
+        load_state(network, load_tensors(folder.best / WEIGHTS_FILE), str(folder.best))
+        tested = test_network(network.cpu().eval(), task, splits.test, config.batch_size)
+        write_report(folder, config, layers, counts, records, tested)
+        seconds = time.monotonic() - started
+        yield Finished(folder.path, best.epoch, len(records), tested.metrics, seconds, folder.report)
+
+
+def resumed_config(resume: str | Path, flags: Mapping[str, Any]) -> TrainConfig:
+    """Return the config of a run to resume, with flags over it.
+
+    Raises:
+        UsageError: where there is no run, or a flag is wrong.
+    """
+    return load_config(RunFolder.find(resume).config().model_dump(), flags)
+
+
+def _build(config: TrainConfig) -> tuple[Splits, WeightsConfig, nn.Module]:
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise UsageError(
+            expected="a CUDA device that torch can use",
+            received="none",
+            remedy="Use --device cpu, or install the CUDA build of torch and its driver.",
+        )
+    entry = find_model(config.model)
+    splits = open_data(config.data, config.seed)
+    channels = config.in_chans or splits.train.channels
+    image_size = config.image_size or entry.image_size
+    weights_config = WeightsConfig(
+        model=config.model,
+        num_classes=len(splits.train.classes),
+        in_chans=channels,
+        image_size=image_size,
+        model_options=config.model_kwargs | ({} if config.drop is None else {"drop_rate": config.drop}),
+        task="classify",
+        classes=splits.train.classes,
+        preprocessing={},
+    )
+    torch.manual_seed(key(config.seed, _WEIGHTS))
+    network = weights_config.build()
+    if config.init is not None:
+        initialise(network, config.init)
+    return splits.prepared(channels, image_size), weights_config, network
+
+
+def _save(
+    folder: RunFolder, config: WeightsConfig, which: Literal["best", "last"], state: Mapping[str, Tensor]
+) -> None:
+    save_weights({"best": folder.best, "last": folder.last}[which], state, config)
+
+
+def _circumstances(splits: Splits, network: nn.Module, config: TrainConfig) -> dict[str, Any]:
+    tensors = [(name, list(tensor.shape)) for name, tensor in network.state_dict().items()]
+    return {
+        "data": splits.fingerprint(),
+        "network": hashlib.sha256(repr((config.model, tensors)).encode()).hexdigest(),
+        "threads": torch.get_num_threads(),
+        "striate": __version__,
+    }
+
+
+def _unchanged(saved: TrainConfig, wanted: TrainConfig) -> TrainConfig:
+    before, after = saved.model_dump(), wanted.model_dump()
+    changed = [
+        f"{name} {before[name]} -> {after[name]}"
+        for name in before
+        if name not in FREE_ON_RESUME and before[name] != after[name]
+    ]
+    if changed:
+        raise UsageError(
+            expected="the run as it was begun",
+            received=", ".join(changed),
+            remedy=f"Leave those flags out, or start a new run; only {' and '.join(FREE_ON_RESUME[:2])} may change.",
+        )
+    return wanted
+
+
+def _refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    remedies = {
+        "data": "The images or labels differ from those that the run began with: put them back, or start a new run.",
+        "network": "The network is built otherwise than when the run began: use that version, or start a new run.",
+        "threads": f"The thread count changes rounding: set OMP_NUM_THREADS={before.get('threads')}.",
+        "striate": "Use the version that the run began with, or start a new run.",
+    }
+    for name, remedy in remedies.items():
+        if before.get(name) != now[name]:
+            raise UsageError(
+                expected=f"the run's own {name}: {str(before.get(name))[:16]}",
+                received=str(now[name])[:16],
+                remedy=remedy,
+            )

@@ -1,0 +1,1 @@
+"""Records and results on one self-contained page."""

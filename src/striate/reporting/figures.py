@@ -1,0 +1,60 @@
+"""Plots of records, as SVG to stand in a page."""
+
+import io
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from striate.training.records import EpochRecord
+
+TRAIN_COLOUR, VAL_COLOUR = "#1f6f8b", "#d1495b"
+
+
+def curves(records: Sequence[EpochRecord]) -> str:
+    """Draw the loss of training and validation, and beside it the validation's other metrics, by epoch."""
+    figure = Figure(figsize=(10, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    epochs = [record.epoch for record in records]
+    left.plot(epochs, [record.train_loss for record in records], color=TRAIN_COLOUR, label="training")
+    left.plot(epochs, [record.metrics["loss"] for record in records], color=VAL_COLOUR, label="validation")
+    left.set(xlabel="epoch", ylabel="loss", yscale="log")
+    names = [name for name in records[0].metrics if name != "loss"]
+    for name in names:
+        right.plot(epochs, [record.metrics[name] for record in records], color=VAL_COLOUR, label=f"validation {name}")
+    right.set(xlabel="epoch", ylabel=", ".join(names))
+    best = [record.epoch for record in records if record.best][-1:]
+    for axes in (left, right):
+        for epoch in best:
+            axes.axvline(epoch, color="#999", linewidth=0.8, linestyle=":", label="best")
+        axes.legend(frameon=False)
+        axes.spines[["top", "right"]].set_visible(False)
+    return _svg(figure)
+
+
+def confusion_matrix(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
+    """Draw how many images of each class (rows) were taken for each class (columns); mistakes stand out."""
+    size = min(max(3.2, 0.5 * len(classes)), 14)
+    figure = Figure(figsize=(size + 0.6, size), layout="constrained")
+    axes: Axes = figure.subplots()
+    totals = [max(sum(row), 1) for row in counts]
+    shares = [[count / total for count in row] for row, total in zip(counts, totals, strict=True)]
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    places = range(len(classes))
+    axes.set_xticks(places, classes, rotation=90 if max(map(len, classes)) > 3 else 0)
+    axes.set_yticks(places, classes)
+    axes.set(xlabel="taken for", ylabel="truly")
+    if len(classes) <= 30:
+        for row in places:
+            for column in places:
+                if counts[row][column]:
+                    colour = "#d1495b" if row != column else ("white" if shares[row][column] > 0.5 else "black")
+                    axes.text(column, row, str(counts[row][column]), ha="center", va="center", color=colour, fontsize=8)
+    return _svg(figure)
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]

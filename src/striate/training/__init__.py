@@ -1,0 +1,1 @@
+"""Training: what is asked for, what a task is, the loop, and what survives an interruption."""

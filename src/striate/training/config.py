@@ -1,0 +1,194 @@
+"""What a training run is asked to do. One table: its fields are the flags, the keys of a config file and of ``args.yaml``."""
+
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from striate.errors import UsageError, nearest
+
+OptimizerName = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "nadam"]
+
+USUAL_RATES: Mapping[str, float] = {
+    "sgd": 0.1,
+    "momentum": 0.05,
+    "nesterov": 0.05,
+    "adagrad": 0.01,
+    "rmsprop": 0.001,
+    "adam": 0.001,
+    "adamw": 0.001,
+    "nadam": 0.001,
+}
+
+
+def _parse_size(value: object) -> object:
+    """Read ``32`` and ``32x24`` (height x width)."""
+    if isinstance(value, int):
+        return (value, value)
+    if isinstance(value, str):
+        sides = value.lower().split("x")
+        if len(sides) > 2 or not all(side.isdecimal() for side in sides):
+            raise ValueError("a side such as 32, or HEIGHTxWIDTH such as 32x24")
+        return (int(sides[0]), int(sides[-1]))
+    return value
+
+
+def _parse_options(value: object) -> object:
+    """Read ``["key=value", ...]``, each value as YAML."""
+    if not isinstance(value, list | tuple):
+        return value
+    options = {}
+    for item in value:
+        name, sign, text = str(item).partition("=")
+        if not sign:
+            raise ValueError("KEY=VALUE, such as hidden_sizes=[300,100]")
+        try:
+            options[name] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ValueError("KEY=VALUE with a value in YAML, such as hidden_sizes=[300,100]") from error
+    return options
+
+
+Side = Annotated[int, Field(ge=1, le=65536)]
+ImageSize = Annotated[tuple[Side, Side], BeforeValidator(_parse_size)]
+Options = Annotated[dict[str, Any], BeforeValidator(_parse_options)]
+
+
+def _field(default: Any, description: str, panel: str, **limits: Any) -> Any:
+    return Field(default, description=description, json_schema_extra={"panel": panel}, **limits)
+
+
+class TrainConfig(BaseModel):
+    """Everything that a training run depends on, with defaults; frozen.
+
+    Raises:
+        UsageError: for a key that does not exist, with the nearest one that does.
+        pydantic.ValidationError: for a value of the wrong type or out of range.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    data: str = Field(description="a folder of images, or the name of an embedded set: digits")
+    model: str = _field(..., "a network of the zoo; `striate models` lists them", "Network")
+    model_kwargs: Options = _field({}, "KEY=VALUE for the network, such as hidden_sizes=[300,100]", "Network")
+    image_size: ImageSize | None = _field(None, "side or HEIGHTxWIDTH; the network's own by default", "Network")
+    in_chans: int | None = _field(None, "channels of the input; those of the images by default", "Network", ge=1)
+    drop: float | None = _field(None, "dropout before the last layer; the network's own by default", "Network", ge=0, lt=1)
+    init: Literal["he", "xavier"] | None = _field(None, "initialise all layers so; the network's own by default", "Network")
+
+    epochs: int = _field(10, "passes over the training images", "Training", ge=1)
+    batch_size: int = _field(64, "images a step, at most; an epoch is cut into even parts", "Training", ge=1)
+    loss: Literal["cross_entropy", "mse"] = _field("cross_entropy", "mse compares softmax with one-hot", "Training")
+    smoothing: float = _field(0.0, "label smoothing", "Training", ge=0, lt=1)
+    mixup: float = _field(0.0, "mix pairs of images: alpha of the Beta distribution; 0 is off", "Training", ge=0)
+    shift: int = _field(0, "move training images by up to so many pixels", "Training", ge=0)
+    average: Literal["none", "ema", "swa"] = _field("none", "validate averaged weights: moving, or all since a start", "Training")
+    average_decay: float = _field(0.999, "of the moving average, a step", "Training", gt=0, lt=1)
+    average_start: float = _field(0.75, "share of the run after which swa begins", "Training", ge=0, lt=1)
+    patience: int | None = _field(None, "stop after so many epochs without a better one", "Training", ge=1)
+
+    opt: OptimizerName = _field("momentum", "optimizer", "Optimizer")
+    lr: float | None = _field(None, "learning rate at its highest; the optimizer's usual one by default", "Optimizer", gt=0)
+    momentum: float = _field(0.9, "of momentum and nesterov", "Optimizer", ge=0, lt=1)
+    weight_decay: float = _field(0.0, "not on biases and norms; decoupled for adamw", "Optimizer", ge=0)
+    sched: Literal["constant", "cosine", "onecycle", "step"] = _field("cosine", "course of the learning rate", "Optimizer")
+    warmup_epochs: float = _field(0.0, "epochs over which the rate rises from zero", "Optimizer", ge=0)
+    decay_epochs: float = _field(10.0, "for step: epochs between two falls", "Optimizer", gt=0)
+    decay_rate: float = _field(0.1, "for step: factor of each fall", "Optimizer", gt=0, le=1)
+
+    device: Literal["cpu", "cuda"] = _field("cpu", "where it runs", "Machine")
+    amp: bool = _field(False, "16-bit floats where they are safe (autocast)", "Machine")
+    amp_dtype: Literal["bfloat16", "float16"] = _field("bfloat16", "float16 on cuda only", "Machine")
+    channels_last: bool = _field(True, "memory layout of images and kernels", "Machine")
+    workers: int = _field(0, "processes that prepare images", "Machine", ge=0)
+    seed: int = _field(0, "of everything random", "Machine", ge=0)
+    output: str | None = _field(None, "run folder; runs/classify/DATA-MODEL by default", "Machine")
+    checkpoint_seconds: float = _field(300.0, "between two checkpoints inside an epoch", "Machine", ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_keys(cls, values: Any) -> Any:
+        for key in values if isinstance(values, dict) else ():
+            if key not in cls.model_fields:
+                raise UsageError(
+                    expected="a key of the training config",
+                    received=repr(key),
+                    remedy=nearest(str(key), cls.model_fields),
+                )
+        return values
+
+    @model_validator(mode="after")
+    def _refuse_slow_halves(self) -> "TrainConfig":
+        if self.amp and self.amp_dtype == "float16" and self.device == "cpu":
+            raise UsageError(
+                expected="--amp-dtype bfloat16 on the CPU",
+                received="float16, which is some twenty times slower there than 32-bit floats",
+                remedy="Use --amp-dtype bfloat16, or --device cuda.",
+            )
+        return self
+
+    @property
+    def rate(self) -> float:
+        """The learning rate asked for, or the optimizer's usual one."""
+        return USUAL_RATES[self.opt] if self.lr is None else self.lr
+
+
+def load_config(*layers: Mapping[str, Any]) -> TrainConfig:
+    """Make a config of several mappings, later ones over earlier ones.
+
+    Raises:
+        UsageError: for an unknown key, a missing one, or a value of the wrong type or out of range.
+    """
+    values = {key: value for layer in layers for key, value in layer.items()}
+    try:
+        return TrainConfig.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else "config"
+        flag = "DATA" if name == "data" else f"--{name.replace('_', '-')}"
+        missing = first["type"] == "missing"
+        raise UsageError(
+            expected=f"{flag}: {first['msg'].removeprefix('Value error, ')}",
+            received="nothing" if missing else repr(first["input"]),
+            remedy="`striate train --help` says what each flag takes.",
+        ) from error
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a YAML config file.
+
+    Raises:
+        UsageError: where it cannot be read or is not a mapping of keys.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(
+            expected=f"a YAML config file at {path}",
+            received=" ".join(str(error).split()),
+            remedy="Any run's args.yaml is an example of one.",
+        ) from error
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise UsageError(
+            expected=f"`key: value` lines in {path}",
+            received=type(values).__name__,
+            remedy="Any run's args.yaml is an example of one.",
+        )
+    return values
+
+
+def read_recipe(name: str) -> dict[str, Any]:
+    """Read a recipe that ships with striate.
+
+    Raises:
+        UsageError: for an unknown name, with the known ones.
+    """
+    folder = resources.files("striate.training") / "recipes"
+    known = sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    if name not in known:
+        raise UsageError(expected="a recipe", received=repr(name), remedy=nearest(name, known))
+    values: dict[str, Any] = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+    return values

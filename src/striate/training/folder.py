@@ -1,0 +1,112 @@
+"""A run's folder: what was asked, what came of it, the weights, and what a resumed run needs."""
+
+import csv
+import fcntl
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from striate.errors import UsageError
+from striate.files import replace_file
+from striate.training.config import TrainConfig, load_config, read_config
+from striate.training.records import EpochRecord
+
+
+class RunFolder:
+    """The paths of one run, ``runs/<task>/<name>``, and what is written there.
+
+    - ``args.yaml``: the config, every default filled in
+    - ``results.csv``: a row for each finished epoch
+    - ``report.html``: the run on one page
+    - ``weights/best``, ``weights/last``: trained weights with their config
+    - ``resume``: the current generation (see ``striate.training.checkpoint``)
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.args = path / "args.yaml"
+        self.results = path / "results.csv"
+        self.report = path / "report.html"
+        self.best = path / "weights" / "best"
+        self.last = path / "weights" / "last"
+        self.resume = path / "resume"
+
+    @classmethod
+    def create(cls, config: TrainConfig, name: str) -> "RunFolder":
+        """Make a new run's folder and write the config into it.
+
+        Without an ``output`` it is ``runs/classify/<name>``, with -2, -3 and so on behind it where that is taken.
+
+        Raises:
+            UsageError: where the output asked for holds something already.
+        """
+        path = Path(config.output or f"runs/classify/{name}")
+        if config.output is None:
+            number = 2
+            while path.exists():
+                path = path.with_name(f"{name}-{number}")
+                number += 1
+        elif path.is_file() or (path.is_dir() and any(path.iterdir())):
+            raise UsageError(
+                expected="a new or empty folder for the run",
+                received=f"{path}, which holds something already",
+                remedy=f"Choose another --output, or go on with that run: --resume {path}.",
+            )
+        folder = cls(path)
+        text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        replace_file(folder.args, lambda beside: beside.write_text(text, encoding="utf-8"))
+        return folder
+
+    @classmethod
+    def find(cls, path: str | Path) -> "RunFolder":
+        """Return an existing run's folder.
+
+        Raises:
+            UsageError: where there is no run.
+        """
+        folder = cls(Path(path))
+        if not folder.args.is_file():
+            raise UsageError(
+                expected="the folder of a run, with its args.yaml",
+                received=str(path),
+                remedy="Give the folder that `striate train` named when it began.",
+            )
+        return folder
+
+    def config(self) -> TrainConfig:
+        """Return what the run was asked to do."""
+        return load_config(read_config(self.args))
+
+    def write_results(self, records: Sequence[EpochRecord]) -> None:
+        """Write ``results.csv`` anew, a row for each record: rows of an epoch that did not last are gone with it."""
+
+        def write(beside: Path) -> None:
+            rows: list[Mapping[str, Any]] = [record.row() for record in records]
+            with beside.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["epoch"])
+                writer.writeheader()
+                writer.writerows(rows)
+
+        replace_file(self.results, write)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from training in this folder; the lock goes with the process, however it ends.
+
+        Raises:
+            UsageError: where another process holds it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise UsageError(
+                    expected=f"{self.path} to itself",
+                    received="a run that another process is training there now",
+                    remedy="Wait for it, or stop it with Ctrl-C; it saves its state first.",
+                ) from error
+            yield

@@ -1,0 +1,92 @@
+"""Batches in an order that depends on (seed, epoch) alone, wherever in the epoch one starts and whoever loads them."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from striate.data.keyed import key
+from striate.data.sets import ImageSet
+from striate.training.tasks import Batch, Samples
+
+_ORDER = 3
+
+Request = tuple[int, list[int]]
+
+
+class EvenBatches(Sampler[Request]):
+    """The batches of one epoch after another: (epoch, indices) each.
+
+    An epoch is cut into the fewest parts of at most ``batch_size``, as even as can be: no image is left out, and no last
+    batch is so small that batch normalisation has nothing to average.
+    """
+
+    def __init__(self, count: int, batch_size: int, seed: int | None) -> None:
+        """Cut ``count`` images; ``seed`` shuffles them anew each epoch, and None keeps their order."""
+        self.count, self.seed = count, seed
+        self.steps = -(-count // batch_size)
+        self.epoch = self.start = 0
+
+    def move_to(self, epoch: int, start: int = 0) -> None:
+        """Let the next pass be this epoch's, without its first ``start`` batches."""
+        self.epoch, self.start = epoch, start
+
+    def __len__(self) -> int:
+        return self.steps - self.start
+
+    def __iter__(self) -> Iterator[Request]:
+        order = np.arange(self.count)
+        if self.seed is not None:
+            order = np.random.default_rng(key(self.seed, _ORDER, self.epoch)).permutation(self.count)
+        for indices in np.array_split(order, self.steps)[self.start :]:
+            yield self.epoch, indices.tolist()
+
+
+class _Requested(Dataset[Samples]):
+    def __init__(self, images: ImageSet) -> None:
+        self.images = images
+
+    def __getitems__(self, request: Request) -> Samples:
+        epoch, indices = request
+        chosen = self.images.subset(indices)
+        return Samples(chosen.images, chosen.labels, epoch, indices)
+
+
+class Loader:
+    """An image set as batches ready for the network.
+
+    Args:
+        images: what to load.
+        collate: the task's, from samples to a batch; runs in the workers.
+        batch_size: images a batch, at most.
+        seed: shuffles each epoch anew; None keeps the order.
+        workers: processes; 0 loads in this one.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        collate: Callable[[Samples], Batch],
+        *,
+        batch_size: int,
+        seed: int | None = None,
+        workers: int = 0,
+    ) -> None:
+        self._batches = EvenBatches(len(images), batch_size, seed)
+        self._loader: DataLoader[Samples] = DataLoader(
+            _Requested(images),
+            batch_sampler=self._batches,
+            collate_fn=collate,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+        )
+
+    @property
+    def steps(self) -> int:
+        """Batches in a whole epoch."""
+        return self._batches.steps
+
+    def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
+        """Return the batches of one epoch, without its first ``start``."""
+        self._batches.move_to(epoch, start)
+        return iter(self._loader)

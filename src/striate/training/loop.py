@@ -1,0 +1,273 @@
+"""The loop: batches through a network, one optimizer step each, and after every epoch what it was worth.
+
+It is a generator of records over Lightning Fabric, which brings the device and the precision. What makes an interrupted
+run end with the same bits as one that was not: the order of images, their augmentation and the random state of each
+step are functions of (seed, epoch, step), and everything else that a step depends on is in the generation that
+``striate.training.checkpoint`` writes.
+"""
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel, update_bn
+
+from striate.data.keyed import key
+from striate.data.sets import ImageSet
+from striate.errors import Interrupted, NotFiniteError
+from striate.training.checkpoint import Generation, Progress, save_generation
+from striate.training.config import TrainConfig
+from striate.training.folder import RunFolder
+from striate.training.loading import Loader
+from striate.training.optimizers import build_average, build_optimizer
+from striate.training.records import EpochRecord, StepRecord
+from striate.training.schedules import rate_at
+from striate.training.tasks import Batch, Task
+
+_STEP, _STATISTICS = 4, 5
+
+SaveWeights = Callable[[Literal["best", "last"], Mapping[str, Tensor]], None]
+
+
+class Loop:
+    """One training run of one network.
+
+    Args:
+        network: to be trained, in place.
+        task: what to learn; prepared.
+        train: images to learn from.
+        val: images to choose by.
+        config: what was asked for.
+        folder: where the run's state is kept.
+        save_weights: keeps the weights of the best and of the last epoch.
+        generation: to go on from; None starts afresh.
+        circumstances: kept in every checkpoint, for a later resume to compare.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        task: Task,
+        train: ImageSet,
+        val: ImageSet,
+        config: TrainConfig,
+        folder: RunFolder,
+        save_weights: SaveWeights,
+        *,
+        generation: Generation | None = None,
+        circumstances: dict[str, Any] | None = None,
+    ) -> None:
+        self.task, self.config, self.folder, self.save_weights = task, config, folder, save_weights
+        self.fabric = make_fabric(config)
+        self.network = network.to(memory_format=self._layout)  # type: ignore[call-overload]
+        loading = {"batch_size": config.batch_size, "workers": config.workers}
+        self.train = Loader(train, task.augment, seed=config.seed, **loading)
+        self.val = Loader(val, task.collate, **loading)
+        self.plain_train = Loader(train, task.collate, batch_size=config.batch_size)
+        self.model, self.optimizer = self._set_up()
+        self.average = build_average(network, config)
+        self.progress = Progress(circumstances or {})
+        if generation is not None:
+            self._restore(generation)
+
+    def run(self) -> Iterator[StepRecord | EpochRecord]:
+        """Train until the last epoch, or until nothing has become better for long enough.
+
+        Raises:
+            NotFiniteError: where the loss or a weight is infinite or not a number; the last good weights are kept.
+            Interrupted: after Ctrl-C or SIGTERM; the state is saved.
+        """
+        with stop_signals() as received:
+            if self.progress.step == 0:
+                self.save_weights("last", self.network.state_dict())
+                self._save()
+            while self.progress.epoch < self.config.epochs and not self._stale():
+                yield from self._train_epoch(received)
+                yield self._end_epoch()
+            self.folder.write_results(self.progress.records)
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        return self.train.steps * self.config.epochs
+
+    @property
+    def _layout(self) -> torch.memory_format:
+        return torch.channels_last if self.config.channels_last else torch.contiguous_format
+
+    def _set_up(self) -> tuple[nn.Module, Optimizer]:
+        model, optimizer = self.fabric.setup(self.network, build_optimizer(self.network, self.config))
+        return model, optimizer
+
+    def _train_epoch(self, received: list[str]) -> Iterator[StepRecord]:
+        progress, config = self.progress, self.config
+        saved = started = time.monotonic()
+        self.model.train()
+        for batch in self.train.epoch(progress.epoch, progress.step_in_epoch):
+            batch = self._to_device(batch)
+            rate = rate_at(config, progress.step, self.train.steps)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            torch.manual_seed(key(config.seed, _STEP, progress.step))
+            loss = self.task.loss(self.model, batch)
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                raise self._not_finite(f"a loss of {value}")
+            self.fabric.backward(loss)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+            if self.average is not None and self._averaging():
+                self.average.update_parameters(self.network)
+            count = len(batch.labels)
+            progress.loss_sum += value * count
+            progress.images += count
+            progress.step += 1
+            progress.step_in_epoch += 1
+            now = time.monotonic()
+            if received or now - saved >= config.checkpoint_seconds:
+                progress.epoch_seconds += now - started
+                saved = started = now
+                self._save()
+            if received:
+                raise self._interrupted(received[0])
+            yield StepRecord(progress.epoch + 1, progress.step, self.steps, value, rate, count)
+        progress.epoch_seconds += time.monotonic() - started
+
+    def _end_epoch(self) -> EpochRecord:
+        progress, started, training_seconds = self.progress, time.monotonic(), self.progress.epoch_seconds
+        network = self._evaluated()
+        metrics = self.evaluate(network)
+        best = progress.best is None or self.task.better(metrics, progress.best)
+        record = EpochRecord(
+            epoch=progress.epoch + 1,
+            epochs=self.config.epochs,
+            step=progress.step,
+            lr=rate_at(self.config, progress.step - 1, self.train.steps),
+            train_loss=progress.loss_sum / progress.images,
+            metrics=dict(metrics),
+            best=best,
+            seconds=training_seconds + time.monotonic() - started,
+            images_per_second=progress.images / max(training_seconds, 1e-9),
+        )
+        progress.records.append(record)
+        progress.best = dict(metrics) if best else progress.best
+        progress.stale_epochs = 0 if best else progress.stale_epochs + 1
+        progress.epoch += 1
+        progress.step_in_epoch, progress.images = 0, 0
+        progress.loss_sum = progress.epoch_seconds = 0.0
+        self._check_weights()
+        # Weights before the generation that counts on them: killed in between, the epoch is trained again to the
+        # same bits, and they are written again.
+        if best:
+            self.save_weights("best", network.state_dict())
+        self.save_weights("last", network.state_dict())
+        self._save()
+        self.folder.write_results(progress.records)
+        return record
+
+    def evaluate(self, network: nn.Module) -> Mapping[str, float]:
+        """Return the task's metrics of the validation images, with the network as it is at prediction."""
+        was_training = network.training
+        network.eval()
+        score = self.task.score()
+        with torch.inference_mode(), self.fabric.autocast():
+            for batch in self.val.epoch():
+                batch = self._to_device(batch)
+                score.update(network(batch.images), batch)
+        network.train(was_training)
+        return score.compute()
+
+    def _evaluated(self) -> nn.Module:
+        """Return the network whose worth counts: the average where there is one, its batch-norm statistics its own."""
+        if self.average is None or int(self.average.n_averaged) == 0:
+            return self.network
+        torch.manual_seed(key(self.config.seed, _STATISTICS, self.progress.step))
+        update_bn((self._to_device(batch).images for batch in self.plain_train.epoch()), self.average.module)
+        return self.average.module
+
+    def _averaging(self) -> bool:
+        return self.config.average == "ema" or self.progress.step >= self.config.average_start * self.steps
+
+    def _stale(self) -> bool:
+        return self.config.patience is not None and self.progress.stale_epochs >= self.config.patience
+
+    def _to_device(self, batch: Batch) -> Batch:
+        images = batch.images.contiguous(memory_format=self._layout)
+        return replace(batch, images=self.fabric.to_device(images), labels=self.fabric.to_device(batch.labels))
+
+    def _save(self) -> None:
+        self._check_weights()
+        optimizer = {"optimizer": self.optimizer.state_dict(), "precision": self.fabric.strategy.precision.state_dict()}
+        average = None if self.average is None else self.average.state_dict()
+        save_generation(self.folder.resume, Generation(self.network.state_dict(), average, optimizer, self.progress))
+
+    def _restore(self, generation: Generation) -> None:
+        self.network.load_state_dict(dict(generation.network))
+        self.optimizer.load_state_dict(generation.optimizer["optimizer"])
+        self.fabric.strategy.precision.load_state_dict(generation.optimizer["precision"])
+        if isinstance(self.average, AveragedModel) and generation.average is not None:
+            self.average.load_state_dict(dict(generation.average))
+        self.progress = generation.progress
+
+    def _check_weights(self) -> None:
+        for name, tensor in self.network.state_dict().items():
+            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+                raise self._not_finite(f"{name} with a value that is infinite or not a number")
+
+    def _not_finite(self, received: str) -> NotFiniteError:
+        progress = self.progress
+        return NotFiniteError(
+            expected="finite numbers",
+            received=f"{received} at step {progress.step + 1} (epoch {progress.epoch + 1})",
+            remedy=f"Try a lower --lr (it was {self.config.rate:g}), --warmup-epochs 1, or no --amp; "
+            f"the weights of the last good epoch are in {self.folder.last}.",
+        )
+
+    def _interrupted(self, name: str) -> Interrupted:
+        return Interrupted(
+            expected=f"{self.steps} steps",
+            received=f"{name} after step {self.progress.step}; everything is saved",
+            remedy=f"Go on with: striate train --resume {self.folder.path}",
+        )
+
+
+def make_fabric(config: TrainConfig) -> Fabric:
+    """Return Fabric for the device and the precision asked for."""
+    precision: Any = {"bfloat16": "bf16-mixed", "float16": "16-mixed"}[config.amp_dtype] if config.amp else "32-true"
+    return Fabric(accelerator=config.device, devices=1, precision=precision)
+
+
+@contextmanager
+def stop_signals() -> Iterator[list[str]]:
+    """Collect the names of SIGINT and SIGTERM as they come, instead of dying; a second one acts as it always does.
+
+    Outside the main thread, where Python hands out no signals, the list stays empty.
+    """
+    received: list[str] = []
+    previous: dict[signal.Signals, Any] = {}
+
+    def note(number: int, _frame: object) -> None:
+        received.append(signal.Signals(number).name)
+        restore()
+
+    def restore() -> None:
+        for name, handler in previous.items():
+            signal.signal(name, handler)
+
+    try:
+        for name in (signal.SIGINT, signal.SIGTERM):
+            previous[name] = signal.signal(name, note)
+    except ValueError:
+        previous.clear()
+    try:
+        yield received
+    finally:
+        restore()

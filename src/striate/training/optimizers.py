@@ -1,0 +1,75 @@
+"""The optimizers by name, and the averages of the weights; all of them torch's own.
+
+Where torch's form differs from the published rule:
+
+- **momentum.** The textbook (Polyak, 1964; Sutskever et al., 2013) keeps a velocity v <- m v - r g and adds it to the
+  weights; torch keeps v <- m v + g and subtracts r v. At a constant rate r the two take the same steps. When the rate
+  changes, torch scales all of the gathered velocity by the new rate at once, the textbook only the newest gradient.
+- **nesterov.** Likewise; torch steps by r (g + m v), the form with the gradient taken at the weights themselves.
+- **rmsprop.** Hinton's lecture (2012) divides by the root of a moving mean square with a memory of 0.9; torch's default
+  memory is 0.99, so 0.9 is passed here. torch adds epsilon to the root.
+- **adagrad.** Duchi et al. (2011), epsilon 1e-10 added to the root.
+- **adam, adamw, nadam.** Kingma and Ba (2015); Loshchilov and Hutter (2019), whose decay does not pass through the
+  gradient; Dozat (2016), with his schedule of the momentum, 0.9 (1 - 0.96^(t/250) / 2).
+
+``weight_decay`` is added to the gradient (an L2 penalty) except for adamw, which shrinks the weights directly.
+"""
+
+from torch import nn, optim
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from striate.training.config import TrainConfig
+
+RMSPROP_MEMORY = 0.9
+
+
+def build_optimizer(network: nn.Module, config: TrainConfig) -> Optimizer:
+    """Return the optimizer asked for, over all parameters that want a gradient; biases and norms are not decayed."""
+    wanted = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in wanted if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in wanted if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    rate = config.rate
+    match config.opt:
+        case "sgd":
+            return optim.SGD(groups, rate)
+        case "momentum":
+            return optim.SGD(groups, rate, momentum=config.momentum)
+        case "nesterov":
+            return optim.SGD(groups, rate, momentum=config.momentum, nesterov=True)
+        case "adagrad":
+            return optim.Adagrad(groups, rate)
+        case "rmsprop":
+            return optim.RMSprop(groups, rate, alpha=RMSPROP_MEMORY)
+        case "adam":
+            return optim.Adam(groups, rate)
+        case "adamw":
+            return optim.AdamW(groups, rate)
+        case "nadam":
+            return optim.NAdam(groups, rate)
+
+
+def build_average(network: nn.Module, config: TrainConfig) -> AveragedModel | None:
+    """Return the average of the weights asked for, which holds its own copy of the network."""
+    if config.average == "ema":
+        return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.average_decay))
+    if config.average == "swa":
+        return AveragedModel(network)
+    return None
+
+
+def initialise(network: nn.Module, rule: str) -> None:
+    """Draw the weights of every convolution and dense layer anew, and set their biases to zero.
+
+    ``he`` draws from a normal distribution of variance 2 / fan-in (He et al., "Delving deep into rectifiers", 2015,
+    equation 10), ``xavier`` of variance 2 / (fan-in + fan-out) (Glorot and Bengio, 2010, equation 12).
+    """
+    draw = {"he": nn.init.kaiming_normal_, "xavier": nn.init.xavier_normal_}[rule]
+    for module in network.modules():
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
+            draw(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

@@ -1,0 +1,66 @@
+"""What a training run tells while it runs: small frozen records, the same for a progress bar, a report and a test."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """One optimizer step.
+
+    Args:
+        epoch: counted from 1.
+        step: of the whole run, counted from 1.
+        steps: in the whole run.
+        loss: of this batch, before the step.
+        lr: the learning rate of this step.
+        images: in this batch.
+    """
+
+    epoch: int
+    step: int
+    steps: int
+    loss: float
+    lr: float
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRecord:
+    """One pass over the training images, and what the network was worth after it.
+
+    Args:
+        epoch: counted from 1.
+        epochs: in the whole run.
+        step: the run's steps so far.
+        lr: the learning rate of the last step.
+        train_loss: mean over the epoch's images, each at the weights of its own step.
+        metrics: of the validation images: ``loss`` and the task's own.
+        best: whether these weights are the best so far.
+        seconds: that the epoch took, validation included.
+        images_per_second: of the training part.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    lr: float
+    train_loss: float
+    metrics: Mapping[str, float]
+    best: bool
+    seconds: float
+    images_per_second: float
+
+    def row(self) -> dict[str, Any]:
+        """Return the record as one row of ``results.csv``."""
+        return {
+            "epoch": self.epoch,
+            "step": self.step,
+            "lr": self.lr,
+            "train_loss": self.train_loss,
+            **{f"val_{name}": value for name, value in self.metrics.items()},
+            "best": int(self.best),
+            "seconds": round(self.seconds, 3),
+            "images_per_second": round(self.images_per_second, 1),
+        }

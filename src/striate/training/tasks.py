@@ -1,0 +1,179 @@
+"""What is to be learned. The loop knows a task's duties and no more."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int64, UInt8
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics import MeanMetric, Metric
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+from striate.data.keyed import uniform
+from striate.data.sets import ImageSet
+from striate.data.transforms import Preprocessing, shift
+from striate.training.config import TrainConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Images as they are stored, with what names them.
+
+    Args:
+        images: N x C x H x W, 0 to 255.
+        labels: of each, an index into the classes.
+        epoch: in which they are seen, counted from 0.
+        indices: of each in its set.
+    """
+
+    images: UInt8[Tensor, "N C H W"]
+    labels: Int64[Tensor, " N"]
+    epoch: int
+    indices: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Images as a network takes them, with their labels."""
+
+    images: Float32[Tensor, "N C H W"]
+    labels: Int64[Tensor, " N"]
+
+
+class Score(Protocol):
+    """Sums over batches, then figures of the whole."""
+
+    def update(self, outputs: Tensor, batch: Batch) -> None:
+        """Take one batch in."""
+        ...
+
+    def compute(self) -> Mapping[str, float]:
+        """Return the figures by name, ``loss`` among them."""
+        ...
+
+
+class Task(Protocol):
+    """What the loop asks of a task."""
+
+    def prepare(self, images: ImageSet) -> None:
+        """Take what is needed from the training images, once."""
+        ...
+
+    def collate(self, samples: Samples) -> Batch:
+        """Turn stored images into a batch, as they are."""
+        ...
+
+    def augment(self, samples: Samples) -> Batch:
+        """Turn stored images into a batch for training, changed at random by (seed, epoch, image)."""
+        ...
+
+    def loss(self, network: nn.Module, batch: Batch) -> Tensor:
+        """Run the network on a batch and return the mean loss, a scalar."""
+        ...
+
+    def score(self) -> Score:
+        """Return a fresh metric."""
+        ...
+
+    def better(self, metrics: Mapping[str, float], than: Mapping[str, float]) -> bool:
+        """Tell whether one epoch's metrics beat another's."""
+        ...
+
+
+class Classification:
+    """One class for each image.
+
+    Args:
+        config: loss, smoothing, mixup, shift and seed are used.
+        classes: their names, in the order of the labels.
+    """
+
+    preprocessing: Preprocessing
+
+    def __init__(self, config: TrainConfig, classes: tuple[str, ...]) -> None:
+        self.config = config
+        self.classes = classes
+
+    def prepare(self, images: ImageSet) -> None:
+        """Measure mean and standard deviation of the training images."""
+        self.preprocessing = Preprocessing.measure(images.images)
+
+    def collate(self, samples: Samples) -> Batch:
+        """Normalise."""
+        return Batch(self.preprocessing.normalise(samples.images), samples.labels)
+
+    def augment(self, samples: Samples) -> Batch:
+        """Move each image by up to ``shift`` pixels either way, then normalise."""
+        images, most = samples.images, self.config.shift
+        if most:
+            draws = torch.from_numpy(uniform(self.config.seed, samples.epoch, np.array(samples.indices), 2))
+            images = shift(images, (draws * (2 * most + 1)).long() - most)
+        return Batch(self.preprocessing.normalise(images), samples.labels)
+
+    def loss(self, network: nn.Module, batch: Batch) -> Float[Tensor, ""]:
+        """Return the mean loss over the batch, after mixup and label smoothing where they are asked for.
+
+        Mixup is of Zhang et al., "mixup: beyond empirical risk minimization", 2018: one share for the batch, each image
+        with a partner from the same batch. Smoothing is of Szegedy et al., "Rethinking the Inception architecture",
+        2016, section 7: (1 - s) of the target and s spread over all classes.
+        """
+        images, labels, count = batch.images, batch.labels, len(self.classes)
+        if not self.config.mixup:
+            return self.compare(network(images), F.one_hot(labels, count), self.config.smoothing)
+        share = float(torch.distributions.Beta(self.config.mixup, self.config.mixup).sample())
+        partners = torch.randperm(len(labels)).to(labels.device)
+        targets = share * F.one_hot(labels, count) + (1 - share) * F.one_hot(labels[partners], count)
+        return self.compare(network(images.lerp(images[partners], 1 - share)), targets, self.config.smoothing)
+
+    def compare(self, logits: Float[Tensor, "N K"], targets: Tensor, smoothing: float = 0.0) -> Float[Tensor, ""]:
+        """Return the mean loss of logits against targets, N x classes, that add up to 1 for each image.
+
+        ``cross_entropy`` is the mean over images; ``mse`` the mean over images and classes of the squared difference
+        between softmax and target (textbooks take half the sum over classes, classes / 2 times as much).
+        """
+        targets = targets.to(logits.dtype)
+        if smoothing:
+            targets = targets * (1 - smoothing) + smoothing / targets.shape[1]
+        if self.config.loss == "mse":
+            return F.mse_loss(logits.softmax(1), targets)
+        return F.cross_entropy(logits, targets)
+
+    def score(self) -> "ClassificationScore":
+        """Return a fresh metric: loss (without smoothing or mixup), accuracy and the confusion matrix."""
+        return ClassificationScore(self)
+
+    def better(self, metrics: Mapping[str, float], than: Mapping[str, float]) -> bool:
+        """Tell whether more images are right or, with as many, the loss is lower."""
+        return (metrics["accuracy"], -metrics["loss"]) > (than["accuracy"], -than["loss"])
+
+
+class ClassificationScore:
+    """Loss and confusion matrix, summed over batches."""
+
+    def __init__(self, task: Classification) -> None:
+        self._task = task
+        self._loss: Metric = MeanMetric().set_dtype(torch.float64)
+        self._confusion: Metric = MulticlassConfusionMatrix(len(task.classes))
+
+    def update(self, outputs: Float[Tensor, "N K"], batch: Batch) -> None:
+        """Take one batch of logits in."""
+        logits, labels = outputs.float().cpu(), batch.labels.cpu()
+        self._loss.update(self._task.compare(logits, F.one_hot(labels, len(self._task.classes))), weight=len(labels))
+        self._confusion.update(logits, labels)
+
+    @cached_property
+    def confusion(self) -> Int64[Tensor, "K K"]:
+        """How many images of each class (rows) were taken for each class (columns)."""
+        matrix: Tensor = self._confusion.compute()
+        return matrix
+
+    def compute(self) -> Mapping[str, float]:
+        """Return ``loss``, the mean over images, and ``accuracy``, the share that is right."""
+        return {
+            "loss": float(self._loss.compute()),
+            "accuracy": int(self.confusion.diag().sum()) / int(self.confusion.sum()),
+        }

@@ -1,0 +1,45 @@
+"""Numbers for people: bytes, durations and counts."""
+
+
+def format_bytes(size: int) -> str:
+    """Say ``size`` bytes in decimal and binary units.
+
+    >>> format_bytes(903_400 * 4)
+    '3.61 MB (3.45 MiB)'
+    """
+    if size < 1000:
+        return f"{size} bytes"
+    return f"{_scaled(size, 1000, ('kB', 'MB', 'GB', 'TB'))} ({_scaled(size, 1024, ('KiB', 'MiB', 'GiB', 'TiB'))})"
+
+
+def _scaled(size: int, base: int, names: tuple[str, ...]) -> str:
+    value, last = size / base, len(names) - 1
+    for place, name in enumerate(names):
+        if round(value, 2) < base or place == last:
+            return f"{value:.2f} {name}"
+        value /= base
+    raise AssertionError("unreachable: the last unit takes everything")
+
+
+def format_duration(seconds: float) -> str:
+    """Say a time as its two largest units.
+
+    >>> format_duration(3.21), format_duration(75), format_duration(3725)
+    ('3.2 s', '1 min 15 s', '1 h 02 min')
+    """
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def format_size(size: tuple[int, int]) -> str:
+    """Say an image size, (height, width) in pixels, as height x width.
+
+    >>> format_size((32, 24))
+    '32x24'
+    """
+    return f"{size[0]}x{size[1]}"
