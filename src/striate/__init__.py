@@ -29,7 +29,16 @@ _HOMES = {
     "train": "striate.jobs.train",
 }
 
-__all__ = ["StriateError", "TrainConfig", "create_model", "layer_costs", "list_models", "load_network", "predict", "train"]
+__all__ = [
+    "StriateError",
+    "TrainConfig",
+    "create_model",
+    "layer_costs",
+    "list_models",
+    "load_network",
+    "predict",
+    "train",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -28,7 +28,7 @@ class UsageError(StriateError):
     exit_status = 2
 
 
-class Interrupted(StriateError):
+class InterruptedRunError(StriateError):
     """A run was asked to stop; it saved its state first."""
 
 

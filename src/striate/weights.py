@@ -1,4 +1,4 @@
-"""Trained weights in and out: ``model.safetensors`` beside a ``config.json`` that says how to build and feed the network."""
+"""Trained weights in and out: ``model.safetensors``, and ``config.json``: how to build and feed the network."""
 
 import json
 from collections.abc import Mapping
@@ -59,10 +59,8 @@ def load_network(folder: str | Path) -> tuple["nn.Module", WeightsConfig]:
     Raises:
         StriateError: where files are missing, damaged, or of another network.
     """
-    folder = Path(folder)
-    if (folder / "weights" / "best").is_dir():
-        folder = folder / "weights" / "best"
-    config = _read_config(folder)
+    folder = find_weights(folder)
+    config = read_weights_config(folder)
     network = config.build()
     load_state(network, load_tensors(folder / WEIGHTS_FILE), f"{folder / WEIGHTS_FILE}")
     return network.eval(), config
@@ -93,7 +91,18 @@ def load_state(network: "nn.Module", state: Mapping[str, "Tensor"], source: str)
     network.load_state_dict(dict(state))
 
 
-def _read_config(folder: Path) -> WeightsConfig:
+def find_weights(folder: str | Path) -> Path:
+    """Return the folder that holds the weights: that of a run's best ones, or ``folder`` itself."""
+    best = Path(folder) / "weights" / "best"
+    return best if best.is_dir() else Path(folder)
+
+
+def read_weights_config(folder: Path) -> WeightsConfig:
+    """Read ``config.json``.
+
+    Raises:
+        StriateError: where it is missing or damaged.
+    """
     path = folder / CONFIG_FILE
     try:
         return WeightsConfig.model_validate(json.loads(path.read_text(encoding="utf-8")))

@@ -60,7 +60,15 @@ ZOO = {
         Entry("lenet5_28", "lenet", "classify", 1, (28, 28), 10, 44_426, 1998, _LECUN),
         Entry("mlp", "mlp", "classify", 1, (28, 28), 10, 238_510, 1998, _LECUN, backbone=False),
         Entry(
-            "mnist_cnn", "mnist_cnn", "classify", 1, (28, 28), 10, 1_662_794, 2015, "Chollet et al., Keras: MNIST example"
+            "mnist_cnn",
+            "mnist_cnn",
+            "classify",
+            1,
+            (28, 28),
+            10,
+            1_662_794,
+            2015,
+            "Chollet et al., Keras: MNIST example",
         ),
     )
 }

@@ -46,9 +46,7 @@ def main() -> None:
         if "--debug" in sys.argv[1:2]:
             raise
         if isinstance(error, StriateError):
-            print(
-                f"striate: expected {error.expected}\n  received {error.received}\n  {error.remedy}", file=sys.stderr
-            )
+            print(f"striate: expected {error.expected}\n  received {error.received}\n  {error.remedy}", file=sys.stderr)
             sys.exit(error.exit_status)
         hint = "This is a defect of striate: `striate --debug ...` shows where."
         print(f"striate: {type(error).__name__}: {error}\n  {hint}", file=sys.stderr)

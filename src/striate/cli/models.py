@@ -1,24 +1,23 @@
 """``striate models``."""
 
+import json
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
+from striate.jobs.models import find_models
+from striate.units import format_size
+
 
 def models(
     pattern: Annotated[str, typer.Argument(help="shell pattern of names", show_default=False)] = "*",
-    json: Annotated[bool, typer.Option("--json", help="one document on standard output")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="one document on standard output")] = False,
 ) -> None:
     """List the networks of the zoo."""
-    from striate.jobs.models import find_models
-    from striate.units import format_size
-
     found = find_models(pattern)
-    if json:
-        import json as encoder
-        from dataclasses import asdict
-
-        print(encoder.dumps({"models": [asdict(entry) for entry in found]}, indent=2))
+    if as_json:
+        print(json.dumps({"models": [asdict(entry) for entry in found]}, indent=2))
         return
 
     from rich.console import Console
@@ -26,7 +25,8 @@ def models(
     from striate.cli.tables import plain_table
 
     table = plain_table(
-        None, [("name", False), ("parameters", True), ("classes", True), ("image", False), ("year", True), ("paper", False)]
+        None,
+        [("name", False), ("parameters", True), ("classes", True), ("image", False), ("year", True), ("paper", False)],
     )
     for entry in found:
         size = f"{entry.in_chans}x{format_size(entry.image_size)}"

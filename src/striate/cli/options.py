@@ -57,8 +57,8 @@ def _flag(name: str, field: FieldInfo, short: str | None) -> inspect.Parameter:
         show_default=False,
         metavar=None if get_origin(kind) is Literal or kind is bool else _METAVARS.get(kind),
     )
-    annotation = Annotated[kind | None, option]
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+    optional: Any = kind | None
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[optional, option])
 
 
 _METAVARS: dict[Any, str] = {int: "N", float: "X", str: "TEXT", list[str]: "KEY=VALUE"}

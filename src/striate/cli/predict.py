@@ -1,9 +1,12 @@
 """``striate predict``."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from striate.jobs.usage import check_prediction
 
 
 def predict(
@@ -17,9 +20,11 @@ def predict(
     ],
     limit: Annotated[int | None, typer.Option(min=1, help="at most so many images", show_default=False)] = None,
     top: Annotated[int, typer.Option(min=1, help="classes to show for each image")] = 3,
-    json: Annotated[bool, typer.Option("--json", help="one document on standard output")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="one document on standard output")] = False,
 ) -> None:
     """Say what a trained network sees in images."""
+    check_prediction(run, images)
+
     from rich.columns import Columns
     from rich.console import Console
     from rich.text import Text
@@ -31,9 +36,13 @@ def predict(
     out = Console()
     for prediction in job(run, images, limit=limit):
         best = prediction.result.top(top)
-        if json:
+        if as_json:
             found.append(
-                {"source": prediction.source, "truth": prediction.truth, "top": [{"class": n, "probability": p} for n, p in best]}
+                {
+                    "source": prediction.source,
+                    "truth": prediction.truth,
+                    "top": [{"class": n, "probability": p} for n, p in best],
+                }
             )
             continue
         lines = [prediction.source, *(f"{share:7.2%}  {name}" for name, share in best)]
@@ -42,7 +51,5 @@ def predict(
             lines.append(f"truth: {prediction.truth} ({'right' if right else 'wrong'})")
         out.print(Columns([Text(draw(prediction.pixels)), Text("\n".join(lines))], padding=(0, 3)))
         out.print()
-    if json:
-        import json as encoder
-
-        print(encoder.dumps({"run": str(run), "predictions": found}, indent=2))
+    if as_json:
+        print(json.dumps({"run": str(run), "predictions": found}, indent=2))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -13,9 +14,16 @@ if TYPE_CHECKING:
 RAMP = " .:-=+*#%@"
 
 
+def say(console: Console, text: str) -> None:
+    """Print one line as it is: no colours guessed, no breaks put in."""
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
 def plain_table(title: str | None, columns: Sequence[tuple[str, bool]]) -> Table:
     """Return an empty table; each column has a heading and says whether its cells are numbers."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table = Table(
+        title=title, title_justify="left", box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0)
+    )
     for heading, numbers in columns:
         table.add_column(heading, justify="right" if numbers else "left", overflow="fold")
     return table

@@ -4,14 +4,28 @@ Training draws every number from (seed, epoch, image), never from a stream that 
 workers, the order of loading and an interruption change nothing.
 """
 
+from enum import IntEnum
+
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
 
-def key(seed: int, *parts: int) -> int:
-    """Mix ``parts`` into ``seed``: another 63-bit seed for each combination, the same on every machine."""
-    state = np.random.SeedSequence([seed, *parts]).generate_state(1, np.uint64)
+class Use(IntEnum):
+    """What random numbers are for; each use draws its own. Runs depend on the values: append, never renumber."""
+
+    WEIGHTS = 0
+    TEST_SPLIT = 1
+    VAL_SPLIT = 2
+    ORDER = 3
+    AUGMENTATION = 4
+    STEP = 5
+    STATISTICS = 6
+
+
+def key(seed: int, use: Use, position: int = 0) -> int:
+    """Mix a use and a position, such as an epoch or a step, into ``seed``: another 63-bit seed for each combination."""
+    state = np.random.SeedSequence([seed, use, position]).generate_state(1, np.uint64)
     return int(state[0] >> np.uint64(1))
 
 
@@ -21,7 +35,7 @@ def uniform(seed: int, epoch: int, indices: NDArray[np.int64], draws: int) -> Fl
     The generator is SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014) used as
     a function of its counter, so that a whole batch is drawn at once.
     """
-    start = np.uint64(key(seed, epoch))
+    start = np.uint64(key(seed, Use.AUGMENTATION, epoch))
     with np.errstate(over="ignore"):
         image = _mix(start + indices.astype(np.uint64)[:, None] * _STEP)
         state = _mix(image + (np.arange(draws, dtype=np.uint64) + np.uint64(1))[None, :] * _STEP)

@@ -87,8 +87,8 @@ class Splits:
         digest = hashlib.sha256()
         for part in (self.train, self.val, self.test):
             digest.update(repr((part.classes, tuple(part.images.shape))).encode())
-            digest.update(np.ascontiguousarray(part.images.numpy()))
-            digest.update(np.ascontiguousarray(part.labels.numpy()))
+            digest.update(part.images.contiguous().numpy().data)
+            digest.update(part.labels.contiguous().numpy().data)
         return digest.hexdigest()
 
 
@@ -102,8 +102,8 @@ def split_by_class(
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(labels)))
     shuffled = labels[order]
     taken = torch.zeros(len(labels), dtype=torch.bool)
-    for label in shuffled.unique():
+    for label in range(int(shuffled.max()) + 1):
         members = (shuffled == label).nonzero().squeeze(1)
-        count = min(max(round(share * len(members)), 1), len(members) - 1)
+        count = max(min(max(round(share * len(members)), 1), len(members) - 1), 0)
         taken[members[:count]] = True
     return order[~taken], order[taken]

@@ -1,4 +1,4 @@
-"""DATA as a user names it: a folder if it exists, else an embedded set."""
+"""Data sets read whole, and split."""
 
 from pathlib import Path
 
@@ -6,14 +6,13 @@ import numpy as np
 import torch
 
 from striate.data.idx import has_idx_files, read_idx_folder
-from striate.data.keyed import key
+from striate.data.keyed import Use, key
+from striate.data.names import EMBEDDED, find_data
 from striate.data.sets import ImageSet, Splits, split_by_class
-from striate.errors import UsageError, nearest
+from striate.errors import UsageError
 
-EMBEDDED = ("digits",)
 TEST_SHARE = 0.2
 VAL_SHARE = 0.1
-_TEST, _VAL = 1, 2
 
 
 def open_data(data: str, seed: int) -> Splits:
@@ -26,8 +25,12 @@ def open_data(data: str, seed: int) -> Splits:
     Raises:
         UsageError: where nothing is found under that name, or it cannot be read.
     """
-    path = Path(data)
-    if path.exists():
+    path = find_data(data)
+    if path is None:
+        everything = load_digits()
+        rest, held_out = split_by_class(everything.labels, TEST_SHARE, key(seed, Use.TEST_SPLIT))
+        train, test, name = everything.subset(rest), everything.subset(held_out), data
+    else:
         if not has_idx_files(path):
             raise UsageError(
                 expected=f"MNIST-style files (train-images-idx3-ubyte and its three siblings, plain or .gz) in {data}",
@@ -36,17 +39,7 @@ def open_data(data: str, seed: int) -> Splits:
             )
         train, test = read_idx_folder(path)
         name = path.resolve().name
-    elif data in EMBEDDED:
-        everything = load_digits()
-        rest, held_out = split_by_class(everything.labels, TEST_SHARE, key(seed, _TEST))
-        train, test, name = everything.subset(rest), everything.subset(held_out), data
-    else:
-        raise UsageError(
-            expected="a folder of images, or the name of an embedded set",
-            received=f"{data!r}, which is neither",
-            remedy=nearest(data, EMBEDDED),
-        )
-    learn, choose = split_by_class(train.labels, VAL_SHARE, key(seed, _VAL))
+    learn, choose = split_by_class(train.labels, VAL_SHARE, key(seed, Use.VAL_SPLIT))
     return Splits(name, train.subset(learn), train.subset(choose), test)
 
 

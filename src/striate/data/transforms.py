@@ -1,4 +1,4 @@
-"""Between a stored image and a network's input: resizing, small shifts, and normalisation that travels with the weights."""
+"""Between a stored image and a network's input: resizing, small shifts, normalisation."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

@@ -12,5 +12,7 @@ def find_models(pattern: str) -> list[Entry]:
     """
     names = list_models(pattern)
     if not names:
-        raise UsageError(expected="a pattern that some network matches", received=repr(pattern), remedy=f"Known: {', '.join(ZOO)}.")
+        raise UsageError(
+            expected="a pattern that some network matches", received=repr(pattern), remedy=f"Known: {', '.join(ZOO)}."
+        )
     return [ZOO[name] for name in names]

@@ -2,17 +2,20 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from striate.data.images import read_image
+from striate.data.names import EMBEDDED
 from striate.data.sets import ImageSet
-from striate.data.source import EMBEDDED, open_data
+from striate.data.source import open_data
 from striate.data.transforms import Preprocessing, resize
 from striate.errors import UsageError
 from striate.inference.predict import classify
+from striate.jobs.usage import check_prediction
 from striate.results import Classes
 from striate.training.folder import RunFolder
 from striate.weights import load_network
@@ -46,13 +49,10 @@ def predict(run: str | Path, images: Sequence[str | Path], *, limit: int | None 
     Raises:
         UsageError: where there is no trained network, or an image cannot be read.
     """
+    check_prediction(run, images)
     network, config = load_network(run)
     preprocessing = Preprocessing.from_dict(config.preprocessing)
-    shown = 0
-    for source, pixels, truth in _read(run, images, config.in_chans):
-        if limit is not None and shown >= limit:
-            return
-        shown += 1
+    for source, pixels, truth in islice(_read(run, images, config.in_chans), limit):
         yield Prediction(source, _classify(network, pixels, preprocessing, config.classes), truth, pixels[0])
 
 

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from math import log
 
 import numpy as np
+import torch
 import yaml
 from jaxtyping import Int64
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from striate.costing.layers import LayerCost
@@ -45,7 +47,7 @@ class Tested:
 
 def test_network(network: nn.Module, task: Classification, images: ImageSet, batch_size: int) -> Tested:
     """Run a network over a set of images and count what it got right."""
-    batches = (task.preprocessing.normalise(part) for part in images.images.split(batch_size))
+    batches = (task.preprocessing.normalise(part) for part in torch.split(images.images, batch_size))
     predictions = list(classify(network, batches, images.classes))
     confusion = np.zeros((len(images.classes), len(images.classes)), np.int64)
     for prediction, label in zip(predictions, images.labels.tolist(), strict=True):
@@ -72,7 +74,9 @@ def write_report(
         f"{len(records)} epochs in {format_duration(seconds)}",
     )
     page.heading("Training")
-    page.text(f"{counts[0]:,} images to learn from, {counts[1]:,} to choose the best epoch by, {counts[2]:,} to test on.")
+    page.text(
+        f"{counts[0]:,} images to learn from, {counts[1]:,} to choose the best epoch by, {counts[2]:,} to test on."
+    )
     page.figure(curves(records))
     page.heading("Confusion matrix of the test images")
     page.figure(confusion_matrix(tested.confusion, tested.images.classes))
@@ -118,15 +122,13 @@ def _share(part: int, whole: int) -> str:
     return f"{part / whole:.2%}" if whole else "none"
 
 
-def _worst(tested: Tested) -> list[tuple[np.ndarray[tuple[int, ...], np.dtype[np.uint8]], str]]:
-    losses, labels = _losses(tested.predictions, tested.images.labels), tested.images.labels.tolist()
+def _worst(tested: Tested) -> list[tuple[NDArray[np.uint8], str]]:
+    names, labels = tested.images.classes, tested.images.labels.tolist()
+    losses = _losses(tested.predictions, tested.images.labels)
     wrong = [place for place, label in enumerate(labels) if tested.predictions[place].best != label]
-    wrong.sort(key=lambda place: -losses[place])
-    names = tested.images.classes
-    return [
-        (
-            tested.images.images[place].permute(1, 2, 0).numpy(),
-            f"{names[labels[place]]}, taken for {tested.predictions[place].name} ({tested.predictions[place].probability:.0%})",
-        )
-        for place in wrong[:WORST]
-    ]
+    pictures = []
+    for place in sorted(wrong, key=lambda place: -losses[place])[:WORST]:
+        taken = tested.predictions[place]
+        pixels = tested.images.images[place].permute(1, 2, 0).numpy()
+        pictures.append((pixels, f"{names[labels[place]]}, taken for {taken.name} ({taken.probability:.0%})"))
+    return pictures

@@ -13,24 +13,22 @@ from torch import Tensor, nn
 
 from striate import __version__
 from striate.costing.layers import LayerCost, layer_costs
-from striate.data.keyed import key
+from striate.data.keyed import Use, key
 from striate.data.sets import Splits
 from striate.data.source import open_data
 from striate.errors import UsageError
 from striate.files import load_tensors
 from striate.jobs.report import test_network, write_report
+from striate.jobs.usage import check_training
 from striate.training.checkpoint import load_generation
-from striate.training.config import TrainConfig, load_config
+from striate.training.config import TrainConfig
 from striate.training.folder import RunFolder
 from striate.training.loop import Loop
 from striate.training.optimizers import initialise
 from striate.training.records import EpochRecord, StepRecord
 from striate.training.tasks import Classification
 from striate.weights import WEIGHTS_FILE, WeightsConfig, load_state, save_weights
-from striate.zoo import find_model
-
-FREE_ON_RESUME = ("workers", "checkpoint_seconds", "output")
-_WEIGHTS = 0
+from striate.zoo import create_model, find_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +90,16 @@ def train(config: TrainConfig | None = None, *, resume: str | Path | None = None
 
     Raises:
         UsageError: for input that cannot be trained on, or a resumed run whose circumstances have changed.
-        Interrupted: after Ctrl-C or SIGTERM, when all is saved.
+        InterruptedRunError: after Ctrl-C or SIGTERM, when all is saved.
         NotFiniteError: where the loss is not a number; the last good weights are kept.
     """
     started = time.monotonic()
     folder = None if resume is None else RunFolder.find(resume)
-    if folder is not None:
-        config = folder.config() if config is None else _unchanged(folder.config(), config)
     if config is None:
-        raise UsageError(expected="a TrainConfig or a run to resume", received="neither", remedy="Give one of them.")
+        if folder is None:
+            raise UsageError(expected="a TrainConfig or a run to resume", received="neither", remedy="Give one.")
+        config = folder.config()
+    check_training(config, resume)
 
     splits, weights_config, network = _build(config)
     task = Classification(config, splits.train.classes)
@@ -142,15 +141,6 @@ def train(config: TrainConfig | None = None, *, resume: str | Path | None = None
         yield Finished(folder.path, best.epoch, len(records), tested.metrics, seconds, folder.report)
 
 
-def resumed_config(resume: str | Path, flags: Mapping[str, Any]) -> TrainConfig:
-    """Return the config of a run to resume, with flags over it.
-
-    Raises:
-        UsageError: where there is no run, or a flag is wrong.
-    """
-    return load_config(RunFolder.find(resume).config().model_dump(), flags)
-
-
 def _build(config: TrainConfig) -> tuple[Splits, WeightsConfig, nn.Module]:
     if config.device == "cuda" and not torch.cuda.is_available():
         raise UsageError(
@@ -158,21 +148,23 @@ def _build(config: TrainConfig) -> tuple[Splits, WeightsConfig, nn.Module]:
             received="none",
             remedy="Use --device cpu, or install the CUDA build of torch and its driver.",
         )
-    entry = find_model(config.model)
+    image_size = config.image_size or find_model(config.model).image_size
+    options = config.model_kwargs | ({} if config.drop is None else {"drop_rate": config.drop})
+    with torch.device("meta"):  # What the network refuses, it refuses before the data is read.
+        create_model(config.model, image_size=image_size, **options)
     splits = open_data(config.data, config.seed)
     channels = config.in_chans or splits.train.channels
-    image_size = config.image_size or entry.image_size
     weights_config = WeightsConfig(
         model=config.model,
         num_classes=len(splits.train.classes),
         in_chans=channels,
         image_size=image_size,
-        model_options=config.model_kwargs | ({} if config.drop is None else {"drop_rate": config.drop}),
+        model_options=options,
         task="classify",
         classes=splits.train.classes,
         preprocessing={},
     )
-    torch.manual_seed(key(config.seed, _WEIGHTS))
+    torch.manual_seed(key(config.seed, Use.WEIGHTS))
     network = weights_config.build()
     if config.init is not None:
         initialise(network, config.init)
@@ -193,22 +185,6 @@ def _circumstances(splits: Splits, network: nn.Module, config: TrainConfig) -> d
         "threads": torch.get_num_threads(),
         "striate": __version__,
     }
-
-
-def _unchanged(saved: TrainConfig, wanted: TrainConfig) -> TrainConfig:
-    before, after = saved.model_dump(), wanted.model_dump()
-    changed = [
-        f"{name} {before[name]} -> {after[name]}"
-        for name in before
-        if name not in FREE_ON_RESUME and before[name] != after[name]
-    ]
-    if changed:
-        raise UsageError(
-            expected="the run as it was begun",
-            received=", ".join(changed),
-            remedy=f"Leave those flags out, or start a new run; only {' and '.join(FREE_ON_RESUME[:2])} may change.",
-        )
-    return wanted
 
 
 def _refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

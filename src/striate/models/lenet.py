@@ -62,7 +62,11 @@ class LeNet(nn.Module):
         height, width = chain_image("LeNet-5", image_size, [CONVOLUTION, SUBSAMPLING, CONVOLUTION, SUBSAMPLING])
         self.num_classes = num_classes
         self.image_size = image_size
-        self.feature_info = (FeatureInfo("c1", MAPS[0], 1), FeatureInfo("c3", MAPS[1], 2), FeatureInfo("s4", MAPS[1], 4))
+        self.feature_info = (
+            FeatureInfo("c1", MAPS[0], 1),
+            FeatureInfo("c3", MAPS[1], 2),
+            FeatureInfo("s4", MAPS[1], 4),
+        )
 
         # Shapes in comments are lenet5's, on a 32x32 image.
         c1 = nn.Conv2d(in_chans, MAPS[0], CONVOLUTION.kernel)  # 6 x 28 x 28
@@ -76,7 +80,7 @@ class LeNet(nn.Module):
                 s4=s4,
             )
         )
-        self.classifier = nn.Sequential(
+        self.hidden = nn.Sequential(
             OrderedDict(
                 flatten=nn.Flatten(),  # 400
                 c5=nn.Linear(MAPS[1] * height * width, DENSE[0]),  # 120
@@ -84,9 +88,9 @@ class LeNet(nn.Module):
                 f6=nn.Linear(DENSE[0], DENSE[1]),  # 84
                 act6=activation(),
                 drop=nn.Dropout(drop_rate),
-                output=nn.Linear(DENSE[1], num_classes),  # 10
             )
         )
+        self.output = nn.Linear(DENSE[1], num_classes)  # 10
 
     def features(self, x: Tensor) -> Tensor:
         """Return S4's maps: N x 16 x 5 x 5 for a 32x32 image."""
@@ -100,13 +104,13 @@ class LeNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return logits, N x classes, for images N x C x H x W of the size that the network was built for."""
         expect_image_size(x, self.image_size, "LeNet-5")
-        logits: Tensor = self.classifier(self.features(x))
+        logits: Tensor = self.output(self.hidden(self.features(x)))
         return logits
 
     def reset_classifier(self, num_classes: int) -> None:
         """Replace the output layer by a fresh one for ``num_classes`` classes."""
         self.num_classes = num_classes
-        self.classifier.output = fresh_linear(self.classifier.output, num_classes)
+        self.output = fresh_linear(self.output, num_classes)
 
 
 def lenet5(

@@ -72,16 +72,16 @@ class MnistCnn(nn.Module):
                 ),
             )
         )
-        self.classifier = nn.Sequential(
+        self.hidden = nn.Sequential(
             OrderedDict(
                 flatten=nn.Flatten(),  # 12544
                 drop1=nn.Dropout(feature_drop_rate),
                 dense=nn.Linear(MAPS[2] * height * width, DENSE),  # 128
                 act=nn.ReLU(inplace=True),
                 drop2=nn.Dropout(drop_rate),
-                output=nn.Linear(DENSE, num_classes),  # 10
             )
         )
+        self.output = nn.Linear(DENSE, num_classes)  # 10
 
     def features(self, x: Tensor) -> Tensor:
         """Return the last convolution's maps: N x 64 x 14 x 14 for a 28x28 image."""
@@ -95,13 +95,13 @@ class MnistCnn(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return logits, N x classes, for images N x C x H x W of the size that the network was built for."""
         expect_image_size(x, self.image_size, "mnist_cnn")
-        logits: Tensor = self.classifier(self.features(x))
+        logits: Tensor = self.output(self.hidden(self.features(x)))
         return logits
 
     def reset_classifier(self, num_classes: int) -> None:
         """Replace the output layer by a fresh one for ``num_classes`` classes."""
         self.num_classes = num_classes
-        self.classifier.output = fresh_linear(self.classifier.output, num_classes)
+        self.output = fresh_linear(self.output, num_classes)
 
 
 def mnist_cnn(

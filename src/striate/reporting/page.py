@@ -21,6 +21,20 @@ figure img { width: 8rem; height: 8rem; object-fit: contain; image-rendering: pi
 pre { background: #f5f5f5; padding: .8rem; overflow-x: auto; }
 """
 
+TEMPLATE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+
 
 class Page:
     """A page that grows section by section; every text given is escaped."""
@@ -54,18 +68,15 @@ class Page:
     def pictures(self, pictures: Sequence[tuple[NDArray[np.uint8], str]]) -> None:
         """Add images, H x W x C with 1 or 3 channels, each with a caption."""
         shown = "".join(
-            f'<figure><img alt="{escape(caption)}" src="{_data_url(pixels)}"><figcaption>{escape(caption)}</figcaption></figure>'
+            f'<figure><img alt="{escape(caption)}" src="{_data_url(pixels)}">'
+            f"<figcaption>{escape(caption)}</figcaption></figure>"
             for pixels, caption in pictures
         )
         self._parts.append(f'<div class="pictures">{shown}</div>')
 
     def html(self) -> str:
         """Return the whole file."""
-        body = "\n".join(self._parts)
-        return (
-            f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(self._title)}</title>'
-            f'<meta name="viewport" content="width=device-width">\n<style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n'
-        )
+        return TEMPLATE.format(title=escape(self._title), style=STYLE, body="\n".join(self._parts))
 
 
 def _cell(value: object) -> str:

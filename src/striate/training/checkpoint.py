@@ -1,10 +1,10 @@
 """What survives a run's sudden end.
 
-All that the next step depends on is written as one *generation*, a folder ``resume/<epoch>-<step>`` that holds the network, the
-average of its weights, the optimizer and the progress. It is written whole beside its place, flushed to the disk, and
-made current by one rename; only then is the one before it deleted. A process killed at any moment leaves the last
-whole generation, and at most some rubbish that the next one clears away. There is no random state to keep: every number
-is drawn from the seed and the position (see ``striate.data.keyed``).
+All that the next step depends on is written as one *generation*, a folder ``resume/<epoch>-<step>`` with the network,
+the average of its weights, the optimizer and the progress. It is written whole beside its place, flushed to the disk,
+and made current by one rename; only then is the one before it deleted. A process killed at any moment leaves the last
+whole generation, and at most some rubbish that the next one clears away. There is no random state to keep: every
+number is drawn from the seed and the position (see ``striate.data.keyed``).
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What a training run is asked to do. One table: its fields are the flags, the keys of a config file and of ``args.yaml``."""
+"""What a training run is asked to do: one table, whose fields are the flags and the keys of ``args.yaml``."""
 
 from collections.abc import Mapping
 from importlib import resources
@@ -76,8 +76,12 @@ class TrainConfig(BaseModel):
     model_kwargs: Options = _field({}, "KEY=VALUE for the network, such as hidden_sizes=[300,100]", "Network")
     image_size: ImageSize | None = _field(None, "side or HEIGHTxWIDTH; the network's own by default", "Network")
     in_chans: int | None = _field(None, "channels of the input; those of the images by default", "Network", ge=1)
-    drop: float | None = _field(None, "dropout before the last layer; the network's own by default", "Network", ge=0, lt=1)
-    init: Literal["he", "xavier"] | None = _field(None, "initialise all layers so; the network's own by default", "Network")
+    drop: float | None = _field(
+        None, "dropout before the last layer; the network's own by default", "Network", ge=0, lt=1
+    )
+    init: Literal["he", "xavier"] | None = _field(
+        None, "initialise all layers so; the network's own by default", "Network"
+    )
 
     epochs: int = _field(10, "passes over the training images", "Training", ge=1)
     batch_size: int = _field(64, "images a step, at most; an epoch is cut into even parts", "Training", ge=1)
@@ -85,16 +89,22 @@ class TrainConfig(BaseModel):
     smoothing: float = _field(0.0, "label smoothing", "Training", ge=0, lt=1)
     mixup: float = _field(0.0, "mix pairs of images: alpha of the Beta distribution; 0 is off", "Training", ge=0)
     shift: int = _field(0, "move training images by up to so many pixels", "Training", ge=0)
-    average: Literal["none", "ema", "swa"] = _field("none", "validate averaged weights: moving, or all since a start", "Training")
+    average: Literal["none", "ema", "swa"] = _field(
+        "none", "validate averaged weights: moving, or all since a start", "Training"
+    )
     average_decay: float = _field(0.999, "of the moving average, a step", "Training", gt=0, lt=1)
     average_start: float = _field(0.75, "share of the run after which swa begins", "Training", ge=0, lt=1)
     patience: int | None = _field(None, "stop after so many epochs without a better one", "Training", ge=1)
 
     opt: OptimizerName = _field("momentum", "optimizer", "Optimizer")
-    lr: float | None = _field(None, "learning rate at its highest; the optimizer's usual one by default", "Optimizer", gt=0)
+    lr: float | None = _field(
+        None, "learning rate at its highest; the optimizer's usual one by default", "Optimizer", gt=0
+    )
     momentum: float = _field(0.9, "of momentum and nesterov", "Optimizer", ge=0, lt=1)
     weight_decay: float = _field(0.0, "not on biases and norms; decoupled for adamw", "Optimizer", ge=0)
-    sched: Literal["constant", "cosine", "onecycle", "step"] = _field("cosine", "course of the learning rate", "Optimizer")
+    sched: Literal["constant", "cosine", "onecycle", "step"] = _field(
+        "cosine", "course of the learning rate", "Optimizer"
+    )
     warmup_epochs: float = _field(0.0, "epochs over which the rate rises from zero", "Optimizer", ge=0)
     decay_epochs: float = _field(10.0, "for step: epochs between two falls", "Optimizer", gt=0)
     decay_rate: float = _field(0.1, "for step: factor of each fall", "Optimizer", gt=0, le=1)

@@ -43,22 +43,31 @@ class RunFolder:
         Raises:
             UsageError: where the output asked for holds something already.
         """
+        cls.expect_free(config)
         path = Path(config.output or f"runs/classify/{name}")
-        if config.output is None:
-            number = 2
-            while path.exists():
-                path = path.with_name(f"{name}-{number}")
-                number += 1
-        elif path.is_file() or (path.is_dir() and any(path.iterdir())):
+        number = 2
+        while config.output is None and path.exists():
+            path = path.with_name(f"{name}-{number}")
+            number += 1
+        folder = cls(path)
+        text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        replace_file(folder.args, lambda beside: beside.write_text(text, encoding="utf-8"))
+        return folder
+
+    @staticmethod
+    def expect_free(config: TrainConfig) -> None:
+        """Refuse an output that is taken.
+
+        Raises:
+            UsageError: where there is a file or a folder with something in it.
+        """
+        path = None if config.output is None else Path(config.output)
+        if path is not None and (path.is_file() or (path.is_dir() and any(path.iterdir()))):
             raise UsageError(
                 expected="a new or empty folder for the run",
                 received=f"{path}, which holds something already",
                 remedy=f"Choose another --output, or go on with that run: --resume {path}.",
             )
-        folder = cls(path)
-        text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-        replace_file(folder.args, lambda beside: beside.write_text(text, encoding="utf-8"))
-        return folder
 
     @classmethod
     def find(cls, path: str | Path) -> "RunFolder":

@@ -5,11 +5,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from striate.data.keyed import key
+from striate.data.keyed import Use, key
 from striate.data.sets import ImageSet
 from striate.training.tasks import Batch, Samples
-
-_ORDER = 3
 
 Request = tuple[int, list[int]]
 
@@ -17,8 +15,8 @@ Request = tuple[int, list[int]]
 class EvenBatches(Sampler[Request]):
     """The batches of one epoch after another: (epoch, indices) each.
 
-    An epoch is cut into the fewest parts of at most ``batch_size``, as even as can be: no image is left out, and no last
-    batch is so small that batch normalisation has nothing to average.
+    An epoch is cut into the fewest parts of at most ``batch_size``, as even as can be: no image is left out, and no
+    last batch is so small that batch normalisation has nothing to average.
     """
 
     def __init__(self, count: int, batch_size: int, seed: int | None) -> None:
@@ -37,19 +35,21 @@ class EvenBatches(Sampler[Request]):
     def __iter__(self) -> Iterator[Request]:
         order = np.arange(self.count)
         if self.seed is not None:
-            order = np.random.default_rng(key(self.seed, _ORDER, self.epoch)).permutation(self.count)
+            order = np.random.default_rng(key(self.seed, Use.ORDER, self.epoch)).permutation(self.count)
         for indices in np.array_split(order, self.steps)[self.start :]:
             yield self.epoch, indices.tolist()
 
 
-class _Requested(Dataset[Samples]):
-    def __init__(self, images: ImageSet) -> None:
-        self.images = images
+class _Batches(Dataset[Batch]):
+    """Whole batches by request, collated where they are loaded."""
 
-    def __getitems__(self, request: Request) -> Samples:
+    def __init__(self, images: ImageSet, collate: Callable[[Samples], Batch]) -> None:
+        self.images, self.collate = images, collate
+
+    def __getitem__(self, request: Request) -> Batch:
         epoch, indices = request
         chosen = self.images.subset(indices)
-        return Samples(chosen.images, chosen.labels, epoch, indices)
+        return self.collate(Samples(chosen.images, chosen.labels, epoch, indices))
 
 
 class Loader:
@@ -73,10 +73,10 @@ class Loader:
         workers: int = 0,
     ) -> None:
         self._batches = EvenBatches(len(images), batch_size, seed)
-        self._loader: DataLoader[Samples] = DataLoader(
-            _Requested(images),
-            batch_sampler=self._batches,
-            collate_fn=collate,
+        self._loader: DataLoader[Batch] = DataLoader(
+            _Batches(images, collate),
+            batch_size=None,
+            sampler=self._batches,
             num_workers=workers,
             persistent_workers=workers > 0,
         )

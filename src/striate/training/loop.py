@@ -12,17 +12,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel, update_bn
+from torch.optim.swa_utils import update_bn
 
-from striate.data.keyed import key
+from striate.data.keyed import Use, key
 from striate.data.sets import ImageSet
-from striate.errors import Interrupted, NotFiniteError
+from striate.errors import InterruptedRunError, NotFiniteError
 from striate.training.checkpoint import Generation, Progress, save_generation
 from striate.training.config import TrainConfig
 from striate.training.folder import RunFolder
@@ -32,7 +31,8 @@ from striate.training.records import EpochRecord, StepRecord
 from striate.training.schedules import rate_at
 from striate.training.tasks import Batch, Task
 
-_STEP, _STATISTICS = 4, 5
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 SaveWeights = Callable[[Literal["best", "last"], Mapping[str, Tensor]], None]
 
@@ -67,7 +67,7 @@ class Loop:
     ) -> None:
         self.task, self.config, self.folder, self.save_weights = task, config, folder, save_weights
         self.fabric = make_fabric(config)
-        self.network = network.to(memory_format=self._layout)  # type: ignore[call-overload]
+        self.network: nn.Module = network.to(memory_format=self._layout)  # type: ignore[call-overload]
         loading = {"batch_size": config.batch_size, "workers": config.workers}
         self.train = Loader(train, task.augment, seed=config.seed, **loading)
         self.val = Loader(val, task.collate, **loading)
@@ -83,7 +83,7 @@ class Loop:
 
         Raises:
             NotFiniteError: where the loss or a weight is infinite or not a number; the last good weights are kept.
-            Interrupted: after Ctrl-C or SIGTERM; the state is saved.
+            InterruptedRunError: after Ctrl-C or SIGTERM; the state is saved.
         """
         with stop_signals() as received:
             if self.progress.step == 0:
@@ -116,7 +116,7 @@ class Loop:
             rate = rate_at(config, progress.step, self.train.steps)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            torch.manual_seed(key(config.seed, _STEP, progress.step))
+            torch.manual_seed(key(config.seed, Use.STEP, progress.step))
             loss = self.task.loss(self.model, batch)
             value = float(loss.detach())
             if not math.isfinite(value):
@@ -189,9 +189,10 @@ class Loop:
         """Return the network whose worth counts: the average where there is one, its batch-norm statistics its own."""
         if self.average is None or int(self.average.n_averaged) == 0:
             return self.network
-        torch.manual_seed(key(self.config.seed, _STATISTICS, self.progress.step))
-        update_bn((self._to_device(batch).images for batch in self.plain_train.epoch()), self.average.module)
-        return self.average.module
+        averaged: nn.Module = self.average.module
+        torch.manual_seed(key(self.config.seed, Use.STATISTICS, self.progress.step))
+        update_bn((self._to_device(batch).images for batch in self.plain_train.epoch()), averaged)
+        return averaged
 
     def _averaging(self) -> bool:
         return self.config.average == "ema" or self.progress.step >= self.config.average_start * self.steps
@@ -213,7 +214,7 @@ class Loop:
         self.network.load_state_dict(dict(generation.network))
         self.optimizer.load_state_dict(generation.optimizer["optimizer"])
         self.fabric.strategy.precision.load_state_dict(generation.optimizer["precision"])
-        if isinstance(self.average, AveragedModel) and generation.average is not None:
+        if self.average is not None and generation.average is not None:
             self.average.load_state_dict(dict(generation.average))
         self.progress = generation.progress
 
@@ -231,16 +232,18 @@ class Loop:
             f"the weights of the last good epoch are in {self.folder.last}.",
         )
 
-    def _interrupted(self, name: str) -> Interrupted:
-        return Interrupted(
+    def _interrupted(self, name: str) -> InterruptedRunError:
+        return InterruptedRunError(
             expected=f"{self.steps} steps",
             received=f"{name} after step {self.progress.step}; everything is saved",
             remedy=f"Go on with: striate train --resume {self.folder.path}",
         )
 
 
-def make_fabric(config: TrainConfig) -> Fabric:
+def make_fabric(config: TrainConfig) -> "Fabric":
     """Return Fabric for the device and the precision asked for."""
+    from lightning_fabric import Fabric  # Takes seconds: loaded when nothing is left that could be refused.
+
     precision: Any = {"bfloat16": "bf16-mixed", "float16": "16-mixed"}[config.amp_dtype] if config.amp else "32-true"
     return Fabric(accelerator=config.device, devices=1, precision=precision)
 

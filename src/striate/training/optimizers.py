@@ -15,6 +15,8 @@ Where torch's form differs from the published rule:
 ``weight_decay`` is added to the gradient (an L2 penalty) except for adamw, which shrinks the weights directly.
 """
 
+from typing import Literal
+
 from torch import nn, optim
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -55,21 +57,23 @@ def build_optimizer(network: nn.Module, config: TrainConfig) -> Optimizer:
 def build_average(network: nn.Module, config: TrainConfig) -> AveragedModel | None:
     """Return the average of the weights asked for, which holds its own copy of the network."""
     if config.average == "ema":
-        return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.average_decay))
+        return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.average_decay))  # type: ignore[no-untyped-call]
     if config.average == "swa":
         return AveragedModel(network)
     return None
 
 
-def initialise(network: nn.Module, rule: str) -> None:
+def initialise(network: nn.Module, rule: Literal["he", "xavier"]) -> None:
     """Draw the weights of every convolution and dense layer anew, and set their biases to zero.
 
     ``he`` draws from a normal distribution of variance 2 / fan-in (He et al., "Delving deep into rectifiers", 2015,
     equation 10), ``xavier`` of variance 2 / (fan-in + fan-out) (Glorot and Bengio, 2010, equation 12).
     """
-    draw = {"he": nn.init.kaiming_normal_, "xavier": nn.init.xavier_normal_}[rule]
     for module in network.modules():
         if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
-            draw(module.weight)
+            if rule == "he":
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            else:
+                nn.init.xavier_normal_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

@@ -10,8 +10,6 @@ import torch
 from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import MeanMetric, Metric
-from torchmetrics.classification import MulticlassConfusionMatrix
 
 from striate.data.keyed import uniform
 from striate.data.sets import ImageSet
@@ -155,6 +153,9 @@ class ClassificationScore:
     """Loss and confusion matrix, summed over batches."""
 
     def __init__(self, task: Classification) -> None:
+        from torchmetrics import MeanMetric, Metric
+        from torchmetrics.classification import MulticlassConfusionMatrix
+
         self._task = task
         self._loss: Metric = MeanMetric().set_dtype(torch.float64)
         self._confusion: Metric = MulticlassConfusionMatrix(len(task.classes))

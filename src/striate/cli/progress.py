@@ -1,0 +1,67 @@
+"""A training run in the terminal: its network, a bar with the time left, a line for each epoch, and how it ended."""
+
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from striate.cli.tables import network_table, say
+from striate.jobs.train import Finished, Started, TrainRecord
+from striate.training.records import EpochRecord, StepRecord
+from striate.units import format_bytes, format_duration
+
+
+def show_training(records: Iterable[TrainRecord]) -> None:
+    """Print records as they come: what the run is and what came of it to standard output, its course to the error."""
+    out, err = Console(), Console(stderr=True)
+    columns = (
+        TextColumn("epoch {task.fields[epoch]}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total} steps, loss {task.fields[loss]:.4f},"),
+        TimeElapsedColumn(),
+        TextColumn("gone,"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+    )
+    with Progress(*columns, console=err, transient=True) as progress:
+        bar = progress.add_task("train", total=None, visible=False, epoch=1, loss=0.0)
+        for record in records:
+            match record:
+                case Started():
+                    _say_start(out, record)
+                    progress.update(bar, total=record.steps, completed=record.step, visible=err.is_terminal)
+                case StepRecord():
+                    progress.update(bar, completed=record.step, epoch=record.epoch, loss=record.loss)
+                case EpochRecord():
+                    _say_epoch(err, record)
+                case Finished():
+                    progress.update(bar, visible=False)
+                    _say_end(out, record)
+
+
+def _say_start(out: Console, record: Started) -> None:
+    total = sum(layer.parameters for layer in record.layers)
+    train, val, test = record.images
+    begins = f"goes on after step {record.step:,}" if record.step else "begins"
+    out.print(network_table(record.model, record.layers))
+    say(out, f"{total:,} parameters, {format_bytes(4 * total)} as 32-bit floats")
+    say(out, f"{len(record.classes)} classes; {train:,} images to train on, {val:,} to validate, {test:,} to test")
+    say(out, f"{begins}: {record.steps:,} steps, {record.threads} threads, in {record.folder}")
+
+
+def _say_epoch(err: Console, record: EpochRecord) -> None:
+    metrics = ", ".join(f"{name} {value:.4f}" for name, value in record.metrics.items())
+    say(
+        err,
+        f"epoch {record.epoch:>3}/{record.epochs}  training loss {record.train_loss:.4f}  validation {metrics}  "
+        f"{record.images_per_second:,.0f} images/s{'  best' if record.best else ''}",
+    )
+
+
+def _say_end(out: Console, record: Finished) -> None:
+    say(
+        out,
+        f"test accuracy {record.metrics['accuracy']:.2%} (weights of epoch {record.best_epoch} of {record.epochs}, "
+        f"the best on validation), {format_duration(record.seconds)}",
+    )
+    say(out, f"report: {record.report}")
