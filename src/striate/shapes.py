@@ -56,6 +56,8 @@ def smallest_input(windows: Sequence[Window], wanted: int = 1) -> int:
         size = max(1, (wanted - 1) * window.stride + window.extent - 2 * window.padding)
         while size > 1 and output_size(size - 1, window) >= wanted:
             size -= 1
+        while output_size(size, window) < wanted:
+            size += 1
         wanted = size
     return wanted
 

@@ -36,10 +36,10 @@ class Mlp(nn.Module):
         drop_rate: float,
     ) -> None:
         super().__init__()
-        if any(size < 1 for size in hidden_sizes):
+        if not all(isinstance(size, int) and size > 0 for size in hidden_sizes):
             raise UsageError(
-                expected="hidden_sizes of 1 unit or more",
-                received=str(list(hidden_sizes)),
+                expected="hidden_sizes as a list of whole numbers, 1 or more each",
+                received=repr(hidden_sizes),
                 remedy="Give one number for each hidden layer, for example hidden_sizes=[300,100].",
             )
         self.num_classes = num_classes

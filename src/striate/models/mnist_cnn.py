@@ -52,16 +52,16 @@ class MnistCnn(nn.Module):
         padding = same_padding(KERNEL)
         self.num_classes = num_classes
         self.image_size = image_size
-        self.feature_info = (FeatureInfo("full", MAPS[0], 1), FeatureInfo("half", MAPS[2], 2))
+        self.feature_info = (FeatureInfo("stage1", MAPS[0], 1), FeatureInfo("stage2", MAPS[2], 2))
         self.stages = nn.Sequential(
             OrderedDict(
-                full=nn.Sequential(
+                stage1=nn.Sequential(
                     OrderedDict(
                         conv1=nn.Conv2d(in_chans, MAPS[0], KERNEL, padding=padding),  # 32 x 28 x 28
                         act1=nn.ReLU(inplace=True),
                     )
                 ),
-                half=nn.Sequential(
+                stage2=nn.Sequential(
                     OrderedDict(
                         pool=nn.MaxPool2d(POOLING.kernel, POOLING.stride),  # 32 x 14 x 14
                         conv2=nn.Conv2d(MAPS[0], MAPS[1], KERNEL, padding=padding),  # 64 x 14 x 14

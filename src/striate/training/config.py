@@ -140,6 +140,17 @@ class TrainConfig(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _refuse_double_options(self) -> "TrainConfig":
+        for name in ("num_classes", "in_chans", "image_size"):
+            if name in self.model_kwargs:
+                raise UsageError(
+                    expected="the network's own options in model_kwargs",
+                    received=name,
+                    remedy="The number of classes comes from the data; --image-size and --in-chans are flags.",
+                )
+        return self
+
     @property
     def rate(self) -> float:
         """The learning rate asked for, or the optimizer's usual one."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -42,6 +42,7 @@ class Batch:
     labels: Int64[Tensor, " N"]
 
 
+@runtime_checkable
 class Score(Protocol):
     """Sums over batches, then figures of the whole."""
 
@@ -54,6 +55,7 @@ class Score(Protocol):
         ...
 
 
+@runtime_checkable
 class Task(Protocol):
     """What the loop asks of a task."""
 

@@ -1,0 +1,39 @@
+"""What all tests share: shapes and types checked as they run, the real data where it lies, a way to call the program."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Every annotation of a tensor in these packages is checked at each call.
+CHECKED = ["striate.costing", "striate.data", "striate.inference", "striate.jobs", "striate.training.tasks"]
+install_import_hook(CHECKED, "beartype.beartype")
+
+
+@pytest.fixture
+def shared_data() -> Callable[[str], Path]:
+    """Find a folder of real data, or skip where this machine has none."""
+
+    def find(name: str) -> Path:
+        folder = ROOT.parent / "shared" / "data" / name
+        if not folder.is_dir():
+            pytest.skip(f"the real {name} data is not on this machine")
+        return folder
+
+    return find
+
+
+@pytest.fixture
+def striate(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the program as a user does, in an empty folder."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "striate", *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+
+    return run

@@ -1,0 +1,30 @@
+import pytest
+
+from striate.units import format_bytes, format_duration, format_size
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (3_613_600, "3.61 MB (3.45 MiB)"),
+        (4 * 1024**3, "4.29 GB (4.00 GiB)"),
+        (999_999, "1.00 MB (976.56 KiB)"),
+        (5 * 1000**5, "5000.00 TB (4547.47 TiB)"),
+    ],
+)
+def test_bytes_are_said_in_both_units(size: int, text: str) -> None:
+    assert format_bytes(size) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0.0 s"), (59.94, "59.9 s"), (59.96, "1 min 00 s"), (119.6, "2 min 00 s"), (3599.7, "1 h 00 min"), (7260, "2 h 01 min")],
+)
+def test_durations_round_up_into_the_next_unit(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
+
+
+def test_sizes_are_height_by_width() -> None:
+    assert format_size((32, 24)) == "32x24"
