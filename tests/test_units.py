@@ -20,7 +20,14 @@ def test_bytes_are_said_in_both_units(size: int, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0.0 s"), (59.94, "59.9 s"), (59.96, "1 min 00 s"), (119.6, "2 min 00 s"), (3599.7, "1 h 00 min"), (7260, "2 h 01 min")],
+    [
+        (0, "0.0 s"),
+        (59.94, "59.9 s"),
+        (59.96, "1 min 00 s"),
+        (119.6, "2 min 00 s"),
+        (3599.7, "1 h 00 min"),
+        (7260, "2 h 01 min"),
+    ],
 )
 def test_durations_round_up_into_the_next_unit(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text

@@ -70,7 +70,9 @@ def test_reset_classifier_changes_the_last_layer_alone(entry: Entry) -> None:
     before = network.state_dict()
     network.reset_classifier(3)
     after = network.state_dict()
-    changed = {name for name in before if before[name].shape != after[name].shape or not before[name].equal(after[name])}
+    changed = {
+        name for name in before if before[name].shape != after[name].shape or not before[name].equal(after[name])
+    }
     assert len(changed) == 2  # a weight and a bias
     assert network.num_classes == 3
     assert network(images(entry)).shape == (2, 3)

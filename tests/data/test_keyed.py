@@ -29,7 +29,9 @@ def test_the_mixer_is_splitmix64() -> None:
 
 
 @given(
-    indices=st.lists(st.integers(0, 10**9), min_size=1, max_size=20), seed=st.integers(0, 2**40), epoch=st.integers(0, 10**4)
+    indices=st.lists(st.integers(0, 10**9), min_size=1, max_size=20),
+    seed=st.integers(0, 2**40),
+    epoch=st.integers(0, 10**4),
 )
 def test_a_number_depends_on_its_key_alone(indices: list[int], seed: int, epoch: int) -> None:
     together = uniform(seed, epoch, np.array(indices), 3)

@@ -10,7 +10,7 @@ from striate.results import Classes
 
 
 def classify(
-    network: nn.Module, batches: Iterable[Float32[Tensor, "N C H W"]], classes: tuple[str, ...]
+    network: nn.Module, batches: Iterable[Float32[Tensor, "_ C H W"]], classes: tuple[str, ...]
 ) -> Iterator[Classes]:
     """Yield each image's probabilities, in order.
 

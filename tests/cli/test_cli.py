@@ -1,0 +1,156 @@
+"""The command line as a user meets it: another process, its output, its errors and its exit status."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from striate.cli.main import app
+from striate.data.source import open_data
+from striate.files import load_tensors
+from striate.training.config import TrainConfig
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+QUICK = ("train", "digits", "--model", "mlp", "--image-size", "8", "--opt", "adam", "--lr", "0.01")
+
+
+def document(done: "subprocess.CompletedProcess[str]") -> Any:
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_train_prints_its_network_its_course_and_its_end(striate: Run, tmp_path: Path) -> None:
+    done = striate("train", "digits", "--recipe", "lenet5-digits", "--epochs", "2", "--output", "run")
+    assert done.returncode == 0, done.stderr
+    for part in ("(5·5·1 + 1)·6 = 156", "(5·5·6 + 1)·16 = 2,416", "(400 + 1)·120 = 48,120", "61,706 parameters"):
+        assert part in done.stdout
+    assert "6x28x28" in done.stdout
+    assert "epoch   2/2" in done.stderr
+    assert "test accuracy" in done.stdout
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_train_and_predict_give_json(striate: Run, tmp_path: Path) -> None:
+    told = document(striate(*QUICK, "--epochs", "6", "--output", "run", "--json"))
+    assert told["parameters"] == sum(layer["parameters"] for layer in told["layers"]) == 65 * 300 + 301 * 10
+    assert [row["epoch"] for row in told["epochs"]] == [1, 2, 3, 4, 5, 6]
+    assert told["test"]["accuracy"] > 0.9
+    predicted = document(striate("predict", "run", "digits", "--limit", "5", "--json"))["predictions"]
+    assert len(predicted) == 5
+    test = open_data("digits", 0).test
+    for place in range(2):
+        pixels = test.images[place, 0].numpy()
+        Image.fromarray(pixels).save(tmp_path / f"{place}.png")
+        Image.fromarray(np.stack([pixels] * 3, axis=2)).save(tmp_path / f"colour-{place}.png")
+    files = ("0.png", "1.png", "colour-0.png", "colour-1.png")
+    of_files = document(striate("predict", "run", *files, "--json"))["predictions"]
+    assert [p["source"] for p in of_files] == list(files)
+    assert [p["top"] for p in of_files] == [p["top"] for p in predicted[:2] * 2]
+    assert [p["truth"] for p in predicted[:2]] == [test.classes[label] for label in test.labels[:2]]
+
+
+def test_models_lists_the_zoo(striate: Run) -> None:
+    assert "61,706" in striate("models").stdout
+    assert [entry["name"] for entry in document(striate("models", "lenet*", "--json"))["models"]] == [
+        "lenet5",
+        "lenet5_28",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("train", "digits", "--model", "lenet6"), "Did you mean lenet5"),
+        (("train", "digits"), "--model"),
+        (("train", "digits", "--model", "lenet5", "--image-size", "15"), "Use --image-size 16 or larger"),
+        (("train", "digits", "--model", "lenet5", "--epochs", "0"), "greater than or equal to 1"),
+        (("train", "digits", "--model", "lenet5", "--modle", "x"), "--model"),
+        (("train", "digits", "--model", "lenet5", "--opt", "sdg"), "momentum"),
+        (("train", "digits", "--model", "lenet5", "--model-kwargs", "hidden"), "KEY=VALUE"),
+        (("train", "digits", "-c", "nowhere.yaml"), "nowhere.yaml"),
+        (("train", "nowhere", "--model", "lenet5"), "digits"),
+        (("train", "--resume", "nowhere"), "args.yaml"),
+        (("predict", "nowhere", "a.png"), "striate train"),
+        (("models", "zzz"), "Known: lenet5"),
+        (("frobnicate",), "frobnicate"),
+        ((), "train"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_bad_use_is_status_2_with_a_way_out_and_no_traceback(
+    striate: Run, arguments: tuple[str, ...], said: str
+) -> None:
+    done = striate(*arguments)
+    assert done.returncode == 2
+    assert said in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_debug_shows_the_traceback(striate: Run) -> None:
+    done = striate("--debug", "models", "zzz")
+    assert done.returncode != 0
+    assert "Traceback" in done.stderr
+
+
+def test_a_failed_job_is_status_1(striate: Run, tmp_path: Path) -> None:
+    done = striate(*QUICK[:-4], "--opt", "sgd", "--lr", "1e30", "--sched", "constant", "--output", "run")
+    assert done.returncode == 1
+    assert "Try a lower --lr" in done.stderr
+    assert "Traceback" not in done.stderr
+    kept = load_tensors(tmp_path / "run" / "weights" / "last" / "model.safetensors")
+    assert all(tensor.isfinite().all() for tensor in kept.values())
+
+
+def test_sigterm_saves_and_the_run_goes_on(striate: Run, tmp_path: Path) -> None:
+    options = ("--epochs", "60", "--batch-size", "16")
+    command = [sys.executable, "-m", "striate", *QUICK, *options, "--output", "run"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    results = tmp_path / "run" / "results.csv"
+    for _ in range(600):
+        if results.exists() or process.poll() is not None:
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "received SIGTERM after step" in err
+    assert "striate train --resume run" in err
+    assert "Traceback" not in err
+    resumed = striate("train", "--resume", "run")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "goes on after step" in resumed.stdout
+    assert len(results.read_text().splitlines()) == 61
+    refused = striate("train", "--resume", "run", "--lr", "0.5")
+    assert refused.returncode == 2
+    assert "lr 0.01 -> 0.5" in refused.stderr
+
+
+def test_a_file_of_flags_is_overridden_by_flags(striate: Run, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("data: digits\nmodel: mlp\nepochs: 9\nimage_size: 8\n")
+    told = document(striate("train", "-c", "mine.yaml", "--epochs", "1", "--json"))
+    assert len(told["epochs"]) == 1
+    assert told["run"] == "runs/classify/digits-mlp"
+    (tmp_path / "wrong.yaml").write_text("data: digits\nmodle: mlp\n")
+    done = striate("train", "-c", "wrong.yaml")
+    assert done.returncode == 2
+    assert "Did you mean model" in done.stderr
+
+
+def test_every_key_of_the_config_is_a_flag() -> None:
+    import typer
+
+    command = typer.main.get_command(app)
+    train = command.commands["train"]  # type: ignore[attr-defined]
+    names = {parameter.name for parameter in train.params}
+    assert set(TrainConfig.model_fields) <= names
+    short = {spelling for parameter in train.params for spelling in parameter.opts}
+    assert {"-b", "-j", "-c", "--batch-size", "--no-channels-last"} - short == {"--no-channels-last"}
+    assert "--no-channels-last" in {s for parameter in train.params for s in parameter.secondary_opts}

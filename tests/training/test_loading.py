@@ -1,0 +1,55 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from striate.data.source import load_digits
+from striate.training.config import TrainConfig
+from striate.training.loading import EvenBatches, Loader
+from striate.training.tasks import Classification
+
+
+@given(count=st.integers(1, 300), batch_size=st.integers(1, 70), epoch=st.integers(0, 5), start=st.integers(0, 300))
+def test_an_epoch_is_cut_evenly_and_can_be_entered_anywhere(
+    count: int, batch_size: int, epoch: int, start: int
+) -> None:
+    batches = EvenBatches(count, batch_size, seed=1)
+    batches.move_to(epoch)
+    whole = list(batches)
+    assert sorted(index for _, indices in whole for index in indices) == list(range(count))
+    sizes = {len(indices) for _, indices in whole}
+    assert max(sizes) <= batch_size
+    assert max(sizes) - min(sizes) <= 1
+    assert len(whole) == batches.steps == -(-count // batch_size)
+    start = min(start, len(whole))
+    batches.move_to(epoch, start)
+    assert list(batches) == whole[start:]
+
+
+def test_each_epoch_has_an_order_of_its_own_and_without_a_seed_the_set_has_its_own() -> None:
+    shuffled = EvenBatches(100, 100, seed=1)
+    orders = []
+    for epoch in (0, 1, 0):
+        shuffled.move_to(epoch)
+        orders.append(next(iter(shuffled))[1])
+    assert orders[0] != orders[1]
+    assert orders[0] == orders[2] != list(range(100))
+    assert next(iter(EvenBatches(100, 100, seed=None)))[1] == list(range(100))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_number_of_workers_changes_nothing(workers: int) -> None:
+    digits = load_digits().subset(range(200))
+    task = Classification(TrainConfig(data="digits", model="lenet5", shift=2), digits.classes)
+    task.prepare(digits)
+
+    def loader(workers: int) -> Loader:
+        return Loader(digits, task.augment, batch_size=32, seed=4, workers=workers)
+
+    alone, together = loader(0), loader(workers)
+    for epoch, start in ((0, 0), (1, 0), (1, 3)):
+        pairs = list(zip(alone.epoch(epoch, start), together.epoch(epoch, start), strict=True))
+        assert len(pairs) == 7 - start
+        for a, b in pairs:
+            assert torch.equal(a.images, b.images)
+            assert torch.equal(a.labels, b.labels)

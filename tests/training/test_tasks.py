@@ -1,0 +1,116 @@
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from striate.data.source import load_digits
+from striate.training.config import TrainConfig
+from striate.training.tasks import Batch, Classification, Samples
+
+LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.0, 0.0, 3.0]])
+LABELS = torch.tensor([0, 1])
+
+
+class Constant(nn.Module):
+    """Answers with given logits, and remembers what it was shown."""
+
+    def __init__(self, logits: torch.Tensor) -> None:
+        super().__init__()
+        self.logits = logits
+        self.seen = torch.empty(0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen = x
+        return self.logits
+
+
+def task(**options: Any) -> Classification:
+    return Classification(TrainConfig.model_validate({"data": "d", "model": "m", **options}), ("a", "b", "c"))
+
+
+def loss_of(**options: Any) -> float:
+    return float(task(**options).loss(Constant(LOGITS), Batch(torch.zeros(2, 1, 1, 1), LABELS)))
+
+
+def test_cross_entropy_is_minus_the_log_of_the_truths_share() -> None:
+    shares = LOGITS.exp() / LOGITS.exp().sum(1, keepdim=True)
+    assert loss_of() == pytest.approx(float(-(shares[0, 0].log() + shares[1, 1].log()) / 2))
+
+
+def test_mse_is_the_textbooks_half_sum_of_squares_times_two_over_the_classes() -> None:
+    shares = LOGITS.exp() / LOGITS.exp().sum(1, keepdim=True)
+    half_sums = ((shares - torch.eye(3)[LABELS]) ** 2).sum(1) / 2
+    assert loss_of(loss="mse") == pytest.approx(float(half_sums.mean()) * 2 / 3)
+
+
+def test_smoothing_is_torchs() -> None:
+    assert loss_of(smoothing=0.1) == pytest.approx(float(F.cross_entropy(LOGITS, LABELS, label_smoothing=0.1)))
+
+
+def test_mixup_mixes_images_and_targets_by_the_same_share() -> None:
+    learner, network = task(mixup=0.4), Constant(torch.log(torch.tensor([[0.5, 0.3, 0.2], [0.6, 0.1, 0.3]])))
+    images = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1)
+    shares = set()
+    for seed in range(20):
+        torch.manual_seed(seed)
+        loss = float(learner.loss(network, Batch(images, LABELS)))
+        mixed = network.seen.flatten().tolist()  # each image's own share of image 1
+        targets = torch.tensor([[1 - mixed[0], mixed[0], 0.0], [1 - mixed[1], mixed[1], 0.0]])
+        expected = float(-(targets * network.logits).sum(1).mean())
+        assert loss == pytest.approx(expected, rel=1e-5)
+        shares.add(round(mixed[0], 6))
+    assert len(shares) > 5
+    assert all(0 <= share <= 1 for share in shares)
+
+
+def test_augmentation_depends_on_seed_epoch_and_image_alone() -> None:
+    digits = load_digits()
+    learner = Classification(TrainConfig(data="digits", model="lenet5", shift=2, seed=3), digits.classes)
+    learner.prepare(digits)
+
+    def augmented(epoch: int, indices: list[int]) -> torch.Tensor:
+        chosen = digits.subset(indices)
+        return learner.augment(Samples(chosen.images, chosen.labels, epoch, indices)).images
+
+    together = augmented(1, [5, 6, 7, 8])
+    assert torch.equal(together[[2, 0]], augmented(1, [7, 5]))
+    assert not torch.equal(together, augmented(2, [5, 6, 7, 8]))
+    plain = learner.collate(Samples(digits.images[5:9], digits.labels[5:9], 1, [5, 6, 7, 8])).images
+    background = plain.min()
+    for before, after in zip(plain, together, strict=True):  # within the image, a shift moves and adds nothing
+        assert after.gt(background + 1).sum() <= before.gt(background + 1).sum()
+
+
+def test_every_shift_happens_about_equally_often() -> None:
+    dot = torch.zeros(9, 9, dtype=torch.uint8)
+    dot[4, 4] = 255
+    images = dot.expand(5000, 1, 9, 9)
+    learner = task(shift=1)
+    learner.prepare(load_digits())
+    batch = learner.augment(Samples(images, torch.zeros(5000, dtype=torch.int64), 0, list(range(5000))))
+    places = batch.images.flatten(1).argmax(1).bincount(minlength=81).view(9, 9)[3:6, 3:6]
+    assert places.sum() == 5000
+    assert ((places - 5000 / 9).abs() < 80).all()
+
+
+def test_the_score_adds_up_over_batches_of_any_size() -> None:
+    torch.manual_seed(0)
+    logits, labels = torch.randn(50, 3), torch.randint(0, 3, (50,))
+    score = task().score()
+    for part in (slice(0, 1), slice(1, 20), slice(20, 50)):
+        score.update(logits[part], Batch(torch.zeros(len(labels[part]), 1, 1, 1), labels[part]))
+    metrics = score.compute()
+    assert metrics["loss"] == pytest.approx(float(F.cross_entropy(logits, labels)), rel=1e-6)
+    assert metrics["accuracy"] == pytest.approx(
+        sum(int(r.argmax()) == int(t) for r, t in zip(logits, labels, strict=True)) / 50
+    )
+
+
+def test_more_right_is_better_and_then_the_lower_loss() -> None:
+    better = task().better
+    assert better({"accuracy": 0.9, "loss": 2.0}, {"accuracy": 0.8, "loss": 1.0})
+    assert better({"accuracy": 0.9, "loss": 0.9}, {"accuracy": 0.9, "loss": 1.0})
+    assert not better({"accuracy": 0.9, "loss": 1.0}, {"accuracy": 0.9, "loss": 1.0})
+    assert not better({"accuracy": 0.8, "loss": 0.1}, {"accuracy": 0.9, "loss": 1.0})
