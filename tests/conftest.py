@@ -1,4 +1,4 @@
-"""What all tests share: shapes and types checked as they run, the real data where it lies, a way to call the program."""
+"""What all tests share: shapes and types checked as they run, the real data, a way to call the program."""
 
 import subprocess
 import sys

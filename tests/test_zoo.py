@@ -50,7 +50,7 @@ def test_one_training_step_changes_every_parameter_and_lowers_the_loss(entry: En
     network, x, labels = build(entry).eval(), images(entry, 4), torch.tensor([0, 1, 2, 1])  # eval: no dropout.
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
     loss = F.cross_entropy(network(x), labels)
-    loss.backward()
+    torch.autograd.backward(loss)
     torch.optim.SGD(network.parameters(), 0.01).step()
     assert F.cross_entropy(network(x), labels) < loss
     assert [name for name, p in network.named_parameters() if torch.equal(p, before[name])] == []

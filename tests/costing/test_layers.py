@@ -38,7 +38,8 @@ class Odd(nn.Module):
         self.body = nn.Sequential(nn.Identity(), nn.BatchNorm2d(4), nn.ReLU(inplace=True))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.scale * self.body(self.shared(self.shared(x)))
+        out: torch.Tensor = self.scale * self.body(self.shared(self.shared(x)))
+        return out
 
 
 def test_layers_come_in_the_order_in_which_they_run_each_once() -> None:

@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +36,13 @@ def config(folder: Path, **options: Any) -> TrainConfig:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[Any]]]:
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
     folder = tmp_path_factory.mktemp("runs") / "quick"
-    yield folder, list(train(config(folder)))
+    return folder, list(train(config(folder)))
 
 
 def test_says_what_it_begins_every_step_every_epoch_and_how_it_ended(run: tuple[Path, list[Any]]) -> None:
-    folder, (started, *between, finished) = run
+    _, (started, *between, finished) = run
     assert isinstance(started, Started)
     assert isinstance(finished, Finished)
     assert sum(isinstance(record, StepRecord) for record in between) == started.steps == 4 * 21
@@ -134,7 +133,7 @@ def halted(tmp_path: Path) -> Path:
 
 
 def test_resume_refuses_other_settings_and_says_which(halted: Path) -> None:
-    with pytest.raises(UsageError, match="lr 0.01 -> 0.5, epochs|epochs 4 -> 9, lr 0.01 -> 0.5"):
+    with pytest.raises(UsageError, match="epochs 4 -> 9, lr 0.01 -> 0.5"):
         next(train(config(halted, lr=0.5, epochs=9), resume=halted))
     assert isinstance(next(train(config(halted, workers=1), resume=halted)), Started)
 

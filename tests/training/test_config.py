@@ -74,4 +74,4 @@ def test_an_unknown_recipe_is_refused_with_the_nearest() -> None:
 def test_a_config_is_frozen() -> None:
     config = TrainConfig(data="digits", model="lenet5")
     with pytest.raises(ValueError, match="frozen"):
-        config.epochs = 3  # type: ignore[misc]
+        config.epochs = 3

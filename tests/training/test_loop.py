@@ -121,7 +121,7 @@ class FailsAt(nn.Module):
 
 def test_not_a_number_stops_the_run_at_its_step_and_keeps_the_last_good_weights(tmp_path: Path) -> None:
     loop = make_loop(tmp_path, FailsAt(5))
-    steps = []
+    steps: list[StepRecord] = []
     with pytest.raises(NotFiniteError, match=r"a loss of nan at step 5 \(epoch 2\). Try a lower --lr"):
         steps.extend(record for record in loop.run() if isinstance(record, StepRecord))
     assert len(steps) == 4
@@ -170,10 +170,11 @@ def test_a_second_signal_acts_at_once(tmp_path: Path) -> None:
 
 
 def test_patience_ends_the_run_and_survives_a_resume(tmp_path: Path) -> None:
-    options = {"lr": 1e-12, "epochs": 9, "patience": 2, "sched": "constant"}
-    network = nn.Sequential(nn.Flatten(), nn.Linear(36, 2))
-    nn.init.zeros_(network[1].weight)  # Nothing becomes better at this rate: accuracy stays, and the loss too.
-    nn.init.zeros_(network[1].bias)
+    options: dict[str, Any] = {"lr": 1e-12, "epochs": 9, "patience": 2, "sched": "constant"}
+    dense = nn.Linear(36, 2)
+    network = nn.Sequential(nn.Flatten(), dense)
+    nn.init.zeros_(dense.weight)  # Nothing becomes better at this rate: accuracy stays, and the loss too.
+    nn.init.zeros_(dense.bias)
     epochs = [r for r in make_loop(tmp_path, network, **options).run() if isinstance(r, EpochRecord)]
     best = max(record.epoch for record in epochs if record.best)
     assert [record.epoch for record in epochs][-1] == best + 2 < 9
@@ -188,14 +189,15 @@ def test_learns_in_every_setting_of_the_machine(tmp_path: Path, options: dict[st
 
 
 def test_channels_last_reaches_the_network_and_16_bit_its_products(tmp_path: Path) -> None:
-    seen = {}
+    seen: dict[str, object] = {}
 
     def note(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
         seen["layout"] = inputs[0].is_contiguous(memory_format=torch.channels_last)
         seen["dtype"] = output.dtype
 
-    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 2, 4), nn.Flatten())
-    network[1].register_forward_hook(note)
+    second = nn.Conv2d(4, 2, 4)
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), second, nn.Flatten())
+    second.register_forward_hook(note)
     next(iter(make_loop(tmp_path, network, amp=True).run()))
     assert seen == {"layout": True, "dtype": torch.bfloat16}
-    assert network[1].weight.is_contiguous(memory_format=torch.channels_last)
+    assert second.weight.is_contiguous(memory_format=torch.channels_last)

@@ -78,7 +78,7 @@ def nadam(w: float, gradients: list[float], rates: list[float]) -> float:
     """Dozat 2016, algorithm 2, with mu_t = 0.9 (1 - 0.96^(t/250) / 2)."""
     m, v = moments(gradients)
     t = len(gradients)
-    mu = [0.9 * (1 - 0.5 * 0.96 ** (n / 250)) for n in range(1, t + 2)]
+    mu: list[float] = [0.9 * (1 - 0.5 * 0.96 ** (n / 250)) for n in range(1, t + 2)]
     ahead = mu[t] * m / (1 - math.prod(mu)) + (1 - mu[t - 1]) * gradients[-1] / (1 - math.prod(mu[:t]))
     return w - rates[-1] * ahead / (math.sqrt(v / (1 - 0.999**t)) + 1e-8)
 
@@ -167,14 +167,15 @@ def test_averages_are_what_they_say(average: Any) -> None:
         network.weight.data.fill_(value)
         averaged.update_parameters(network)
     expected = sum(values) / 3 if average == "swa" else 0.9 * (0.9 * 1.0 + 0.1 * 4.0) + 0.1 * -2.0
-    assert averaged.module.weight.item() == pytest.approx(expected)
+    assert averaged.module.get_parameter("weight").item() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("rule", "variance"), [("he", 2 / (9 * 40)), ("xavier", 2 / (9 * 40 + 9 * 60))])
 def test_initialisation_has_the_published_variance(rule: Any, variance: float) -> None:
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Conv2d(40, 60, 3), nn.BatchNorm2d(60))
-    initialise(network, rule)
-    assert network[0].weight.var().item() == pytest.approx(variance, rel=0.05)
-    assert not network[0].bias.any()
-    assert network[1].weight.eq(1).all()
+    convolution, norm = nn.Conv2d(40, 60, 3, padding=1), nn.BatchNorm2d(60)
+    initialise(nn.Sequential(convolution, norm), rule)
+    assert convolution.weight.var().item() == pytest.approx(variance, rel=0.05)
+    assert convolution.bias is not None
+    assert not convolution.bias.any()
+    assert norm.weight.eq(1).all()
