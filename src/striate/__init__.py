@@ -4,6 +4,7 @@ Public names are loaded when they are first used, so that ``import striate`` cos
 """
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from striate.weights import load_network as load_network
     from striate.zoo import create_model as create_model
     from striate.zoo import list_models as list_models
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "StriateError": "striate.errors",
@@ -42,6 +41,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        return version("striate")
     if name not in _HOMES:
         raise AttributeError(f"module 'striate' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -1,11 +1,11 @@
 """``striate``: its verbs, and how it ends. A verb imports what it needs when it runs, so that help answers at once."""
 
 import sys
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
-from striate import __version__
 from striate.cli import models, predict, train
 from striate.errors import StriateError
 
@@ -24,14 +24,14 @@ app.command("predict", no_args_is_help=True)(predict.predict)
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        print(f"striate {__version__}")
+        print(f"striate {version('striate')}")
         raise typer.Exit
 
 
 @app.callback()
 def _global_options(
     debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
-    version: Annotated[
+    show_version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="show the version")
     ] = False,
 ) -> None:

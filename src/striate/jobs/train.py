@@ -5,13 +5,13 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from striate import __version__
 from striate.costing.layers import LayerCost, layer_costs
 from striate.data.keyed import Use, key
 from striate.data.sets import Splits
@@ -183,7 +183,7 @@ def _circumstances(splits: Splits, network: nn.Module, config: TrainConfig) -> d
         "data": splits.fingerprint(),
         "network": hashlib.sha256(repr((config.model, tensors)).encode()).hexdigest(),
         "threads": torch.get_num_threads(),
-        "striate": __version__,
+        "striate": version("striate"),
     }
 
 
