@@ -11,13 +11,21 @@ if TYPE_CHECKING:
     from striate.costing.layers import layer_costs as layer_costs
     from striate.errors import StriateError as StriateError
     from striate.jobs.predict import predict as predict
+    from striate.jobs.train import Finished as Finished
+    from striate.jobs.train import Started as Started
     from striate.jobs.train import train as train
     from striate.training.config import TrainConfig as TrainConfig
+    from striate.training.records import EpochRecord as EpochRecord
+    from striate.training.records import StepRecord as StepRecord
     from striate.weights import load_network as load_network
     from striate.zoo import create_model as create_model
     from striate.zoo import list_models as list_models
 
 _HOMES = {
+    "EpochRecord": "striate.training.records",
+    "Finished": "striate.jobs.train",
+    "Started": "striate.jobs.train",
+    "StepRecord": "striate.training.records",
     "StriateError": "striate.errors",
     "TrainConfig": "striate.training.config",
     "create_model": "striate.zoo",
@@ -29,6 +37,10 @@ _HOMES = {
 }
 
 __all__ = [
+    "EpochRecord",
+    "Finished",
+    "Started",
+    "StepRecord",
     "StriateError",
     "TrainConfig",
     "create_model",
