@@ -20,9 +20,10 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def blocks(language: str, name: str = "README.md") -> list[str]:
-    text = (ROOT / name).read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+def blocks(language: str) -> list[str]:
+    """Return the README's fenced blocks of one language; "" is output."""
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    return [text for found, text in fenced if found == language]
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def test_the_two_commands(copy: Path) -> None:
     assert "digits test 3" in out
     assert "tests collected" in out or "selected" in out
     assert (copy / "runs/classify/demo/report.html").stat().st_size < 2_000_000
-    table = next(block for block in re.findall(r"^```\n(.*?)^```$", README, re.MULTILINE | re.DOTALL))
+    (table,) = blocks("")
     for line in table.splitlines():
         cells = re.split(r"  +", line.strip())
         assert line == "..." or any(cells == re.split(r"  +", printed.strip()) for printed in out.splitlines()), line

@@ -1,12 +1,12 @@
 """Trains for real and dies for real: SIGKILL before the n-th event, then on again, until nothing kills it any more.
 
-Run as ``python killed.py FOLDER POINT...``; each point is a list of numbers joined by commas, one for each life. A
-process of its own, so that the imports are paid once and every life is a fork. Events are what touches the disk
-(flushing, renaming, deleting, and a safetensors file half written) and every optimizer step.
-
-With no point it prints how many events an undisturbed run has.
+Run as ``python killed.py FOLDER POINT...``; each point is a list of numbers joined by commas, one for each life that
+ends early; "" is a run that nobody disturbs. A process of its own, so that the imports are paid once and every life is
+a fork. Events are what touches the disk (flushing, renaming, deleting, and a safetensors file half written) and every
+optimizer step. A life prints the step from which it goes on and, if it comes to its end, the events that it had.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -19,7 +19,7 @@ import safetensors.torch
 import torch
 from sklearn import datasets as datasets
 
-from striate.jobs.train import train
+from striate.jobs.train import Started, train
 from striate.training.config import TrainConfig
 from striate.training.loop import make_fabric
 
@@ -49,7 +49,7 @@ def watch(deadly: int) -> list[str]:
         original: Callable[..., Any] = getattr(owner, name)
 
         def watched(*arguments: Any, **options: Any) -> Any:
-            events.append(name)
+            events.append(f"{name} {Path(arguments[-1]).name}" if name in ("replace", "save_file") else name)
             if len(events) - 1 == deadly:
                 if half:
                     original(*arguments, **options)
@@ -73,9 +73,10 @@ def live(folder: Path, deadly: int) -> None:
     events = watch(deadly)
     begun = (folder / "args.yaml").exists()
     records = train(resume=folder) if begun else train(TrainConfig.model_validate({**CONFIG, "output": str(folder)}))
-    for _ in records:
-        pass
-    print(len(events), flush=True)
+    for record in records:
+        if isinstance(record, Started):
+            print(json.dumps({"folder": folder.name, "from_step": record.step}), flush=True)
+    print(json.dumps({"folder": folder.name, "events": events}), flush=True)
 
 
 def main(root: Path, points: list[str]) -> None:

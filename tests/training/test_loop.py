@@ -39,18 +39,21 @@ def small_network() -> nn.Module:
     )
 
 
-def make_loop(folder: Path, network: nn.Module | None = None, resume: bool = False, **options: Any) -> Loop:
+def make_loop(
+    folder: Path, network: nn.Module | None = None, resume: bool = False, channels: int = 1, **options: Any
+) -> Loop:
     values = {"data": "d", "model": "m", "epochs": 3, "batch_size": 32, "lr": 0.05, **options}
     config = TrainConfig.model_validate(values)
     task = Classification(config, TRAIN.classes)
-    task.prepare(TRAIN)
+    train, val = TRAIN.with_channels(channels), VAL.with_channels(channels)
+    task.prepare(train)
 
     def save(which: str, state: Mapping[str, Tensor]) -> None:
         save_tensors(folder / "weights" / which / "model.safetensors", state)
 
     generation = load_generation(folder / "resume") if resume else None
     run = RunFolder(folder)
-    return Loop(network or small_network(), task, TRAIN, VAL, config, run, save, generation=generation)
+    return Loop(network or small_network(), task, train, val, config, run, save, generation=generation)
 
 
 def weights(folder: Path, which: str = "last") -> dict[str, Tensor]:
@@ -195,9 +198,8 @@ def test_channels_last_reaches_the_network_and_16_bit_its_products(tmp_path: Pat
         seen["layout"] = inputs[0].is_contiguous(memory_format=torch.channels_last)
         seen["dtype"] = output.dtype
 
-    second = nn.Conv2d(4, 2, 4)
-    network = nn.Sequential(nn.Conv2d(1, 4, 3), second, nn.Flatten())
-    second.register_forward_hook(note)
-    next(iter(make_loop(tmp_path, network, amp=True).run()))
+    convolution = nn.Conv2d(3, 2, 6)
+    convolution.register_forward_hook(note)
+    next(iter(make_loop(tmp_path, nn.Sequential(convolution, nn.Flatten()), channels=3, amp=True).run()))
     assert seen == {"layout": True, "dtype": torch.bfloat16}
-    assert second.weight.is_contiguous(memory_format=torch.channels_last)
+    assert convolution.weight.is_contiguous(memory_format=torch.channels_last)

@@ -1,9 +1,11 @@
 """A run killed at any moment ends as one that never was."""
 
 import csv
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,12 +15,12 @@ from striate.files import load_tensors
 KILLED = Path(__file__).with_name("killed.py")
 
 
-def lives(root: Path, points: list[str]) -> int:
-    """Live through all the points; return the number of events of the last whole life."""
+def lives(root: Path, points: list[str]) -> list[dict[str, Any]]:
+    """Live through all the points; return what the lives said."""
     command = [sys.executable, str(KILLED), str(root), *points]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1500, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    return int(done.stdout.split()[-1])
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def outcome(folder: Path) -> dict[str, object]:
@@ -47,15 +49,16 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(root: Path) -> tuple[int, dict[str, object]]:
-    return lives(root, [""]), outcome(root / "killed-never")
+def undisturbed(root: Path) -> tuple[list[str], dict[str, object]]:
+    (_, end) = lives(root, [""])
+    return end["events"], outcome(root / "killed-never")
 
 
 def test_the_undisturbed_run_learned_and_moved_its_weights(
-    undisturbed: tuple[int, dict[str, object]], root: Path
+    undisturbed: tuple[list[str], dict[str, object]], root: Path
 ) -> None:
     events, left = undisturbed
-    assert events > 100
+    assert events.count("step") == 12
     assert left["generation"] == "000003-000000000"
     rows = left["rows"]
     assert isinstance(rows, list)
@@ -65,22 +68,38 @@ def test_the_undisturbed_run_learned_and_moved_its_weights(
     assert all(tensor.isfinite().all() for tensor in last.values())
 
 
-def check(root: Path, undisturbed: tuple[int, dict[str, object]], points: list[str]) -> None:
-    lives(root, points)
+def check(root: Path, undisturbed: tuple[list[str], dict[str, object]], points: list[str]) -> None:
+    events, left = undisturbed
+    said = lives(root, points)
     for point in points:
-        assert outcome(root / f"killed-{point}") == undisturbed[1], f"killed at {point} of {undisturbed[0]} events"
+        folder = f"killed-{point}"
+        assert outcome(root / folder) == left, f"killed at {point} of {len(events)} events"
+        starts = [life["from_step"] for life in said if life["folder"] == folder and "from_step" in life]
+        done = 0
+        for deadly, start in zip(point.split(","), starts[-point.count(",") - 1 :], strict=True):
+            # At most the step that was being saved is lost.
+            done += events[: int(deadly)].count("step") if done == 0 else 0
+            assert start >= done - 1, f"killed at {point}: {events[int(deadly)]}"
 
 
 def test_a_run_killed_at_many_moments_ends_as_one_that_never_was(
-    root: Path, undisturbed: tuple[int, dict[str, object]]
+    root: Path, undisturbed: tuple[list[str], dict[str, object]]
 ) -> None:
+    """In the middle and at the last of each kind of event, from the first step on."""
     events, _ = undisturbed
-    points = [str(round(events * share)) for share in (0.04, 0.1, 0.2, 0.33, 0.41, 0.52, 0.6, 0.74, 0.85, 0.93)]
-    check(root, undisturbed, [*points, f"{events // 3},{events // 4},{events // 5}", str(events - 1)])
+    after = events.index("step")
+    points = set()
+    for kind in set(events):
+        places = [place for place, event in enumerate(events) if event == kind and place >= after]
+        points |= {places[len(places) // 2], places[-1]} if places else set()
+    assert len(points) > 15
+    twice = f"{len(events) // 3},{len(events) // 4}"
+    check(root, undisturbed, [twice, *map(str, sorted(points))])
 
 
 @pytest.mark.slow
 def test_a_run_killed_at_every_single_moment_ends_as_one_that_never_was(
-    root: Path, undisturbed: tuple[int, dict[str, object]]
+    root: Path, undisturbed: tuple[list[str], dict[str, object]]
 ) -> None:
-    check(root, undisturbed, [str(event) for event in range(3, undisturbed[0])])
+    events, _ = undisturbed
+    check(root, undisturbed, [str(event) for event in range(3, len(events))])

@@ -24,7 +24,7 @@ from striate.files import flush, load_tensors, save_tensors
 from striate.training.records import EpochRecord
 
 NETWORK, AVERAGE, OPTIMIZER, PROGRESS = "network.safetensors", "average.safetensors", "optimizer.pt", "progress.json"
-_UNFINISHED = ".writing"
+_UNFINISHED, _FINISHED = ".writing", "[0-9]*-[0-9]*"
 
 
 @dataclass
@@ -92,11 +92,9 @@ def save_generation(folder: Path, generation: Generation) -> None:
         flush(unfinished / OPTIMIZER)
         flush(unfinished / PROGRESS)
         flush(unfinished)
-        previous = _generations(folder)
         os.replace(unfinished, finished)
         flush(folder)
-        for path in previous:
-            shutil.rmtree(path)
+        _clear(folder, keep=finished)
     except (OSError, RuntimeError) as error:
         raise StriateError(
             expected=f"to write a checkpoint into {folder}",
@@ -106,15 +104,15 @@ def save_generation(folder: Path, generation: Generation) -> None:
 
 
 def load_generation(folder: Path) -> Generation | None:
-    """Return the current generation, or None where there is none.
+    """Return the current generation, or None where there is none, and clear away what an interrupted write left.
 
     Raises:
         StriateError: where its files are damaged.
     """
-    found = _generations(folder)
-    if not found:
+    current = max(folder.glob(_FINISHED), default=None)
+    _clear(folder, keep=current)
+    if current is None:
         return None
-    current = found[-1]
     try:
         progress = Progress.from_dict(json.loads((current / PROGRESS).read_text(encoding="utf-8")))
         optimizer = torch.load(current / OPTIMIZER, weights_only=True)
@@ -128,5 +126,7 @@ def load_generation(folder: Path) -> Generation | None:
     return Generation(load_tensors(current / NETWORK), average, optimizer, progress)
 
 
-def _generations(folder: Path) -> list[Path]:
-    return sorted(folder.glob("[0-9]*-[0-9]*"))
+def _clear(folder: Path, keep: Path | None) -> None:
+    for path in (*folder.glob(_FINISHED), *folder.glob(_UNFINISHED)):
+        if path != keep:
+            shutil.rmtree(path)

@@ -1,13 +1,13 @@
 """A run's folder: what was asked, what came of it, the weights, and what a resumed run needs."""
 
 import csv
-import fcntl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 from striate.errors import UsageError
 from striate.files import replace_file
@@ -109,13 +109,16 @@ class RunFolder:
             UsageError: where another process holds it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise UsageError(
-                    expected=f"{self.path} to itself",
-                    received="a run that another process is training there now",
-                    remedy="Wait for it, or stop it with Ctrl-C; it saves its state first.",
-                ) from error
+        lock = FileLock(self.path / ".lock", blocking=False)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise UsageError(
+                expected=f"{self.path} to itself",
+                received="a run that another process is training there now",
+                remedy="Wait for it, or stop it with Ctrl-C; it saves its state first.",
+            ) from error
+        try:
             yield
+        finally:
+            lock.release()
