@@ -18,6 +18,15 @@ WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 
 
+class Normalisation(BaseModel):
+    """Mean and standard deviation of each channel of the training images, on the scale from 0 to 1."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
 class WeightsConfig(BaseModel):
     """What ``config.json`` says: enough to build the network and to feed it, without the run that trained it."""
 
@@ -30,7 +39,7 @@ class WeightsConfig(BaseModel):
     model_options: dict[str, Any] = {}
     task: Literal["classify"] = "classify"
     classes: tuple[str, ...]
-    preprocessing: dict[str, Any]
+    normalisation: Normalisation
 
     def build(self) -> "nn.Module":
         """Build the network with fresh weights."""

@@ -48,7 +48,7 @@ def test_says_what_it_begins_every_step_every_epoch_and_how_it_ended(run: tuple[
     assert isinstance(finished, Finished)
     assert sum(isinstance(record, StepRecord) for record in between) == started.steps == 4 * 21
     assert sum(isinstance(record, EpochRecord) for record in between) == finished.epochs == 4
-    assert started.images == (1295, 143, 359)
+    assert (started.train_images, started.val_images, started.test_images) == (1295, 143, 359)
     assert [layer.parameters for layer in started.layers if layer.parameters] == [65 * 24, 25 * 10]
     assert finished.metrics["accuracy"] > 0.9
 
@@ -58,7 +58,7 @@ def test_the_tested_accuracy_is_that_of_the_best_weights_on_the_test_images(run:
     assert records[-1].best_epoch < records[-1].epochs, "the last epoch must not be the best for this test to tell"
     network, weights = load_network(folder)
     test = open_data("digits", 0).test
-    mean, std = (torch.tensor(weights.preprocessing[name]).view(1, -1, 1, 1) for name in ("mean", "std"))
+    mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (weights.normalisation.mean, weights.normalisation.std))
     with torch.no_grad():
         right = network((test.images / 255 - mean) / std).argmax(1).eq(test.labels).double().mean()
     assert records[-1].metrics["accuracy"] == pytest.approx(float(right))

@@ -100,7 +100,7 @@ def test_the_score_adds_up_over_batches_of_any_size() -> None:
     logits, labels = torch.randn(50, 3), torch.randint(0, 3, (50,))
     score = task().score()
     for part in (slice(0, 1), slice(1, 20), slice(20, 50)):
-        score.update(logits[part], Batch(torch.zeros(len(labels[part]), 1, 1, 1), labels[part]))
+        score.update(Constant(logits[part]), Batch(torch.zeros(len(labels[part]), 1, 1, 1), labels[part]))
     metrics = score.compute()
     assert metrics["loss"] == pytest.approx(float(F.cross_entropy(logits, labels)), rel=1e-6)
     assert metrics["accuracy"] == pytest.approx(

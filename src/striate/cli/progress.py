@@ -41,11 +41,14 @@ def show_training(records: Iterable[TrainRecord]) -> None:
 
 def _say_start(out: Console, record: Started) -> None:
     total = sum(layer.parameters for layer in record.layers)
-    train, val, test = record.images
     begins = f"goes on after step {record.step:,}" if record.step else "begins"
     out.print(network_table(record.model, record.layers))
     say(out, f"{total:,} parameters, {format_bytes(4 * total)} as 32-bit floats")
-    say(out, f"{len(record.classes)} classes; {train:,} images to train on, {val:,} to validate, {test:,} to test")
+    say(
+        out,
+        f"{len(record.classes)} classes; {record.train_images:,} images to train on, "
+        f"{record.val_images:,} to validate, {record.test_images:,} to test",
+    )
     say(out, f"{begins}: {record.steps:,} steps, {record.threads} threads, in {record.folder}")
 
 

@@ -40,6 +40,12 @@ def open_data(data: str, seed: int) -> Splits:
         train, test = read_idx_folder(path)
         name = path.resolve().name
     learn, choose = split_by_class(train.labels, VAL_SHARE, key(seed, Use.VAL_SPLIT))
+    if len(choose) == 0:
+        raise UsageError(
+            expected=f"two training images or more of some class in {data}, one of them to validate with",
+            received=f"{len(train)} images, each of a class of its own",
+            remedy="Add images.",
+        )
     return Splits(name, train.subset(learn), train.subset(choose), test)
 
 

@@ -1,8 +1,6 @@
 """Between a stored image and a network's input: resizing, small shifts, normalisation."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float32, Int64, UInt8
@@ -39,13 +37,11 @@ class Preprocessing:
         image_size: (height, width) that the network takes.
         mean: of each channel over the training images, on the scale from 0 to 1.
         std: their standard deviation, likewise.
-        interpolation: how images are resized.
     """
 
     image_size: tuple[int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    interpolation: str = "bilinear"
 
     @classmethod
     def measure(cls, images: UInt8[Tensor, "N C H W"]) -> "Preprocessing":
@@ -61,20 +57,6 @@ class Preprocessing:
             # A channel of one level has nothing to scale.
             std.append(variance**0.5 / 255 if variance > 0 else 1.0)
         return cls((images.shape[2], images.shape[3]), tuple(mean), tuple(std))
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> "Preprocessing":
-        """Read back what `to_dict` gave."""
-        return cls(
-            image_size=(fields["image_size"][0], fields["image_size"][1]),
-            mean=tuple(fields["mean"]),
-            std=tuple(fields["std"]),
-            interpolation=fields["interpolation"],
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON knows them."""
-        return asdict(self)
 
     def normalise(self, images: UInt8[Tensor, "N C H W"]) -> Float32[Tensor, "N C H W"]:
         """Return (image / 255 - mean) / std, channel by channel."""

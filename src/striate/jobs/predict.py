@@ -51,7 +51,7 @@ def predict(run: str | Path, images: Sequence[str | Path], *, limit: int | None 
     """
     check_prediction(run, images)
     network, config = load_network(run)
-    preprocessing = Preprocessing.from_dict(config.preprocessing)
+    preprocessing = Preprocessing(config.image_size, config.normalisation.mean, config.normalisation.std)
     for source, pixels, truth in islice(_read(run, images, config.in_chans), limit):
         yield Prediction(source, _classify(network, pixels, preprocessing, config.classes), truth, pixels[0])
 

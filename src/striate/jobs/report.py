@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from striate.costing.layers import LayerCost
-from striate.data.sets import ImageSet
+from striate.data.sets import ImageSet, Splits
 from striate.files import replace_file
 from striate.inference.predict import classify
 from striate.reporting.figures import confusion_matrix, curves
@@ -60,8 +60,8 @@ def test_network(network: nn.Module, task: Classification, images: ImageSet, bat
 def write_report(
     folder: RunFolder,
     config: TrainConfig,
+    splits: Splits,
     layers: Sequence[LayerCost],
-    counts: tuple[int, int, int],
     records: Sequence[EpochRecord],
     tested: Tested,
 ) -> None:
@@ -69,13 +69,14 @@ def write_report(
     right = sum(row[place] for place, row in enumerate(tested.confusion))
     seconds = sum(record.seconds for record in records)
     page = Page(
-        f"{config.model} on {folder.path.name}",
-        f"{tested.metrics['accuracy']:.2%} of the test images right ({right:,} of {counts[2]:,}) after "
+        f"{config.model} on {splits.name}",
+        f"{tested.metrics['accuracy']:.2%} of the test images right ({right:,} of {len(splits.test):,}) after "
         f"{len(records)} epochs in {format_duration(seconds)}",
     )
     page.heading("Training")
     page.text(
-        f"{counts[0]:,} images to learn from, {counts[1]:,} to choose the best epoch by, {counts[2]:,} to test on."
+        f"{len(splits.train):,} images to learn from, {len(splits.val):,} to choose the best epoch by, "
+        f"{len(splits.test):,} to test on."
     )
     page.figure(curves(records))
     page.heading("Confusion matrix of the test images")
@@ -83,7 +84,7 @@ def write_report(
     page.table(["class", "images", "precision", "recall"], _by_class(tested))
     page.heading("Worst mistakes")
     page.pictures(_worst(tested))
-    if right == counts[2]:
+    if right == len(splits.test):
         page.text("None: every test image was classified rightly.")
     page.heading("The network")
     total = sum(layer.parameters for layer in layers)

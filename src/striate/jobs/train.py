@@ -27,7 +27,7 @@ from striate.training.loop import Loop
 from striate.training.optimizers import initialise
 from striate.training.records import EpochRecord, StepRecord
 from striate.training.tasks import Classification
-from striate.weights import WEIGHTS_FILE, WeightsConfig, load_state, save_weights
+from striate.weights import WEIGHTS_FILE, Normalisation, WeightsConfig, load_state, save_weights
 from striate.zoo import create_model, find_model
 
 
@@ -39,7 +39,9 @@ class Started:
         folder: where it lives.
         model: the network's name.
         layers: its table.
-        images: in the training, validation and test part.
+        train_images: to learn from.
+        val_images: to choose by.
+        test_images: to test on.
         classes: their names.
         step: the run's steps that are done already; above 0 where it was resumed.
         steps: of the whole run.
@@ -49,7 +51,9 @@ class Started:
     folder: Path
     model: str
     layers: list[LayerCost]
-    images: tuple[int, int, int]
+    train_images: int
+    val_images: int
+    test_images: int
     classes: tuple[str, ...]
     step: int
     steps: int
@@ -101,10 +105,7 @@ def train(config: TrainConfig | None = None, *, resume: str | Path | None = None
         config = folder.config()
     check_training(config, resume)
 
-    splits, weights_config, network = _build(config)
-    task = Classification(config, splits.train.classes)
-    task.prepare(splits.train)
-    weights_config = weights_config.model_copy(update={"preprocessing": task.preprocessing.to_dict()})
+    splits, task, network, weights_config = _prepare(config)
     if folder is None:
         folder = RunFolder.create(config, f"{splits.name}-{config.model}")
 
@@ -125,10 +126,17 @@ def train(config: TrainConfig | None = None, *, resume: str | Path | None = None
             generation=generation,
             circumstances=circumstances,
         )
-        counts = (len(splits.train), len(splits.val), len(splits.test))
-        threads = torch.get_num_threads()
         yield Started(
-            folder.path, config.model, layers, counts, splits.train.classes, loop.progress.step, loop.steps, threads
+            folder=folder.path,
+            model=config.model,
+            layers=layers,
+            train_images=len(splits.train),
+            val_images=len(splits.val),
+            test_images=len(splits.test),
+            classes=splits.train.classes,
+            step=loop.progress.step,
+            steps=loop.steps,
+            threads=torch.get_num_threads(),
         )
         yield from loop.run()
 
@@ -136,12 +144,12 @@ def train(config: TrainConfig | None = None, *, resume: str | Path | None = None
         best = next(record for record in reversed(records) if record.best)
         load_state(network, load_tensors(folder.best / WEIGHTS_FILE), str(folder.best))
         tested = test_network(network.cpu().eval(), task, splits.test, config.batch_size)
-        write_report(folder, config, layers, counts, records, tested)
+        write_report(folder, config, splits, layers, records, tested)
         seconds = time.monotonic() - started
         yield Finished(folder.path, best.epoch, len(records), tested.metrics, seconds, folder.report)
 
 
-def _build(config: TrainConfig) -> tuple[Splits, WeightsConfig, nn.Module]:
+def _prepare(config: TrainConfig) -> tuple[Splits, Classification, nn.Module, WeightsConfig]:
     if config.device == "cuda" and not torch.cuda.is_available():
         raise UsageError(
             expected="a CUDA device that torch can use",
@@ -152,23 +160,25 @@ def _build(config: TrainConfig) -> tuple[Splits, WeightsConfig, nn.Module]:
     options = config.model_kwargs | ({} if config.drop is None else {"drop_rate": config.drop})
     with torch.device("meta"):  # What the network refuses, it refuses before the data is read.
         create_model(config.model, image_size=image_size, **options)
-    splits = open_data(config.data, config.seed)
-    channels = config.in_chans or splits.train.channels
+    found = open_data(config.data, config.seed)
+    channels = config.in_chans or found.train.channels
+    splits = found.prepared(channels, image_size)
+    task = Classification(config, splits.train.classes)
+    task.prepare(splits.train)
     weights_config = WeightsConfig(
         model=config.model,
         num_classes=len(splits.train.classes),
         in_chans=channels,
         image_size=image_size,
         model_options=options,
-        task="classify",
         classes=splits.train.classes,
-        preprocessing={},
+        normalisation=Normalisation(mean=task.preprocessing.mean, std=task.preprocessing.std),
     )
     torch.manual_seed(key(config.seed, Use.WEIGHTS))
     network = weights_config.build()
     if config.init is not None:
         initialise(network, config.init)
-    return splits.prepared(channels, image_size), weights_config, network
+    return splits, task, network, weights_config
 
 
 def _save(

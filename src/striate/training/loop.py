@@ -11,7 +11,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -126,7 +125,7 @@ class Loop:
             self.optimizer.zero_grad()
             if self.average is not None and self._averaging():
                 self.average.update_parameters(self.network)
-            count = len(batch.labels)
+            count = len(batch)
             progress.loss_sum += value * count
             progress.images += count
             progress.step += 1
@@ -180,8 +179,7 @@ class Loop:
         score = self.task.score()
         with torch.inference_mode(), self.fabric.autocast():
             for batch in self.val.epoch():
-                batch = self._to_device(batch)
-                score.update(network(batch.images), batch)
+                score.update(network, self._to_device(batch))
         network.train(was_training)
         return score.compute()
 
@@ -201,8 +199,7 @@ class Loop:
         return self.config.patience is not None and self.progress.stale_epochs >= self.config.patience
 
     def _to_device(self, batch: Batch) -> Batch:
-        images = batch.images.contiguous(memory_format=self._layout)
-        return replace(batch, images=self.fabric.to_device(images), labels=self.fabric.to_device(batch.labels))
+        return batch.to(self.fabric.device, self._layout)
 
     def _save(self) -> None:
         self._check_weights()

@@ -41,13 +41,21 @@ class Batch:
     images: Float32[Tensor, "N C H W"]
     labels: Int64[Tensor, " N"]
 
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device, layout: torch.memory_format) -> "Batch":
+        """Return the batch on a device, its images in a memory layout."""
+        images = self.images.to(device, non_blocking=True, memory_format=layout)
+        return Batch(images, self.labels.to(device, non_blocking=True))
+
 
 @runtime_checkable
 class Score(Protocol):
     """Sums over batches, then figures of the whole."""
 
-    def update(self, outputs: Tensor, batch: Batch) -> None:
-        """Take one batch in."""
+    def update(self, network: nn.Module, batch: Batch) -> None:
+        """Run the network, in evaluation mode, on one batch and take its answers in."""
         ...
 
     def compute(self) -> Mapping[str, float]:
@@ -162,9 +170,9 @@ class ClassificationScore:
         self._loss: Metric = MeanMetric().set_dtype(torch.float64)
         self._confusion: Metric = MulticlassConfusionMatrix(len(task.classes))
 
-    def update(self, outputs: Float[Tensor, "N K"], batch: Batch) -> None:
-        """Take one batch of logits in."""
-        logits, labels = outputs.float().cpu(), batch.labels.cpu()
+    def update(self, network: nn.Module, batch: Batch) -> None:
+        """Run the network, in evaluation mode, on one batch and take its logits in."""
+        logits, labels = network(batch.images).float().cpu(), batch.labels.cpu()
         self._loss.update(self._task.compare(logits, F.one_hot(labels, len(self._task.classes))), weight=len(labels))
         self._confusion.update(logits, labels)
 
