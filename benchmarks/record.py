@@ -36,8 +36,11 @@ def device() -> str:
 def read_rows(name: str) -> list[dict[str, str]]:
     """Return the rows of one benchmark so far."""
     path = RESULTS / f"{name}.csv"
-    if not path.exists():
-        return []
+    return rows_of(path) if path.exists() else []
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV file."""
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 

@@ -11,7 +11,14 @@ from jaxtyping import install_import_hook
 ROOT = Path(__file__).resolve().parents[1]
 
 # Every annotation of a tensor in these packages is checked at each call.
-CHECKED = ["striate.costing", "striate.data", "striate.inference", "striate.jobs", "striate.training.tasks"]
+CHECKED = [
+    "striate.costing",
+    "striate.data",
+    "striate.inference",
+    "striate.jobs",
+    "striate.training.task",
+    "striate.training.tasks",
+]
 install_import_hook(CHECKED, "beartype.beartype")
 
 

@@ -19,7 +19,7 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     """
     beside = path.with_name(f".{path.name}.new")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write(beside)
         flush(beside)
         os.replace(beside, path)
@@ -30,6 +30,25 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
             expected=f"to write {path}",
             received=error.strerror or str(error),
             remedy="Free some space or choose another --output; what was saved before is untouched.",
+        ) from error
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, so that they outlive a power cut.
+
+    Raises:
+        StriateError: where the file system refuses.
+    """
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        for folder in reversed(missing):
+            folder.mkdir(exist_ok=True)
+            flush(folder.parent)
+    except OSError as error:
+        raise StriateError(
+            expected=f"to make the folder {path}",
+            received=error.strerror or str(error),
+            remedy="Choose another --output, where you may write.",
         ) from error
 
 
@@ -55,6 +74,9 @@ def save_tensors(path: Path, tensors: Mapping[str, "Tensor"]) -> None:
             save_file(rows, beside)
         except SafetensorError as error:
             raise OSError(str(error)) from error
+        mask = os.umask(0)
+        os.umask(mask)
+        beside.chmod(0o666 & ~mask)  # safetensors makes its files private.
 
     replace_file(path, write)
 

@@ -18,10 +18,11 @@ class Classes:
     probabilities: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        if len(self.names) != len(self.probabilities) or abs(sum(self.probabilities) - 1) > 1e-3:
+        shares = all(0 <= share <= 1 for share in self.probabilities) and abs(sum(self.probabilities) - 1) < 1e-3
+        if len(self.names) != len(self.probabilities) or not shares:
             raise StriateError(
                 expected=f"{len(self.names)} probabilities that add up to 1, one for each class",
-                received=f"{len(self.probabilities)} that add up to {sum(self.probabilities):.6g}",
+                received=f"{len(self.probabilities)}: {self.probabilities[:5]}",
                 remedy="Give the softmax of the network's logits, and the classes that it was trained on.",
             )
 

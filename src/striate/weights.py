@@ -115,15 +115,18 @@ def read_weights_config(folder: Path) -> WeightsConfig:
     path = folder / CONFIG_FILE
     try:
         return WeightsConfig.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
+        unfinished = (folder / "args.yaml").exists()
         raise UsageError(
             expected=f"a run folder, or a folder with {CONFIG_FILE} and {WEIGHTS_FILE}",
-            received=str(folder),
-            remedy="Give the folder that `striate train` named when it ended.",
+            received=f"{folder}, a run of which no epoch has ended" if unfinished else str(folder),
+            remedy=f"Go on with it: striate train --resume {folder}"
+            if unfinished
+            else "Give the folder that `striate train` named when it ended.",
         ) from error
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, ValidationError) as error:
         raise StriateError(
             expected=f"what striate wrote to {path}",
-            received=str(error),
+            received=str(error).partition("\n")[0],
             remedy="The file was damaged or edited; restore it from the run that made it.",
         ) from error

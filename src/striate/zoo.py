@@ -1,4 +1,4 @@
-"""One table of every network: its name, who makes it, its task, image size, paper and published parameter count."""
+"""One table of every network: its name, who makes it, its task, image size, paper and parameter count."""
 
 import inspect
 from collections.abc import Callable
@@ -25,9 +25,9 @@ class Entry:
         in_chans: channels of its images.
         image_size: (height, width) of its images.
         num_classes: classes with which ``parameters`` were counted.
-        parameters: trained numbers, as published.
+        parameters: trained numbers, as the network's file accounts for them.
         year: of the paper.
-        paper: authors and title, shortened.
+        paper: authors and title, shortened; the network's file says how far it follows them.
         smaller: the next smaller network of the family.
         backbone: whether it has feature maps.
     """
@@ -68,7 +68,7 @@ ZOO = {
             10,
             1_662_794,
             2015,
-            "Chollet et al., Keras: MNIST example",
+            "after Chollet et al., Keras: MNIST example",
         ),
     )
 }
@@ -99,7 +99,7 @@ def create_model(
     *,
     num_classes: int | None = None,
     in_chans: int | None = None,
-    image_size: tuple[int, int] | None = None,
+    image_size: int | tuple[int, int] | None = None,
     **options: Any,
 ) -> "nn.Module":
     """Build a network of the zoo with fresh weights, on torch's default device and in its default dtype.
@@ -108,7 +108,7 @@ def create_model(
         name: one of `list_models`.
         num_classes: logits per image; the paper's number by default.
         in_chans: channels of the images; the paper's by default.
-        image_size: (height, width) of the images; the paper's by default.
+        image_size: (height, width) of the images, or one number for both; the paper's by default.
         options: the network's own, such as ``hidden_sizes`` of ``mlp`` or ``drop_rate``.
 
     Raises:
@@ -119,12 +119,21 @@ def create_model(
     for option in options:
         if option not in known:
             raise UsageError(expected=f"an option of {name}", received=repr(option), remedy=nearest(option, known))
+    if isinstance(image_size, int):
+        image_size = (image_size, image_size)
     chosen = {
         "num_classes": entry.num_classes if num_classes is None else num_classes,
         "in_chans": entry.in_chans if in_chans is None else in_chans,
-        "image_size": entry.image_size if image_size is None else (image_size[0], image_size[1]),
+        "image_size": entry.image_size if image_size is None else image_size,
     }
     for key, value in chosen.items():
         if min(value if isinstance(value, tuple) else (value,)) < 1:
             raise UsageError(expected=f"{key} of 1 or more", received=str(value), remedy="Give a positive number.")
-    return entry.build(**chosen, **options)
+    try:
+        return entry.build(**chosen, **options)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            expected=f"values that {name} takes",
+            received=f"{options}: {error}",
+            remedy=f"See help({entry.build.__module__}).",
+        ) from error

@@ -1,6 +1,7 @@
 """The command line as a user meets it: another process, its output, its errors and its exit status."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -39,7 +40,9 @@ def test_train_prints_its_network_its_course_and_its_end(striate: Run, tmp_path:
 
 
 def test_train_and_predict_give_json(striate: Run, tmp_path: Path) -> None:
-    told = document(striate(*QUICK, "--epochs", "6", "--output", "run", "--json"))
+    done = striate(*QUICK, "--epochs", "6", "--output", "run", "--json")
+    assert "epoch   6/6" in done.stderr
+    told = document(done)
     assert told["parameters"] == sum(layer["parameters"] for layer in told["layers"]) == 65 * 300 + 301 * 10
     assert [row["epoch"] for row in told["epochs"]] == [1, 2, 3, 4, 5, 6]
     assert told["test"]["accuracy"] > 0.9
@@ -109,19 +112,22 @@ def test_a_failed_job_is_status_1(striate: Run, tmp_path: Path) -> None:
     assert all(tensor.isfinite().all() for tensor in kept.values())
 
 
-def test_sigterm_saves_and_the_run_goes_on(striate: Run, tmp_path: Path) -> None:
-    options = ("--epochs", "60", "--batch-size", "16")
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_sigterm_to_the_whole_group_saves_and_the_run_goes_on(striate: Run, tmp_path: Path, workers: str) -> None:
+    options = ("--epochs", "60", "--batch-size", "16", "--workers", workers)
     command = [sys.executable, "-m", "striate", *QUICK, *options, "--output", "run"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     results = tmp_path / "run" / "results.csv"
     for _ in range(600):
         if results.exists() or process.poll() is not None:
             break
         time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
+    os.killpg(process.pid, signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "received SIGTERM after step" in err
+    assert "SIGTERM after step" in err
     assert "striate train --resume run" in err
     assert "Traceback" not in err
     resumed = striate("train", "--resume", "run")

@@ -50,8 +50,18 @@ def test_layers_come_in_the_order_in_which_they_run_each_once() -> None:
         ("body.1", 8),
         ("body.2", 0),
         ("", 4),
+        ("unused", 1_001_000),
     ]
-    assert {layer.output_shape for layer in layers} == {(4, 6, 5)}
+    assert {layer.output_shape for layer in layers[:-1]} == {(4, 6, 5)}
+    assert layers[-1].output_shape == ()
+    assert sum(layer.parameters for layer in layers) == sum(p.numel() for p in network.parameters())
+
+
+def test_other_outputs_and_other_dtypes_are_counted_too() -> None:
+    network = nn.Sequential(nn.Flatten(2), nn.LSTM(6, 5, batch_first=True)).to(torch.bfloat16)
+    flatten, lstm = layer_costs(network, (4, 2, 3))
+    assert (flatten.output_shape, lstm.output_shape) == ((4, 6), (4, 5))
+    assert lstm.parameters == 4 * 5 * (6 + 5 + 2)
 
 
 def test_the_network_is_left_as_it_was() -> None:

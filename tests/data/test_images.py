@@ -24,6 +24,12 @@ def test_turns_images_as_their_exif_orientation_says(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(tmp_path / "a.png", 3)[0].permute(1, 2, 0), np.rot90(PIXELS, -1))
 
 
+def test_images_of_more_than_8_bits_are_refused_rather_than_cut(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 4000]], np.uint16)).save(tmp_path / "a.png")
+    with pytest.raises(UsageError, match="more than 8 bits a channel"):
+        read_image(tmp_path / "a.png", 1)
+
+
 @pytest.mark.parametrize("content", [None, b"", b"just text", b"\x89PNG\r\n\x1a\n\0\0"])
 def test_what_is_no_image_is_refused_with_its_path(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "a.png"

@@ -77,7 +77,11 @@ def test_the_folder_holds_what_it_should(run: tuple[Path, list[Any]]) -> None:
         "weights/last/config.json",
         *(f"resume/000004-000000000/{name}" for name in ("network.safetensors", "optimizer.pt", "progress.json")),
     }
-    assert TrainConfig.model_validate(yaml.safe_load((folder / "args.yaml").read_text())) == config(folder)
+    args = yaml.safe_load((folder / "args.yaml").read_text())
+    assert args["in_chans"] == 1
+    assert "output" not in args
+    asked = config(folder).model_copy(update={"in_chans": 1, "output": None})
+    assert TrainConfig.model_validate(args) == asked
     assert json.loads((folder / "weights/best/config.json").read_text())["classes"] == list("0123456789")
 
 
@@ -176,10 +180,18 @@ def test_resume_refuses_changed_data_and_a_changed_network(tmp_path: Path) -> No
         next(train(resume=folder))
     labels.write_bytes(kept)
     args = (folder / "args.yaml").read_text()
-    (folder / "args.yaml").write_text(args.replace("- 24", "- 25"))
-    with pytest.raises(UsageError, match="the run's own network: "):
+    (folder / "args.yaml").write_text(args.replace("opt: adam", "opt: nadam"))
+    with pytest.raises(UsageError, match="opt adam -> nadam"):
         next(train(resume=folder))
     (folder / "args.yaml").write_text(args)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.nn, "ReLU", lambda inplace: torch.nn.PReLU())  # another version of the network
+        with pytest.raises(UsageError, match="the run's own network: "):
+            next(train(resume=folder))
+    moved = tmp_path / "moved"
+    data.rename(moved)
+    assert isinstance(next(train(config(folder, data=str(moved), epochs=1), resume=folder)), Started)
+    moved.rename(data)
     *_, finished = train(resume=folder)
     assert isinstance(finished, Finished)
 
@@ -194,6 +206,21 @@ def test_a_taken_output_is_refused_and_untouched(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds something already. Choose another --output"):
         next(train(config(tmp_path)))
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_folder_in_which_a_run_died_before_it_began_can_be_used(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / ".args.yaml.new").write_text("da")
+    assert isinstance(next(train(config(folder))), Started)
+
+
+def test_of_two_runs_that_want_one_output_the_second_changes_nothing(tmp_path: Path) -> None:
+    first, second = train(config(tmp_path / "run", seed=1)), train(config(tmp_path / "run", seed=2))
+    assert isinstance(next(first), Started)
+    with pytest.raises(UsageError):
+        next(second)
+    assert yaml.safe_load((tmp_path / "run" / "args.yaml").read_text())["seed"] == 1
 
 
 def test_unnamed_runs_are_numbered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,6 +240,8 @@ def test_unnamed_runs_are_numbered(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ({"model": "lenet5", "image_size": 12, "model_kwargs": {}}, "at least 16x16 for LeNet-5"),
         ({"model_kwargs": {"hidden": [3]}}, "Did you mean hidden_sizes"),
         ({"model_kwargs": {"hidden_sizes": "many"}}, "whole numbers"),
+        ({"model_kwargs": {"hidden_sizes": 300}}, "values that mlp takes"),
+        ({"model_kwargs": {"drop_rate": 2}}, "values that mlp takes.*between 0 and 1"),
         ({"device": "cuda"}, "a CUDA device"),
         ({"data": "numbers"}, "'numbers', which is neither"),
     ],
@@ -242,6 +271,14 @@ def test_a_network_of_another_kind_is_not_filled_with_these_weights(
         load_network(tmp_path / "w")
     with pytest.raises(UsageError, match=r"a folder with config\.json and model\.safetensors"):
         load_network(tmp_path)
+
+
+def test_the_tests_loss_is_the_trained_one_and_its_report_shows_images_of_any_channels(tmp_path: Path) -> None:
+    *_, last, finished = train(config(tmp_path / "run", loss="mse", in_chans=5, lr=0.01))
+    assert isinstance(last, EpochRecord)
+    assert isinstance(finished, Finished)
+    assert finished.metrics["loss"] < 0.1  # minus the logarithm would be several times as much
+    assert abs(finished.metrics["loss"] - last.metrics["loss"]) < 0.05
 
 
 @pytest.mark.parametrize("init", ["he", "xavier"])

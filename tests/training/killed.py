@@ -49,7 +49,7 @@ def watch(deadly: int) -> list[str]:
         original: Callable[..., Any] = getattr(owner, name)
 
         def watched(*arguments: Any, **options: Any) -> Any:
-            events.append(f"{name} {Path(arguments[-1]).name}" if name in ("replace", "save_file") else name)
+            events.append(f"{name} {Path(arguments[1]).name}" if name in ("replace", "save_file", "save") else name)
             if len(events) - 1 == deadly:
                 if half:
                     original(*arguments, **options)
@@ -64,6 +64,7 @@ def watch(deadly: int) -> list[str]:
     wrap(os, "replace")
     wrap(shutil, "rmtree")
     wrap(safetensors.torch, "save_file", half=True)
+    wrap(torch, "save", half=True)
     wrap(torch.optim.NAdam, "step")
     return events
 

@@ -11,8 +11,7 @@ BASE = {"data": "digits", "model": "lenet5"}
 def test_later_layers_win_and_defaults_fill_in() -> None:
     config = load_config(BASE, {"epochs": 3, "lr": 0.5}, {"epochs": 4})
     assert (config.epochs, config.lr, config.batch_size) == (4, 0.5, 64)
-    assert config.rate == 0.5
-    assert load_config(BASE, {"opt": "adam"}).rate == 0.001
+    assert load_config(BASE, {"opt": "adam"}).lr == 0.001
 
 
 @pytest.mark.parametrize(("text", "size"), [("32", (32, 32)), ("32x24", (32, 24)), (17, (17, 17)), ([5, 6], (5, 6))])
@@ -21,8 +20,8 @@ def test_image_sizes_are_read(text: object, size: tuple[int, int]) -> None:
 
 
 def test_options_of_the_network_are_read_as_yaml() -> None:
-    config = load_config(BASE, {"model_kwargs": ["hidden_sizes=[300, 100]", "name=x=y"]})
-    assert config.model_kwargs == {"hidden_sizes": [300, 100], "name": "x=y"}
+    config = load_config(BASE, {"model_kwargs": ["hidden_sizes=[300, 100]", "name=x=y", "drop_rate=1e-1"]})
+    assert config.model_kwargs == {"hidden_sizes": [300, 100], "name": "x=y", "drop_rate": 0.1}
 
 
 @pytest.mark.parametrize(
@@ -30,6 +29,7 @@ def test_options_of_the_network_are_read_as_yaml() -> None:
     [
         ({"batchsize": 3}, "received 'batchsize'. Did you mean batch_size"),
         ({"epochs": 0}, "--epochs: .*greater than or equal to 1; received 0"),
+        ({"lr": float("inf")}, "--lr: .*finite"),
         ({"epochs": "many"}, "--epochs: .*integer.*received 'many'"),
         ({"image_size": "32x"}, "--image-size: a side such as 32"),
         ({"image_size": "0x5"}, "--image-size: .*greater than or equal to 1"),
@@ -37,6 +37,8 @@ def test_options_of_the_network_are_read_as_yaml() -> None:
         ({"model_kwargs": ["x=[1"]}, "--model-kwargs: KEY=VALUE with a value in YAML"),
         ({"model_kwargs": {"image_size": [3, 3]}}, "received image_size"),
         ({"opt": "sdg"}, "--opt: .*'momentum'.*received 'sdg'"),
+        ({"sched": "onecycle", "warmup_epochs": 1}, "a warm-up of its own"),
+        ({"epochs": 3, "warmup_epochs": 3}, "below --epochs, which is 3; received 3"),
         ({"amp": True, "amp_dtype": "float16"}, "some twenty times slower"),
     ],
 )
@@ -46,7 +48,7 @@ def test_wrong_values_are_refused_by_flag(values: dict[str, object], complaint: 
 
 
 def test_a_missing_model_is_asked_for() -> None:
-    with pytest.raises(UsageError, match="--model: .*received nothing"):
+    with pytest.raises(UsageError, match="expected --model; received nothing"):
         load_config({"data": "digits"})
 
 
@@ -69,6 +71,12 @@ def test_recipes_are_valid_configs(name: str) -> None:
 def test_an_unknown_recipe_is_refused_with_the_nearest() -> None:
     with pytest.raises(UsageError, match="Did you mean lenet5-digits"):
         read_recipe("lenet5-digit")
+
+
+def test_paths_may_begin_at_home_and_be_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    config = TrainConfig.model_validate({**BASE, "data": Path("~/digits"), "output": "~/runs/a"})
+    assert (config.data, config.output) == ("/home/me/digits", "/home/me/runs/a")
 
 
 def test_a_config_is_frozen() -> None:

@@ -52,4 +52,4 @@ def test_the_number_of_workers_changes_nothing(workers: int) -> None:
         assert len(pairs) == 7 - start
         for a, b in pairs:
             assert torch.equal(a.images, b.images)
-            assert torch.equal(a.labels, b.labels)
+            assert torch.equal(a.labels, b.labels)  # type: ignore[attr-defined]

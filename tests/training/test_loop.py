@@ -51,9 +51,10 @@ def make_loop(
     def save(which: str, state: Mapping[str, Tensor]) -> None:
         save_tensors(folder / "weights" / which / "model.safetensors", state)
 
-    generation = load_generation(folder / "resume") if resume else None
-    run = RunFolder(folder)
-    return Loop(network or small_network(), task, train, val, config, run, save, generation=generation)
+    loop = Loop(network or small_network(), task, train, val, config, RunFolder(folder), save)
+    if resume:
+        loop.restore(lambda circumstances: None)
+    return loop
 
 
 def weights(folder: Path, which: str = "last") -> dict[str, Tensor]:
@@ -125,7 +126,7 @@ class FailsAt(nn.Module):
 def test_not_a_number_stops_the_run_at_its_step_and_keeps_the_last_good_weights(tmp_path: Path) -> None:
     loop = make_loop(tmp_path, FailsAt(5))
     steps: list[StepRecord] = []
-    with pytest.raises(NotFiniteError, match=r"a loss of nan at step 5 \(epoch 2\). Try a lower --lr"):
+    with pytest.raises(NotFiniteError, match=r"a loss of nan at step 5 of 9 \(epoch 2\). Try a lower --lr"):
         steps.extend(record for record in loop.run() if isinstance(record, StepRecord))
     assert len(steps) == 4
     kept = weights(tmp_path)
@@ -150,17 +151,30 @@ def test_infinite_weights_are_never_saved(tmp_path: Path) -> None:
     assert generation.network["spare"].equal(torch.zeros(1))
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_a_signal_saves_and_stops_and_the_run_goes_on_as_if_nothing_had_been(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("SIGINT", {}),
+        ("SIGTERM", {"average": "swa", "average_start": 0.3, "workers": 1}),
+        ("SIGTERM", {"average": "ema", "amp": True, "opt": "adamw", "mixup": 0.2, "patience": 5}),
+    ],
+)
+def test_a_signal_saves_and_stops_and_the_run_goes_on_as_if_nothing_had_been(
+    tmp_path: Path, name: str, options: dict[str, Any]
+) -> None:
     before = signal.getsignal(signal.Signals[name])
-    with pytest.raises(InterruptedRunError, match=f"received {name} after step 5; everything is saved"):
-        for record in make_loop(tmp_path / "a").run():
+    with pytest.raises(InterruptedRunError, match=f"received {name} after step 5 of 9; everything is saved"):
+        for record in make_loop(tmp_path / "a", **options).run():
             if isinstance(record, StepRecord) and record.step == 4:
                 os.kill(os.getpid(), signal.Signals[name])
     assert signal.getsignal(signal.Signals[name]) == before
-    rest = [record.step for record in make_loop(tmp_path / "a", resume=True).run() if isinstance(record, StepRecord)]
+    rest = [
+        record.step
+        for record in make_loop(tmp_path / "a", resume=True, **options).run()
+        if isinstance(record, StepRecord)
+    ]
     assert rest == [6, 7, 8, 9]
-    list(make_loop(tmp_path / "b").run())
+    list(make_loop(tmp_path / "b", **options).run())
     assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
     assert same(weights(tmp_path / "a", "best"), weights(tmp_path / "b", "best"))
 

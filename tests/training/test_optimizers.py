@@ -166,7 +166,9 @@ def test_averages_are_what_they_say(average: Any) -> None:
     for value in values:
         network.weight.data.fill_(value)
         averaged.update_parameters(network)
-    expected = sum(values) / 3 if average == "swa" else 0.9 * (0.9 * 1.0 + 0.1 * 4.0) + 0.1 * -2.0
+    first, second = min(0.9, 2 / 11), min(0.9, 3 / 12)  # TensorFlow's (1 + n) / (10 + n), after 1 and 2 updates
+    moving = second * (first * 1.0 + (1 - first) * 4.0) + (1 - second) * -2.0
+    expected = sum(values) / 3 if average == "swa" else moving
     assert averaged.module.get_parameter("weight").item() == pytest.approx(expected)
 
 

@@ -7,7 +7,8 @@ from torch.nn import functional as F
 
 from striate.data.source import load_digits
 from striate.training.config import TrainConfig
-from striate.training.tasks import Batch, Classification, Samples
+from striate.training.task import Samples
+from striate.training.tasks import Classification, LabelledImages
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.0, 0.0, 3.0]])
 LABELS = torch.tensor([0, 1])
@@ -31,7 +32,7 @@ def task(**options: Any) -> Classification:
 
 
 def loss_of(**options: Any) -> float:
-    return float(task(**options).loss(Constant(LOGITS), Batch(torch.zeros(2, 1, 1, 1), LABELS)))
+    return float(task(**options).loss(Constant(LOGITS), LabelledImages(torch.zeros(2, 1, 1, 1), LABELS)))
 
 
 def test_cross_entropy_is_minus_the_log_of_the_truths_share() -> None:
@@ -55,7 +56,7 @@ def test_mixup_mixes_images_and_targets_by_the_same_share() -> None:
     shares = set()
     for seed in range(20):
         torch.manual_seed(seed)
-        loss = float(learner.loss(network, Batch(images, LABELS)))
+        loss = float(learner.loss(network, LabelledImages(images, LABELS)))
         mixed = network.seen.flatten().tolist()  # each image's own share of image 1
         targets = torch.tensor([[1 - mixed[0], mixed[0], 0.0], [1 - mixed[1], mixed[1], 0.0]])
         expected = float(-(targets * network.logits).sum(1).mean())
@@ -100,7 +101,7 @@ def test_the_score_adds_up_over_batches_of_any_size() -> None:
     logits, labels = torch.randn(50, 3), torch.randint(0, 3, (50,))
     score = task().score()
     for part in (slice(0, 1), slice(1, 20), slice(20, 50)):
-        score.update(Constant(logits[part]), Batch(torch.zeros(len(labels[part]), 1, 1, 1), labels[part]))
+        score.update(Constant(logits[part]), LabelledImages(torch.zeros(len(labels[part]), 1, 1, 1), labels[part]))
     metrics = score.compute()
     assert metrics["loss"] == pytest.approx(float(F.cross_entropy(logits, labels)), rel=1e-6)
     assert metrics["accuracy"] == pytest.approx(

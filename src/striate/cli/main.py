@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from striate.cli import models, predict, train
-from striate.errors import StriateError
+from striate.errors import InterruptedRunError, StriateError
 
 app = typer.Typer(
     name="striate",
@@ -15,6 +15,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("models")(models.models)
@@ -45,9 +46,18 @@ def main() -> None:
     except Exception as error:
         if "--debug" in sys.argv[1:2]:
             raise
-        if isinstance(error, StriateError):
-            print(f"striate: expected {error.expected}\n  received {error.received}\n  {error.remedy}", file=sys.stderr)
-            sys.exit(error.exit_status)
-        hint = "This is a defect of striate: `striate --debug ...` shows where."
-        print(f"striate: {type(error).__name__}: {error}\n  {hint}", file=sys.stderr)
-        sys.exit(1)
+        print(f"striate: {_explain(error)}", file=sys.stderr)
+        sys.exit(error.exit_status if isinstance(error, StriateError) else 1)
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, InterruptedRunError):
+        return f"{error.received}\n  {error.remedy}"
+    if isinstance(error, StriateError):
+        return f"expected {error.expected}\n  received {error.received}\n  {error.remedy}"
+    if isinstance(error, OSError):
+        place = f"{error.strerror or error}: {error.filename}"
+        return f"{place}\n  Check that path, its permissions and the disk's free space."
+    if isinstance(error, MemoryError) or "allocate" in str(error):
+        return "this machine has too little memory for that\n  Try a smaller --batch-size, image or network."
+    return f"{type(error).__name__}: {error}\n  This is a defect of striate: `striate --debug ...` shows where."

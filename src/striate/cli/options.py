@@ -46,14 +46,12 @@ def _flag(name: str, field: FieldInfo, short: str | None) -> inspect.Parameter:
     kind = _flag_type(field.annotation)
     if kind is bool:
         spelled = f"{spelled}/--no-{name.replace('_', '-')}"
-    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-    default = field.get_default()
-    shown = "" if field.is_required() or default in (None, {}) else f" (default: {_spell(default)})"
+    default = None if field.is_required() or field.default_factory else field.default
+    shown = "" if default in (None, {}) else f" (default: {_spell(default)})"
     option = typer.Option(
         *([short] if short else []),
         spelled,
         help=f"{field.description}{shown}",
-        rich_help_panel=str(extra.get("panel", "Options")),
         show_default=False,
         metavar=None if get_origin(kind) is Literal or kind is bool else _METAVARS.get(kind),
     )

@@ -14,7 +14,7 @@ def predict(
     images: Annotated[
         list[str],
         typer.Argument(
-            help="image files; or the embedded set that the run was trained on, for the part it has not seen",
+            help="image files; or the data that the run was trained on, for the part that it has not seen",
             show_default=False,
         ),
     ],

@@ -11,9 +11,8 @@ from striate.training.records import EpochRecord, StepRecord
 from striate.units import format_bytes, format_duration
 
 
-def show_training(records: Iterable[TrainRecord]) -> None:
-    """Print records as they come: what the run is and what came of it to standard output, its course to the error."""
-    out, err = Console(), Console(stderr=True)
+def show_training(records: Iterable[TrainRecord], out: Console, err: Console) -> None:
+    """Print records as they come: what the run is and what came of it to ``out``, its course to ``err``."""
     columns = (
         TextColumn("epoch {task.fields[epoch]}"),
         BarColumn(),
@@ -35,13 +34,15 @@ def show_training(records: Iterable[TrainRecord]) -> None:
                 case EpochRecord():
                     _say_epoch(err, record)
                 case Finished():
-                    progress.update(bar, visible=False)
+                    progress.stop()
                     _say_end(out, record)
 
 
 def _say_start(out: Console, record: Started) -> None:
     total = sum(layer.parameters for layer in record.layers)
     begins = f"goes on after step {record.step:,}" if record.step else "begins"
+    if record.step == record.steps:
+        begins = "finished already, tested again"
     out.print(network_table(record.model, record.layers))
     say(out, f"{total:,} parameters, {format_bytes(4 * total)} as 32-bit floats")
     say(

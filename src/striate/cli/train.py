@@ -1,7 +1,7 @@
 """``striate train``."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -47,22 +47,25 @@ def train(
         resume=resume,
     )
 
-    from striate.jobs import train as job
+    from rich.console import Console
 
-    records = job.train(wanted, resume=resume)
-    if as_json:
-        _print_json(records)
-    else:
-        from striate.cli.progress import show_training
+    from striate.cli.progress import show_training
+    from striate.jobs.train import train as job
 
-        show_training(records)
+    err = Console(stderr=True)
+    if not as_json:
+        show_training(job(wanted, resume=resume), Console(), err)
+        return
+    document: dict[str, Any] = {"epochs": []}
+    show_training(_collect(job(wanted, resume=resume), document), err, err)
+    print(json.dumps(document, indent=2))
 
 
-def _print_json(records: "Iterable[TrainRecord]") -> None:
+def _collect(records: "Iterable[TrainRecord]", document: dict[str, Any]) -> "Iterator[TrainRecord]":
+    """Pass records on, and put what outlasts the run into ``document``."""
     from striate.jobs.train import Finished, Started
     from striate.training.records import EpochRecord
 
-    document: dict[str, Any] = {"epochs": []}
     for record in records:
         match record:
             case Started():
@@ -81,4 +84,4 @@ def _print_json(records: "Iterable[TrainRecord]") -> None:
                     "seconds": record.seconds,
                     "report": str(record.report),
                 }
-    print(json.dumps(document, indent=2))
+        yield record

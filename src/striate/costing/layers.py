@@ -4,7 +4,7 @@ The network runs once on tensors of torch's `meta` device, which have a shape bu
 counted in the same few megabytes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ class LayerCost:
     Args:
         name: its path in the network.
         kind: what operation it is.
-        output_shape: of one image's output, without the batch.
+        output_shape: of one image's output, without the batch; empty for a layer that does not run at prediction.
         parameters: trained numbers that are its own.
         arithmetic: how that number comes about; empty where there are none.
     """
@@ -40,9 +40,11 @@ def layer_costs(network: nn.Module, input_shape: tuple[int, ...]) -> list[LayerC
         input_shape: of one image, channels x height x width.
 
     A layer that runs twice is listed once, with its first output. Parameters held by a module that has children are
-    listed under that module's own name.
+    listed under that module's own name. Layers that hold parameters and do not run, such as heads for training alone,
+    come last, so that the parameters always add up to the network's.
     """
     layers: dict[str, LayerCost] = {}
+    held: dict[str, LayerCost] = {}
     shared: set[int] = set()
     hooks = []
     for name, module in network.named_modules():
@@ -53,11 +55,13 @@ def layer_costs(network: nn.Module, input_shape: tuple[int, ...]) -> list[LayerC
             continue
 
         def record(module: nn.Module, args: Any, output: Any, *, name: str = name, count: int = count) -> None:
-            if name not in layers and isinstance(output, Tensor):
-                arithmetic = parameter_arithmetic(module) if count else ""
-                layers[name] = LayerCost(name, type(module).__name__, tuple(output.shape[1:]), count, arithmetic)
+            tensor = _first_tensor(output)
+            if name not in layers and (count or tensor is not None):
+                layers[name] = _layer(name, module, () if tensor is None else tuple(tensor.shape[1:]), count)
 
         hooks.append(module.register_forward_hook(record))
+        if count:
+            held[name] = _layer(name, module, (), count)
     training = {module: module.training for module in network.modules()}
     meta = {
         name: torch.empty_like(tensor, device="meta")
@@ -65,13 +69,25 @@ def layer_costs(network: nn.Module, input_shape: tuple[int, ...]) -> list[LayerC
     }
     try:
         with torch.no_grad():
-            functional_call(network.eval(), meta, (torch.empty(1, *input_shape, device="meta"),))
+            dtype = next((tensor.dtype for tensor in network.parameters()), None)
+            functional_call(network.eval(), meta, (torch.empty(1, *input_shape, device="meta", dtype=dtype),))
     finally:
         for hook in hooks:
             hook.remove()
         for module, mode in training.items():
             module.training = mode
-    return list(layers.values())
+    return [*layers.values(), *(layer for name, layer in held.items() if name not in layers)]
+
+
+def _layer(name: str, module: nn.Module, shape: tuple[int, ...], count: int) -> LayerCost:
+    return LayerCost(name, type(module).__name__, shape, count, parameter_arithmetic(module) if count else "")
+
+
+def _first_tensor(output: Any) -> Tensor | None:
+    if isinstance(output, Tensor):
+        return output
+    parts = output.values() if isinstance(output, Mapping) else output if isinstance(output, list | tuple) else ()
+    return next((tensor for tensor in map(_first_tensor, parts) if tensor is not None), None)
 
 
 def parameter_arithmetic(module: nn.Module) -> str:

@@ -1,5 +1,6 @@
 """Image files as arrays."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +29,15 @@ def read_image(path: Path, channels: int) -> UInt8[Tensor, "1 C H W"]:
             remedy="Image files are read as grey or as RGB.",
         )
     try:
-        with Image.open(path) as file:
+        with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning), Image.open(path) as file:
+            if file.mode in ("I", "F") or file.mode.startswith("I;16"):
+                raise ValueError(f"more than 8 bits a channel (mode {file.mode})")
             image = ImageOps.exif_transpose(file).convert("L" if channels == 1 else "RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UsageError(
             expected="an image file",
             received=f"{path}: {error}",
-            remedy="Give the path of a whole JPEG, PNG or other image that Pillow reads.",
+            remedy="Give the path of a whole JPEG, PNG or other image that Pillow reads, with 8 bits a channel.",
         ) from error
     pixels = torch.from_numpy(np.array(image))
     return pixels.reshape(*pixels.shape[:2], channels).permute(2, 0, 1).unsqueeze(0).contiguous()

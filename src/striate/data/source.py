@@ -35,10 +35,16 @@ def open_data(data: str, seed: int) -> Splits:
             raise UsageError(
                 expected=f"MNIST-style files (train-images-idx3-ubyte and its three siblings, plain or .gz) in {data}",
                 received=_describe(path),
-                remedy=f"Name a folder that has them, or an embedded set: {', '.join(EMBEDDED)}.",
+                remedy=f"Rename that folder: it hides the embedded set {data}."
+                if data in EMBEDDED
+                else f"Name a folder that has them, or an embedded set: {', '.join(EMBEDDED)}.",
             )
         train, test = read_idx_folder(path)
         name = path.resolve().name
+    if len(train.classes) < 2:
+        raise UsageError(
+            expected=f"images of two classes or more in {data}", received="one class", remedy="Add images of another."
+        )
     learn, choose = split_by_class(train.labels, VAL_SHARE, key(seed, Use.VAL_SPLIT))
     if len(choose) == 0:
         raise UsageError(

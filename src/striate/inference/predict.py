@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 from striate.results import Classes
@@ -21,6 +21,10 @@ def classify(
     """
     for batch in batches:
         with torch.inference_mode():
-            probabilities = network(batch).double().softmax(1)
-        for row in probabilities.tolist():
-            yield Classes(classes, tuple(row))
+            logits = network(batch)
+        yield from to_classes(logits, classes)
+
+
+def to_classes(logits: Float[Tensor, "N K"], classes: tuple[str, ...]) -> list[Classes]:
+    """Return each image's probabilities: the softmax of its logits."""
+    return [Classes(classes, tuple(row)) for row in logits.double().softmax(1).tolist()]

@@ -9,13 +9,13 @@ from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from striate.data.images import read_image
-from striate.data.names import EMBEDDED
+from striate.data.names import find_data
 from striate.data.sets import ImageSet
 from striate.data.source import open_data
 from striate.data.transforms import Preprocessing, resize
 from striate.errors import UsageError
 from striate.inference.predict import classify
-from striate.jobs.usage import check_prediction
+from striate.jobs.usage import check_prediction, is_data
 from striate.results import Classes
 from striate.training.folder import RunFolder
 from striate.weights import load_network
@@ -38,18 +38,23 @@ class Prediction:
     pixels: UInt8[Tensor, "C H W"]
 
 
-def predict(run: str | Path, images: Sequence[str | Path], *, limit: int | None = None) -> Iterator[Prediction]:
+def predict(
+    run: str | Path, images: str | Path | Sequence[str | Path], *, limit: int | None = None
+) -> Iterator[Prediction]:
     """Yield what a trained network says of each image.
 
     Args:
         run: the folder of a run, or of weights with their config.
-        images: files; or the name of an embedded data set, for the part of it that this run has never seen.
+        images: a file or several; or the data that this run was trained on, for the part that it has never seen.
         limit: at most so many.
 
     Raises:
         UsageError: where there is no trained network, or an image cannot be read.
     """
+    images = [images] if isinstance(images, str | Path) else images
     check_prediction(run, images)
+    if limit is not None and limit < 1:
+        raise UsageError(expected="a limit of 1 image or more", received=str(limit), remedy="Leave it out for all.")
     network, config = load_network(run)
     preprocessing = Preprocessing(config.image_size, config.normalisation.mean, config.normalisation.std)
     for source, pixels, truth in islice(_read(run, images, config.in_chans), limit):
@@ -67,7 +72,7 @@ def _read(
     run: str | Path, images: Sequence[str | Path], channels: int
 ) -> Iterator[tuple[str, UInt8[Tensor, "1 C H W"], str | None]]:
     for image in images:
-        if str(image) in EMBEDDED and not Path(image).exists():
+        if is_data(image):
             unseen = _unseen(run, str(image)).with_channels(channels)
             for place, label in enumerate(unseen.labels.tolist()):
                 yield f"{image} test {place}", unseen.images[place : place + 1], unseen.classes[label]
@@ -77,10 +82,11 @@ def _read(
 
 def _unseen(run: str | Path, name: str) -> ImageSet:
     config = RunFolder.find(run).config()
-    if config.data != name:
+    path = find_data(name)
+    if config.data != (name if path is None else str(path.resolve())):
         raise UsageError(
-            expected=f"image files, or {config.data!r}, the data set whose test part this run has not seen",
-            received=repr(name),
+            expected=f"image files, or {config.data}, the data set whose test part this run has not seen",
+            received=name,
             remedy="Give image files.",
         )
-    return open_data(name, config.seed).test
+    return open_data(config.data, config.seed).test

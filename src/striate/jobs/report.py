@@ -2,30 +2,30 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import log
+from importlib.metadata import version
 
 import numpy as np
 import torch
 import yaml
-from jaxtyping import Int64
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from striate.costing.layers import LayerCost
 from striate.data.sets import ImageSet, Splits
 from striate.files import replace_file
-from striate.inference.predict import classify
+from striate.inference.predict import to_classes
 from striate.reporting.figures import confusion_matrix, curves
 from striate.reporting.page import Page
 from striate.results import Classes
 from striate.training.config import TrainConfig
 from striate.training.folder import RunFolder
+from striate.training.loading import Loader
+from striate.training.loop import Loop
 from striate.training.records import EpochRecord
 from striate.training.tasks import Classification
 from striate.units import format_bytes, format_duration
 
 WORST = 24
-LEAST_PROBABILITY = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Tested:
         images: the set, at the network's size.
         predictions: one for each image.
         confusion: images of each class (rows) taken for each class (columns).
-        metrics: ``loss``, the mean over images of -log p(truth), and ``accuracy``.
+        metrics: the task's: ``loss`` and ``accuracy``.
     """
 
     images: ImageSet
@@ -45,16 +45,16 @@ class Tested:
     metrics: Mapping[str, float]
 
 
-def test_network(network: nn.Module, task: Classification, images: ImageSet, batch_size: int) -> Tested:
-    """Run a network over a set of images and count what it got right."""
-    batches = (task.preprocessing.normalise(part) for part in torch.split(images.images, batch_size))
-    predictions = list(classify(network, batches, images.classes))
-    confusion = np.zeros((len(images.classes), len(images.classes)), np.int64)
-    for prediction, label in zip(predictions, images.labels.tolist(), strict=True):
-        confusion[label, prediction.best] += 1
-    losses = _losses(predictions, images.labels)
-    metrics = {"loss": sum(losses) / len(losses), "accuracy": float(np.trace(confusion) / len(losses))}
-    return Tested(images, predictions, confusion.tolist(), metrics)
+def test_network(loop: Loop, network: nn.Module, task: Classification, images: ImageSet) -> Tested:
+    """Judge a network by images that had no part in the run, on the run's device and in its precision."""
+    score = task.score()
+    loader = Loader(images, task.collate, batch_size=loop.config.batch_size)
+    predictions = [
+        prediction
+        for outputs in loop.outputs(network, loader, score)
+        for prediction in to_classes(outputs, images.classes)
+    ]
+    return Tested(images, predictions, score.confusion.tolist(), score.compute())
 
 
 def write_report(
@@ -71,7 +71,13 @@ def write_report(
     page = Page(
         f"{config.model} on {splits.name}",
         f"{tested.metrics['accuracy']:.2%} of the test images right ({right:,} of {len(splits.test):,}) after "
-        f"{len(records)} epochs in {format_duration(seconds)}",
+        f"{len(records)} epoch{'s' if len(records) > 1 else ''} in {format_duration(seconds)}",
+    )
+    best = next(record for record in reversed(records) if record.best)
+    page.text(
+        f"Tested: the weights of epoch {best.epoch}, the best on the validation images. Test loss "
+        f"{tested.metrics['loss']:.4f}. {torch.get_num_threads()} threads, torch {torch.__version__}, "
+        f"striate {version('striate')}."
     )
     page.heading("Training")
     page.text(
@@ -103,13 +109,6 @@ def write_report(
     replace_file(folder.report, lambda beside: beside.write_text(text, encoding="utf-8"))
 
 
-def _losses(predictions: Sequence[Classes], labels: Int64[Tensor, " N"]) -> list[float]:
-    return [
-        -log(max(prediction.probabilities[label], LEAST_PROBABILITY))
-        for prediction, label in zip(predictions, labels.tolist(), strict=True)
-    ]
-
-
 def _by_class(tested: Tested) -> list[tuple[str, int, str, str]]:
     counts = np.array(tested.confusion)
     rows = []
@@ -125,11 +124,12 @@ def _share(part: int, whole: int) -> str:
 
 def _worst(tested: Tested) -> list[tuple[NDArray[np.uint8], str]]:
     names, labels = tested.images.classes, tested.images.labels.tolist()
-    losses = _losses(tested.predictions, tested.images.labels)
     wrong = [place for place, label in enumerate(labels) if tested.predictions[place].best != label]
+    wrong.sort(key=lambda place: tested.predictions[place].probabilities[labels[place]])
     pictures = []
-    for place in sorted(wrong, key=lambda place: -losses[place])[:WORST]:
+    for place in wrong[:WORST]:
         taken = tested.predictions[place]
         pixels = tested.images.images[place].permute(1, 2, 0).numpy()
+        pixels = pixels[:, :, : 3 if pixels.shape[2] >= 3 else 1]
         pictures.append((pixels, f"{names[labels[place]]}, taken for {taken.name} ({taken.probability:.0%})"))
     return pictures

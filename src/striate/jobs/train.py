@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from striate.costing.layers import LayerCost, layer_costs
 from striate.data.keyed import Use, key
+from striate.data.names import find_data
 from striate.data.sets import Splits
 from striate.data.source import open_data
 from striate.errors import UsageError
 from striate.files import load_tensors
 from striate.jobs.report import test_network, write_report
-from striate.jobs.usage import check_training
-from striate.training.checkpoint import load_generation
+from striate.jobs.usage import check_training, expect_unchanged
 from striate.training.config import TrainConfig
 from striate.training.folder import RunFolder
 from striate.training.loop import Loop
@@ -106,26 +106,27 @@ def train(config: TrainConfig | None = None, *, resume: str | Path | None = None
     check_training(config, resume)
 
     splits, task, network, weights_config = _prepare(config)
+    path = find_data(config.data)
+    config = config.model_copy(
+        update={
+            "data": config.data if path is None else str(path.resolve()),
+            "image_size": weights_config.image_size,
+            "in_chans": weights_config.in_chans,
+        }
+    )
     if folder is None:
-        folder = RunFolder.create(config, f"{splits.name}-{config.model}")
+        folder = RunFolder.create(config.output, f"{splits.name}-{config.model}")
 
     with folder.locked():
-        circumstances = _circumstances(splits, network, config)
-        generation = load_generation(folder.resume) if resume is not None else None
-        if generation is not None:
-            _refuse_changes(generation.progress.circumstances, circumstances)
         layers = layer_costs(network, (weights_config.in_chans, *weights_config.image_size))
-        loop = Loop(
-            network,
-            task,
-            splits.train,
-            splits.val,
-            config,
-            folder,
-            partial(_save, folder, weights_config),
-            generation=generation,
-            circumstances=circumstances,
-        )
+        save = partial(_save, folder, weights_config)
+        loop = Loop(network, task, splits.train, splits.val, config, folder, save)
+        circumstances = _circumstances(splits, network, config)
+        if resume is None:
+            folder.begin(config)
+        else:
+            loop.restore(lambda before: _refuse_changes(before, circumstances))
+        loop.progress.circumstances = circumstances
         yield Started(
             folder=folder.path,
             model=config.model,
@@ -143,7 +144,7 @@ def train(config: TrainConfig | None = None, *, resume: str | Path | None = None
         records = loop.progress.records
         best = next(record for record in reversed(records) if record.best)
         load_state(network, load_tensors(folder.best / WEIGHTS_FILE), str(folder.best))
-        tested = test_network(network.cpu().eval(), task, splits.test, config.batch_size)
+        tested = test_network(loop, network, task, splits.test)
         write_report(folder, config, splits, layers, records, tested)
         seconds = time.monotonic() - started
         yield Finished(folder.path, best.epoch, len(records), tested.metrics, seconds, folder.report)
@@ -193,15 +194,19 @@ def _circumstances(splits: Splits, network: nn.Module, config: TrainConfig) -> d
         "data": splits.fingerprint(),
         "network": hashlib.sha256(repr((config.model, tensors)).encode()).hexdigest(),
         "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
         "striate": version("striate"),
+        "settings": config.model_dump(mode="json"),
     }
 
 
 def _refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    expect_unchanged(before["settings"], now["settings"])
     remedies = {
         "data": "The images or labels differ from those that the run began with: put them back, or start a new run.",
         "network": "The network is built otherwise than when the run began: use that version, or start a new run.",
         "threads": f"The thread count changes rounding: set OMP_NUM_THREADS={before.get('threads')}.",
+        "torch": "Another version computes other bits: use the one that the run began with, or start a new run.",
         "striate": "Use the version that the run began with, or start a new run.",
     }
     for name, remedy in remedies.items():

@@ -6,12 +6,10 @@ from typing import Any
 
 from striate.data.names import EMBEDDED, find_data
 from striate.errors import UsageError
-from striate.training.config import TrainConfig, load_config
+from striate.training.config import TrainConfig, changed_settings, load_config
 from striate.training.folder import RunFolder
 from striate.weights import find_weights, read_weights_config
 from striate.zoo import find_model
-
-FREE_ON_RESUME = ("workers", "checkpoint_seconds")
 
 
 def train_config(*layers: Mapping[str, Any], resume: str | Path | None = None) -> TrainConfig:
@@ -37,9 +35,10 @@ def check_training(config: TrainConfig, resume: str | Path | None = None) -> Non
     find_model(config.model)
     find_data(config.data)
     if resume is None:
-        RunFolder.expect_free(config)
+        if config.output is not None:
+            RunFolder.expect_free(config.output)
     else:
-        _expect_unchanged(RunFolder.find(resume).config(), config)
+        expect_unchanged(RunFolder.find(resume).config().model_dump(), config.model_dump())
 
 
 def check_prediction(run: str | Path, images: Sequence[str | Path]) -> None:
@@ -49,25 +48,31 @@ def check_prediction(run: str | Path, images: Sequence[str | Path]) -> None:
         UsageError: where there is no trained network, or no image of that name.
     """
     read_weights_config(find_weights(run))
-    for image in map(str, images):
-        if image not in EMBEDDED and not Path(image).is_file():
+    for image in images:
+        if not is_data(image) and not Path(image).is_file():
             raise UsageError(
-                expected="image files, or an embedded set",
-                received=f"{image!r}, which is neither",
+                expected="image files, or the data that the run was trained on",
+                received=f"{str(image)!r}, which is neither",
                 remedy=f"Check the path; the embedded sets are: {', '.join(EMBEDDED)}.",
             )
 
 
-def _expect_unchanged(saved: TrainConfig, wanted: TrainConfig) -> None:
-    before, after = saved.model_dump(), wanted.model_dump()
-    changed = [
-        f"{name} {before[name]} -> {after[name]}"
-        for name in before
-        if name not in FREE_ON_RESUME and before[name] != after[name]
-    ]
+def is_data(image: str | Path) -> bool:
+    """Tell whether an argument names a data set rather than one image file."""
+    return Path(image).is_dir() or (str(image) in EMBEDDED and not Path(image).exists())
+
+
+def expect_unchanged(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """Refuse to resume a run with other settings.
+
+    Raises:
+        UsageError: naming what differs.
+    """
+    changed = changed_settings(before, after)
     if changed:
         raise UsageError(
             expected="the run as it was begun",
             received=", ".join(changed),
-            remedy=f"Leave that out, or start a new run; only {' and '.join(FREE_ON_RESUME)} may change.",
+            remedy="Leave that as it was, or start a new run; only the number of workers and the time between "
+            "checkpoints may change.",
         )

@@ -15,7 +15,8 @@ alternating with subsampling, ahead of dense layers, all trained together by bac
                                                 60,000 61,706
 
 Deviations of `lenet5` from the paper: C3 sees all six maps (in the paper's table I most of its maps see three or four
-of them, which saves 900 weights); S2 and S4 are plain averages (the paper's have a trained gain and bias for each map);
+of them, which saves 900 weights); S2 and S4 are plain averages (the paper's have a trained gain and bias for each map,
+and are squashed);
 the activation is tanh (the paper's is 1.7159 tanh(2x/3)); the output is a trained dense layer under softmax (the
 paper's are Euclidean distances to drawn digits). C5 is written as the dense layer that it is on a 32x32 image.
 

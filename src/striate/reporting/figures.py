@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from striate.training.records import EpochRecord
 
@@ -16,17 +17,19 @@ def curves(records: Sequence[EpochRecord]) -> str:
     figure = Figure(figsize=(10, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     epochs = [record.epoch for record in records]
-    left.plot(epochs, [record.train_loss for record in records], color=TRAIN_COLOUR, label="training")
-    left.plot(epochs, [record.metrics["loss"] for record in records], color=VAL_COLOUR, label="validation")
+    left.plot(epochs, [record.train_loss for record in records], color=TRAIN_COLOUR, marker=".", label="training")
+    left.plot(epochs, [record.metrics["loss"] for record in records], color=VAL_COLOUR, marker=".", label="validation")
     left.set(xlabel="epoch", ylabel="loss", yscale="log")
     names = [name for name in records[0].metrics if name != "loss"]
     for name in names:
-        right.plot(epochs, [record.metrics[name] for record in records], color=VAL_COLOUR, label=f"validation {name}")
+        values = [record.metrics[name] for record in records]
+        right.plot(epochs, values, color=VAL_COLOUR, marker=".", label=f"validation {name}")
     right.set(xlabel="epoch", ylabel=", ".join(names))
     best = [record.epoch for record in records if record.best][-1:]
     for axes in (left, right):
         for epoch in best:
-            axes.axvline(epoch, color="#999", linewidth=0.8, linestyle=":", label="best")
+            axes.axvline(epoch, color="#555", linewidth=1, linestyle=":", label="best")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
     return _svg(figure)
@@ -48,7 +51,7 @@ def confusion_matrix(counts: Sequence[Sequence[int]], classes: Sequence[str]) ->
         for row in places:
             for column in places:
                 if counts[row][column]:
-                    colour = "#d1495b" if row != column else ("white" if shares[row][column] > 0.5 else "black")
+                    colour = "white" if shares[row][column] > 0.5 else "black" if row == column else "#d1495b"
                     axes.text(column, row, str(counts[row][column]), ha="center", va="center", color=colour, fontsize=8)
     return _svg(figure)
 

@@ -18,6 +18,7 @@ th { font-weight: 600; } .number { text-align: right; }
 .lead { color: #555; margin-top: .2rem; } svg { max-width: 100%; height: auto; }
 .pictures { display: flex; flex-wrap: wrap; gap: 1rem; } figure { margin: 0; width: 8rem; font-size: .8rem; }
 figure img { width: 8rem; height: 8rem; object-fit: contain; image-rendering: pixelated; background: #eee; }
+.wide { overflow-x: auto; }
 pre { background: #f5f5f5; padding: .8rem; overflow-x: auto; }
 """
 
@@ -56,10 +57,11 @@ class Page:
         self._parts.append(f"<pre>{escape(text)}</pre>")
 
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """Add a table; numbers stand to the right, whole ones with commas."""
+        """Add a table; numbers and percentages stand to the right, whole ones with commas."""
         head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
         body = "".join("<tr>" + "".join(_cell(value) for value in row) + "</tr>" for row in rows)
-        self._parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        self._parts.append(f'<div class="wide">{table}</div>')
 
     def figure(self, svg: str) -> None:
         """Add a drawing made by ``striate.reporting.figures``."""
@@ -84,7 +86,8 @@ def _cell(value: object) -> str:
         return f'<td class="number">{value:,}</td>'
     if isinstance(value, float):
         return f'<td class="number">{value:.4g}</td>'
-    return f"<td>{escape(str(value))}</td>"
+    kind = ' class="number"' if str(value).endswith("%") else ""
+    return f"<td{kind}>{escape(str(value))}</td>"
 
 
 def _data_url(pixels: NDArray[np.uint8]) -> str:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from striate.errors import StriateError
-from striate.files import flush, load_tensors, save_tensors
+from striate.files import flush, load_tensors, make_folder, save_tensors
 from striate.training.records import EpochRecord
 
 NETWORK, AVERAGE, OPTIMIZER, PROGRESS = "network.safetensors", "average.safetensors", "optimizer.pt", "progress.json"
@@ -40,11 +40,12 @@ class Progress:
         images: of the epoch so far.
         epoch_seconds: spent on the epoch so far.
         stale_epochs: since the best one.
+        averaging: whether averaged weights are judged already.
         best: metrics of the best epoch so far.
         records: of all finished epochs.
     """
 
-    circumstances: dict[str, Any]
+    circumstances: dict[str, Any] = field(default_factory=dict)
     epoch: int = 0
     step_in_epoch: int = 0
     step: int = 0
@@ -52,6 +53,7 @@ class Progress:
     images: int = 0
     epoch_seconds: float = 0.0
     stale_epochs: int = 0
+    averaging: bool = False
     best: dict[str, float] | None = None
     records: list[EpochRecord] = field(default_factory=list)
 
@@ -82,8 +84,9 @@ def save_generation(folder: Path, generation: Generation) -> None:
     if finished.exists():
         return  # The same position is the same state.
     try:
+        make_folder(folder)
         shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
+        unfinished.mkdir()
         save_tensors(unfinished / NETWORK, generation.network)
         if generation.average is not None:
             save_tensors(unfinished / AVERAGE, generation.average)

@@ -1,12 +1,21 @@
 """What a training run is asked to do: one table, whose fields are the flags and the keys of ``args.yaml``."""
 
+import os
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
 
 from striate.errors import UsageError, nearest
 
@@ -22,6 +31,11 @@ USUAL_RATES: Mapping[str, float] = {
     "adamw": 0.001,
     "nadam": 0.001,
 }
+
+
+def _expand(value: object) -> object:
+    """Take paths as text, with ``~`` for the user's home."""
+    return os.path.expanduser(value) if isinstance(value, str | os.PathLike) else value
 
 
 def _parse_size(value: object) -> object:
@@ -46,81 +60,84 @@ def _parse_options(value: object) -> object:
         if not sign:
             raise ValueError("KEY=VALUE, such as hidden_sizes=[300,100]")
         try:
-            options[name] = yaml.safe_load(text)
+            options[name] = _number(yaml.safe_load(text))
         except yaml.YAMLError as error:
             raise ValueError("KEY=VALUE with a value in YAML, such as hidden_sizes=[300,100]") from error
     return options
 
 
+def _number(value: object) -> object:
+    """Take ``1e-1`` for the number that it is; YAML 1.1 asks for a dot."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
 Side = Annotated[int, Field(ge=1, le=65536)]
+PathText = Annotated[str, BeforeValidator(_expand)]
 ImageSize = Annotated[tuple[Side, Side], BeforeValidator(_parse_size)]
 Options = Annotated[dict[str, Any], BeforeValidator(_parse_options)]
 
 
-def _field(default: Any, description: str, panel: str, **limits: Any) -> Any:
-    return Field(default, description=description, json_schema_extra={"panel": panel}, **limits)
+def _field(default: Any, description: str, **limits: Any) -> Any:
+    return Field(default, description=description, **limits)
 
 
 class TrainConfig(BaseModel):
     """Everything that a training run depends on, with defaults; frozen.
 
     Raises:
-        UsageError: for a key that does not exist, with the nearest one that does.
-        pydantic.ValidationError: for a value of the wrong type or out of range.
+        UsageError: for a key that does not exist, with the nearest one that does, and for a value that is missing, of
+            the wrong type or out of range.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
-    data: str = Field(description="a folder of images, or the name of an embedded set: digits")
-    model: str = _field(..., "a network of the zoo; `striate models` lists them", "Network")
-    model_kwargs: Options = _field({}, "KEY=VALUE for the network, such as hidden_sizes=[300,100]", "Network")
-    image_size: ImageSize | None = _field(None, "side or HEIGHTxWIDTH; the network's own by default", "Network")
-    in_chans: int | None = _field(None, "channels of the input; those of the images by default", "Network", ge=1)
-    drop: float | None = _field(
-        None, "dropout before the last layer; the network's own by default", "Network", ge=0, lt=1
-    )
-    init: Literal["he", "xavier"] | None = _field(
-        None, "initialise all layers so; the network's own by default", "Network"
-    )
+    data: PathText = Field(description="a folder of MNIST-style idx files, or an embedded set: digits")
+    model: str = _field(..., "a network of the zoo; `striate models` lists them")
+    model_kwargs: Options = _field({}, "KEY=VALUE for the network, such as hidden_sizes=[300,100]")
+    image_size: ImageSize | None = _field(None, "side or HEIGHTxWIDTH; the network's own by default")
+    in_chans: int | None = _field(None, "channels of the input; those of the images by default", ge=1)
+    drop: float | None = _field(None, "dropout before the last layer; the network's own by default", ge=0, lt=1)
+    init: Literal["he", "xavier"] | None = _field(None, "initialise all layers so; the network's own by default")
 
-    epochs: int = _field(10, "passes over the training images", "Training", ge=1)
-    batch_size: int = _field(64, "images a step, at most; an epoch is cut into even parts", "Training", ge=1)
-    loss: Literal["cross_entropy", "mse"] = _field("cross_entropy", "mse compares softmax with one-hot", "Training")
-    smoothing: float = _field(0.0, "label smoothing", "Training", ge=0, lt=1)
-    mixup: float = _field(0.0, "mix pairs of images: alpha of the Beta distribution; 0 is off", "Training", ge=0)
-    shift: int = _field(0, "move training images by up to so many pixels", "Training", ge=0)
-    average: Literal["none", "ema", "swa"] = _field(
-        "none", "validate averaged weights: moving, or all since a start", "Training"
-    )
-    average_decay: float = _field(0.999, "of the moving average, a step", "Training", gt=0, lt=1)
-    average_start: float = _field(0.75, "share of the run after which swa begins", "Training", ge=0, lt=1)
-    patience: int | None = _field(None, "stop after so many epochs without a better one", "Training", ge=1)
+    epochs: int = _field(10, "passes over the training images", ge=1)
+    batch_size: int = _field(64, "images a step, at most; an epoch is cut into even parts", ge=1)
+    loss: Literal["cross_entropy", "mse"] = _field("cross_entropy", "mse compares softmax with one-hot")
+    smoothing: float = _field(0.0, "label smoothing", ge=0, lt=1)
+    mixup: float = _field(0.0, "mix pairs of images: alpha of the Beta distribution; 0 is off", ge=0)
+    shift: int = _field(0, "move training images by up to so many pixels", ge=0)
+    average: Literal["none", "ema", "swa"] = _field("none", "validate averaged weights: moving, or all since a start")
+    average_decay: float = _field(0.999, "of the moving average, a step", gt=0, lt=1)
+    average_start: float = _field(0.75, "share of the run after which swa begins", ge=0, lt=1)
+    patience: int | None = _field(None, "stop after so many epochs without a better one", ge=1)
 
-    opt: OptimizerName = _field("momentum", "optimizer", "Optimizer")
-    lr: float | None = _field(
-        None, "learning rate at its highest; the optimizer's usual one by default", "Optimizer", gt=0
+    opt: OptimizerName = _field("momentum", "optimizer")
+    lr: float = Field(
+        default_factory=lambda values: USUAL_RATES[values["opt"]],
+        description="learning rate at its highest; the optimizer's usual one by default",
+        gt=0,
     )
-    momentum: float = _field(0.9, "of momentum and nesterov", "Optimizer", ge=0, lt=1)
-    weight_decay: float = _field(0.0, "not on biases and norms; decoupled for adamw", "Optimizer", ge=0)
-    sched: Literal["constant", "cosine", "onecycle", "step"] = _field(
-        "cosine", "course of the learning rate", "Optimizer"
-    )
-    warmup_epochs: float = _field(0.0, "epochs over which the rate rises from zero", "Optimizer", ge=0)
-    decay_epochs: float = _field(10.0, "for step: epochs between two falls", "Optimizer", gt=0)
-    decay_rate: float = _field(0.1, "for step: factor of each fall", "Optimizer", gt=0, le=1)
+    momentum: float = _field(0.9, "of momentum and nesterov", ge=0, lt=1)
+    weight_decay: float = _field(0.0, "not on biases and norms; decoupled for adamw", ge=0)
+    sched: Literal["constant", "cosine", "onecycle", "step"] = _field("cosine", "course of the learning rate")
+    warmup_epochs: float = _field(0.0, "epochs over which the rate rises from zero", ge=0)
+    decay_epochs: float = _field(10.0, "for step: epochs between two falls", gt=0)
+    decay_rate: float = _field(0.1, "for step: factor of each fall", gt=0, le=1)
 
-    device: Literal["cpu", "cuda"] = _field("cpu", "where it runs", "Machine")
-    amp: bool = _field(False, "16-bit floats where they are safe (autocast)", "Machine")
-    amp_dtype: Literal["bfloat16", "float16"] = _field("bfloat16", "float16 on cuda only", "Machine")
-    channels_last: bool = _field(True, "memory layout of images and kernels", "Machine")
-    workers: int = _field(0, "processes that prepare images", "Machine", ge=0)
-    seed: int = _field(0, "of everything random", "Machine", ge=0)
-    output: str | None = _field(None, "run folder; runs/classify/DATA-MODEL by default", "Machine")
-    checkpoint_seconds: float = _field(300.0, "between two checkpoints inside an epoch", "Machine", ge=0)
+    device: Literal["cpu", "cuda"] = _field("cpu", "where it runs")
+    amp: bool = _field(False, "16-bit floats where they are safe (autocast)")
+    amp_dtype: Literal["bfloat16", "float16"] = _field("bfloat16", "float16 on cuda only")
+    channels_last: bool = _field(True, "memory layout of images and kernels")
+    workers: int = _field(0, "processes that prepare images", ge=0)
+    seed: int = _field(0, "of everything random", ge=0)
+    output: PathText | None = _field(None, "run folder; runs/classify/DATA-MODEL by default")
+    checkpoint_seconds: float = _field(300.0, "between two checkpoints inside an epoch", ge=0)
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _refuse_unknown_keys(cls, values: Any) -> Any:
+    def _refuse(cls, values: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
         for key in values if isinstance(values, dict) else ():
             if key not in cls.model_fields:
                 raise UsageError(
@@ -128,7 +145,18 @@ class TrainConfig(BaseModel):
                     received=repr(key),
                     remedy=nearest(str(key), cls.model_fields),
                 )
-        return values
+        try:
+            return validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0]) if first["loc"] else "config"
+            flag = "DATA" if name == "data" else f"--{name.replace('_', '-')}"
+            missing = first["type"] == "missing"
+            raise UsageError(
+                expected=flag if missing else f"{flag}: {first['msg'].removeprefix('Value error, ')}",
+                received="nothing" if missing else repr(first["input"]),
+                remedy="`striate train --help` says what each flag takes.",
+            ) from error
 
     @model_validator(mode="after")
     def _refuse_slow_halves(self) -> "TrainConfig":
@@ -151,10 +179,37 @@ class TrainConfig(BaseModel):
                 )
         return self
 
-    @property
-    def rate(self) -> float:
-        """The learning rate asked for, or the optimizer's usual one."""
-        return USUAL_RATES[self.opt] if self.lr is None else self.lr
+    @model_validator(mode="after")
+    def _refuse_clashing_schedules(self) -> "TrainConfig":
+        if self.warmup_epochs and self.sched == "onecycle":
+            raise UsageError(
+                expected="no --warmup-epochs with --sched onecycle",
+                received=f"{self.warmup_epochs:g}",
+                remedy="onecycle begins with a warm-up of its own, 30 % of the run.",
+            )
+        if self.warmup_epochs >= self.epochs:
+            raise UsageError(
+                expected=f"--warmup-epochs below --epochs, which is {self.epochs}",
+                received=f"{self.warmup_epochs:g}",
+                remedy="The rate would never reach --lr.",
+            )
+        return self
+
+
+# The data may have moved: what is in them is compared by content.
+FREE_ON_RESUME = ("data", "output", "workers", "checkpoint_seconds")
+
+
+def changed_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Return what differs between two configs of one run, as ``name before -> after``.
+
+    What may differ does not count, nor what ``after`` leaves to be found out, as None.
+    """
+    return [
+        f"{name} {value} -> {after[name]}"
+        for name, value in before.items()
+        if name not in FREE_ON_RESUME and after[name] is not None and after[name] != value
+    ]
 
 
 def load_config(*layers: Mapping[str, Any]) -> TrainConfig:
@@ -163,19 +218,7 @@ def load_config(*layers: Mapping[str, Any]) -> TrainConfig:
     Raises:
         UsageError: for an unknown key, a missing one, or a value of the wrong type or out of range.
     """
-    values = {key: value for layer in layers for key, value in layer.items()}
-    try:
-        return TrainConfig.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0]) if first["loc"] else "config"
-        flag = "DATA" if name == "data" else f"--{name.replace('_', '-')}"
-        missing = first["type"] == "missing"
-        raise UsageError(
-            expected=f"{flag}: {first['msg'].removeprefix('Value error, ')}",
-            received="nothing" if missing else repr(first["input"]),
-            remedy="`striate train --help` says what each flag takes.",
-        ) from error
+    return TrainConfig.model_validate({key: value for layer in layers for key, value in layer.items()})
 
 
 def read_config(path: Path) -> dict[str, Any]:

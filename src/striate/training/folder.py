@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from striate.errors import UsageError
-from striate.files import replace_file
+from striate.files import flush, make_folder, replace_file
 from striate.training.config import TrainConfig, load_config, read_config
 from striate.training.records import EpochRecord
 
@@ -35,39 +36,58 @@ class RunFolder:
         self.resume = path / "resume"
 
     @classmethod
-    def create(cls, config: TrainConfig, name: str) -> "RunFolder":
-        """Make a new run's folder and write the config into it.
+    def create(cls, output: str | None, name: str) -> "RunFolder":
+        """Make a new run's folder.
 
         Without an ``output`` it is ``runs/classify/<name>``, with -2, -3 and so on behind it where that is taken.
+        Making the folder is what takes it, so two runs never share one.
 
         Raises:
             UsageError: where the output asked for holds something already.
         """
-        cls.expect_free(config)
-        path = Path(config.output or f"runs/classify/{name}")
-        number = 2
-        while config.output is None and path.exists():
-            path = path.with_name(f"{name}-{number}")
-            number += 1
-        folder = cls(path)
-        text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-        replace_file(folder.args, lambda beside: beside.write_text(text, encoding="utf-8"))
-        return folder
+        if output is not None:
+            cls.expect_free(output)
+            make_folder(Path(output))
+            return cls(Path(output))
+        root = Path("runs/classify")
+        make_folder(root)
+        for number in count(1):
+            path = root / (name if number == 1 else f"{name}-{number}")
+            try:
+                path.mkdir()
+            except FileExistsError:
+                continue
+            flush(root)
+            return cls(path)
+        raise AssertionError("unreachable: numbers do not end")
 
     @staticmethod
-    def expect_free(config: TrainConfig) -> None:
+    def expect_free(output: str) -> None:
         """Refuse an output that is taken.
 
         Raises:
-            UsageError: where there is a file or a folder with something in it.
+            UsageError: where there is a file, or a folder with something in it that is not hidden.
         """
-        path = None if config.output is None else Path(config.output)
-        if path is not None and (path.is_file() or (path.is_dir() and any(path.iterdir()))):
+        path = Path(output)
+        taken = path.is_dir() and any(not entry.name.startswith(".") for entry in path.iterdir())
+        if taken or (path.exists() and not path.is_dir()):
             raise UsageError(
                 expected="a new or empty folder for the run",
-                received=f"{path}, which holds something already",
-                remedy=f"Choose another --output, or go on with that run: --resume {path}.",
+                received=f"{path}, which holds something already" if taken else f"{path}, which is a file",
+                remedy=f"Choose another --output{f', or go on with that run: --resume {path}' if taken else ''}.",
             )
+
+    def begin(self, config: TrainConfig) -> None:
+        """Write ``args.yaml``: what the run is asked to do, wherever it lies.
+
+        Raises:
+            UsageError: where another run has begun here in the meantime.
+        """
+        if self.args.exists():
+            self.expect_free(str(self.path))
+        values = config.model_dump(mode="json", exclude={"output"})
+        text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+        replace_file(self.args, lambda beside: beside.write_text(text, encoding="utf-8"))
 
     @classmethod
     def find(cls, path: str | Path) -> "RunFolder":
@@ -108,7 +128,6 @@ class RunFolder:
         Raises:
             UsageError: where another process holds it.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / ".lock", blocking=False)
         try:
             lock.acquire()

@@ -1,5 +1,6 @@
 """Batches in an order that depends on (seed, epoch) alone, wherever in the epoch one starts and whoever loads them."""
 
+import signal
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -7,7 +8,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from striate.data.keyed import Use, key
 from striate.data.sets import ImageSet
-from striate.training.tasks import Batch, Samples
+from striate.training.task import Batch, Samples
 
 Request = tuple[int, list[int]]
 
@@ -15,8 +16,8 @@ Request = tuple[int, list[int]]
 class EvenBatches(Sampler[Request]):
     """The batches of one epoch after another: (epoch, indices) each.
 
-    An epoch is cut into the fewest parts of at most ``batch_size``, as even as can be: no image is left out, and no
-    last batch is so small that batch normalisation has nothing to average.
+    An epoch is cut into the fewest parts of at most ``batch_size``, as even as can be: no image is left out, and there
+    is no last batch of a few images, of which batch normalisation would make little.
     """
 
     def __init__(self, count: int, batch_size: int, seed: int | None) -> None:
@@ -52,6 +53,12 @@ class _Batches(Dataset[Batch]):
         return self.collate(Samples(chosen.images, chosen.labels, epoch, indices))
 
 
+def _leave_signals_to_the_run(_worker: int) -> None:
+    """Outlive a Ctrl-C or a SIGTERM to the whole process group, so that the run can end its step and save."""
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, signal.SIG_IGN)
+
+
 class Loader:
     """An image set as batches ready for the network.
 
@@ -79,6 +86,7 @@ class Loader:
             sampler=self._batches,
             num_workers=workers,
             persistent_workers=workers > 0,
+            worker_init_fn=_leave_signals_to_the_run,
         )
 
     @property

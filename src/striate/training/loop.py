@@ -21,14 +21,14 @@ from torch.optim.swa_utils import update_bn
 from striate.data.keyed import Use, key
 from striate.data.sets import ImageSet
 from striate.errors import InterruptedRunError, NotFiniteError
-from striate.training.checkpoint import Generation, Progress, save_generation
+from striate.training.checkpoint import Generation, Progress, load_generation, save_generation
 from striate.training.config import TrainConfig
 from striate.training.folder import RunFolder
 from striate.training.loading import Loader
 from striate.training.optimizers import build_average, build_optimizer
 from striate.training.records import EpochRecord, StepRecord
 from striate.training.schedules import rate_at
-from striate.training.tasks import Batch, Task
+from striate.training.task import Batch, Score, Task
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -47,8 +47,6 @@ class Loop:
         config: what was asked for.
         folder: where the run's state is kept.
         save_weights: keeps the weights of the best and of the last epoch.
-        generation: to go on from; None starts afresh.
-        circumstances: kept in every checkpoint, for a later resume to compare.
     """
 
     def __init__(
@@ -60,9 +58,6 @@ class Loop:
         config: TrainConfig,
         folder: RunFolder,
         save_weights: SaveWeights,
-        *,
-        generation: Generation | None = None,
-        circumstances: dict[str, Any] | None = None,
     ) -> None:
         self.task, self.config, self.folder, self.save_weights = task, config, folder, save_weights
         self.fabric = make_fabric(config)
@@ -73,9 +68,24 @@ class Loop:
         self.plain_train = Loader(train, task.collate, batch_size=config.batch_size)
         self.model, self.optimizer = self._set_up()
         self.average = build_average(network, config)
-        self.progress = Progress(circumstances or {})
-        if generation is not None:
-            self._restore(generation)
+        self.progress = Progress()
+
+    def restore(self, check: Callable[[Mapping[str, Any]], None]) -> None:
+        """Go on from the folder's current generation, if there is one.
+
+        Args:
+            check: raises where the circumstances that the generation was made in are no longer so.
+        """
+        generation = load_generation(self.folder.resume)
+        if generation is None:
+            return
+        check(generation.progress.circumstances)
+        self.network.load_state_dict(dict(generation.network))
+        self.optimizer.load_state_dict(generation.optimizer["optimizer"])
+        self.fabric.strategy.precision.load_state_dict(generation.optimizer["precision"])
+        if self.average is not None and generation.average is not None:
+            self.average.load_state_dict(dict(generation.average))
+        self.progress = generation.progress
 
     def run(self) -> Iterator[StepRecord | EpochRecord]:
         """Train until the last epoch, or until nothing has become better for long enough.
@@ -116,14 +126,15 @@ class Loop:
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             torch.manual_seed(key(config.seed, Use.STEP, progress.step))
-            loss = self.task.loss(self.model, batch)
+            with self.fabric.autocast():  # Around the task, since not all that it calls goes through `forward`.
+                loss = self.task.loss(self.model, batch)
             value = float(loss.detach())
             if not math.isfinite(value):
-                raise self._not_finite(f"a loss of {value}")
+                raise self._not_finite(f"a loss of {value}", progress.step + 1)
             self.fabric.backward(loss)
             self.optimizer.step()
             self.optimizer.zero_grad()
-            if self.average is not None and self._averaging():
+            if self.average is not None and self._average_due():
                 self.average.update_parameters(self.network)
             count = len(batch)
             progress.loss_sum += value * count
@@ -142,8 +153,12 @@ class Loop:
 
     def _end_epoch(self) -> EpochRecord:
         progress, started, training_seconds = self.progress, time.monotonic(), self.progress.epoch_seconds
-        network = self._evaluated()
-        metrics = self.evaluate(network)
+        self._check_weights()
+        averaging = self._average_begun()
+        if averaging and not progress.averaging:
+            progress.averaging, progress.best = True, None  # Averages are compared with averages.
+        network = self._judged()
+        metrics = self.evaluate(network, self.val)
         best = progress.best is None or self.task.better(metrics, progress.best)
         record = EpochRecord(
             epoch=progress.epoch + 1,
@@ -162,7 +177,6 @@ class Loop:
         progress.epoch += 1
         progress.step_in_epoch, progress.images = 0, 0
         progress.loss_sum = progress.epoch_seconds = 0.0
-        self._check_weights()
         # Weights before the generation that counts on them: killed in between, the epoch is trained again to the
         # same bits, and they are written again.
         if best:
@@ -172,31 +186,42 @@ class Loop:
         self.folder.write_results(progress.records)
         return record
 
-    def evaluate(self, network: nn.Module) -> Mapping[str, float]:
-        """Return the task's metrics of the validation images, with the network as it is at prediction."""
-        was_training = network.training
-        network.eval()
+    def evaluate(self, network: nn.Module, loader: Loader) -> Mapping[str, float]:
+        """Return the task's metrics of a loader's images, with the network as it is at prediction."""
         score = self.task.score()
-        with torch.inference_mode(), self.fabric.autocast():
-            for batch in self.val.epoch():
-                score.update(network, self._to_device(batch))
-        network.train(was_training)
+        for _ in self.outputs(network, loader, score):
+            pass
         return score.compute()
 
-    def _evaluated(self) -> nn.Module:
+    def outputs(self, network: nn.Module, loader: Loader, score: Score) -> Iterator[Tensor]:
+        """Yield the network's outputs batch by batch, on the run's device and in its precision; ``score`` adds up."""
+        was_training = network.training
+        network.eval()
+        for batch in loader.epoch():
+            with torch.inference_mode(), self.fabric.autocast():
+                yield score.update(network, self._to_device(batch))
+        network.train(was_training)
+
+    def _judged(self) -> nn.Module:
         """Return the network whose worth counts: the average where there is one, its batch-norm statistics its own."""
-        if self.average is None or int(self.average.n_averaged) == 0:
+        if self.average is None or not self._average_begun():
             return self.network
         averaged: nn.Module = self.average.module
         torch.manual_seed(key(self.config.seed, Use.STATISTICS, self.progress.step))
-        update_bn((self._to_device(batch).images for batch in self.plain_train.epoch()), averaged)
+        with self.fabric.autocast():
+            update_bn((self._to_device(batch).images for batch in self.plain_train.epoch()), averaged)
         return averaged
 
-    def _averaging(self) -> bool:
+    def _average_begun(self) -> bool:
+        return self.average is not None and int(self.average.n_averaged) > 0
+
+    def _average_due(self) -> bool:
         return self.config.average == "ema" or self.progress.step >= self.config.average_start * self.steps
 
     def _stale(self) -> bool:
-        return self.config.patience is not None and self.progress.stale_epochs >= self.config.patience
+        patience = self.config.patience
+        waiting = self.average is not None and not self._average_begun()
+        return patience is not None and not waiting and self.progress.stale_epochs >= patience
 
     def _to_device(self, batch: Batch) -> Batch:
         return batch.to(self.fabric.device, self._layout)
@@ -207,32 +232,24 @@ class Loop:
         average = None if self.average is None else self.average.state_dict()
         save_generation(self.folder.resume, Generation(self.network.state_dict(), average, optimizer, self.progress))
 
-    def _restore(self, generation: Generation) -> None:
-        self.network.load_state_dict(dict(generation.network))
-        self.optimizer.load_state_dict(generation.optimizer["optimizer"])
-        self.fabric.strategy.precision.load_state_dict(generation.optimizer["precision"])
-        if self.average is not None and generation.average is not None:
-            self.average.load_state_dict(dict(generation.average))
-        self.progress = generation.progress
-
     def _check_weights(self) -> None:
         for name, tensor in self.network.state_dict().items():
             if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-                raise self._not_finite(f"{name} with a value that is infinite or not a number")
+                raise self._not_finite(f"{name} with a value that is infinite or not a number", self.progress.step)
 
-    def _not_finite(self, received: str) -> NotFiniteError:
-        progress = self.progress
+    def _not_finite(self, received: str, step: int) -> NotFiniteError:
+        kept = "of the last good epoch" if self.progress.epoch else "that it began with, for no epoch had ended,"
         return NotFiniteError(
             expected="finite numbers",
-            received=f"{received} at step {progress.step + 1} (epoch {progress.epoch + 1})",
-            remedy=f"Try a lower --lr (it was {self.config.rate:g}), --warmup-epochs 1, or no --amp; "
-            f"the weights of the last good epoch are in {self.folder.last}.",
+            received=f"{received} at step {step} of {self.steps} (epoch {self.progress.epoch + 1})",
+            remedy=f"Try a lower --lr (it was {self.config.lr:g}), --warmup-epochs 1"
+            f"{', no --amp' if self.config.amp else ''}; the weights {kept} are in {self.folder.last}.",
         )
 
     def _interrupted(self, name: str) -> InterruptedRunError:
         return InterruptedRunError(
             expected=f"{self.steps} steps",
-            received=f"{name} after step {self.progress.step}; everything is saved",
+            received=f"{name} after step {self.progress.step} of {self.steps}; everything is saved",
             remedy=f"Go on with: striate train --resume {self.folder.path}",
         )
 

@@ -15,11 +15,13 @@ Where torch's form differs from the published rule:
 ``weight_decay`` is added to the gradient (an L2 penalty) except for adamw, which shrinks the weights directly.
 """
 
+from functools import partial
 from typing import Literal
 
-from torch import nn, optim
+import torch
+from torch import Tensor, nn, optim
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from striate.training.config import TrainConfig
 
@@ -34,7 +36,7 @@ def build_optimizer(network: nn.Module, config: TrainConfig) -> Optimizer:
         {"params": [p for p in wanted if p.ndim <= 1], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
-    rate = config.rate
+    rate = config.lr
     match config.opt:
         case "sgd":
             return optim.SGD(groups, rate)
@@ -57,10 +59,20 @@ def build_optimizer(network: nn.Module, config: TrainConfig) -> Optimizer:
 def build_average(network: nn.Module, config: TrainConfig) -> AveragedModel | None:
     """Return the average of the weights asked for, which holds its own copy of the network."""
     if config.average == "ema":
-        return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.average_decay))  # type: ignore[no-untyped-call]
+        return AveragedModel(network, multi_avg_fn=partial(_move_average, config.average_decay))
     if config.average == "swa":
         return AveragedModel(network)
     return None
+
+
+@torch.no_grad()
+def _move_average(decay: float, averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+    """Move an average by one step, faster at first: of a short run, the start must not outweigh all the rest.
+
+    The decay of step n is min(decay, (1 + n) / (10 + n)), as in TensorFlow's ExponentialMovingAverage.
+    """
+    warm = (1 + int(count)) / (10 + int(count))
+    torch._foreach_lerp_(averaged, current, 1 - min(decay, warm))
 
 
 def initialise(network: nn.Module, rule: Literal["he", "xavier"]) -> None:

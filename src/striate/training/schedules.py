@@ -13,7 +13,7 @@ def rate_at(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
     """Return the learning rate of one step.
 
     Args:
-        config: its ``rate``, ``sched`` and what belongs to them.
+        config: its ``lr``, ``sched`` and what belongs to them.
         step: of the whole run, counted from 0.
         steps_per_epoch: optimizer steps in an epoch.
 
@@ -28,18 +28,18 @@ def rate_at(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
     """
     warmup = round(config.warmup_epochs * steps_per_epoch)
     if step < warmup:
-        return config.rate * (step + 1) / (warmup + 1)
+        return config.lr * (step + 1) / (warmup + 1)
     done, total = step - warmup, max(config.epochs * steps_per_epoch - warmup, 1)
     if config.sched == "cosine":
-        return config.rate * _glide(1.0, 0.0, done / total)
+        return config.lr * _glide(1.0, 0.0, done / total)
     if config.sched == "onecycle":
         top, last = ONECYCLE_RISE * total - 1, total - 1
         if done < top:
-            return config.rate * _glide(ONECYCLE_START, 1.0, done / top)
-        return config.rate * _glide(1.0, ONECYCLE_END, (done - top) / max(last - top, 1))
+            return config.lr * _glide(ONECYCLE_START, 1.0, done / top)
+        return config.lr * _glide(1.0, ONECYCLE_END, (done - top) / max(last - top, 1))
     if config.sched == "step":
-        return config.rate * config.decay_rate ** (done // max(round(config.decay_epochs * steps_per_epoch), 1))
-    return config.rate
+        return config.lr * config.decay_rate ** (done // max(round(config.decay_epochs * steps_per_epoch), 1))
+    return config.lr
 
 
 def _glide(start: float, end: float, share: float) -> float:

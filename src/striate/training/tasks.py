@@ -1,13 +1,11 @@
-"""What is to be learned. The loop knows a task's duties and no more."""
+"""The tasks: what `striate.training.task` asks, for each kind of thing that can be learned of images."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64, UInt8
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -15,27 +13,11 @@ from striate.data.keyed import uniform
 from striate.data.sets import ImageSet
 from striate.data.transforms import Preprocessing, shift
 from striate.training.config import TrainConfig
+from striate.training.task import Samples
 
 
 @dataclass(frozen=True, slots=True)
-class Samples:
-    """Images as they are stored, with what names them.
-
-    Args:
-        images: N x C x H x W, 0 to 255.
-        labels: of each, an index into the classes.
-        epoch: in which they are seen, counted from 0.
-        indices: of each in its set.
-    """
-
-    images: UInt8[Tensor, "N C H W"]
-    labels: Int64[Tensor, " N"]
-    epoch: int
-    indices: list[int]
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
+class LabelledImages:
     """Images as a network takes them, with their labels."""
 
     images: Float32[Tensor, "N C H W"]
@@ -44,52 +26,10 @@ class Batch:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def to(self, device: torch.device, layout: torch.memory_format) -> "Batch":
+    def to(self, device: torch.device, layout: torch.memory_format) -> "LabelledImages":
         """Return the batch on a device, its images in a memory layout."""
         images = self.images.to(device, non_blocking=True, memory_format=layout)
-        return Batch(images, self.labels.to(device, non_blocking=True))
-
-
-@runtime_checkable
-class Score(Protocol):
-    """Sums over batches, then figures of the whole."""
-
-    def update(self, network: nn.Module, batch: Batch) -> None:
-        """Run the network, in evaluation mode, on one batch and take its answers in."""
-        ...
-
-    def compute(self) -> Mapping[str, float]:
-        """Return the figures by name, ``loss`` among them."""
-        ...
-
-
-@runtime_checkable
-class Task(Protocol):
-    """What the loop asks of a task."""
-
-    def prepare(self, images: ImageSet) -> None:
-        """Take what is needed from the training images, once."""
-        ...
-
-    def collate(self, samples: Samples) -> Batch:
-        """Turn stored images into a batch, as they are."""
-        ...
-
-    def augment(self, samples: Samples) -> Batch:
-        """Turn stored images into a batch for training, changed at random by (seed, epoch, image)."""
-        ...
-
-    def loss(self, network: nn.Module, batch: Batch) -> Tensor:
-        """Run the network on a batch and return the mean loss, a scalar."""
-        ...
-
-    def score(self) -> Score:
-        """Return a fresh metric."""
-        ...
-
-    def better(self, metrics: Mapping[str, float], than: Mapping[str, float]) -> bool:
-        """Tell whether one epoch's metrics beat another's."""
-        ...
+        return LabelledImages(images, self.labels.to(device, non_blocking=True))
 
 
 class Classification:
@@ -110,19 +50,19 @@ class Classification:
         """Measure mean and standard deviation of the training images."""
         self.preprocessing = Preprocessing.measure(images.images)
 
-    def collate(self, samples: Samples) -> Batch:
+    def collate(self, samples: Samples) -> LabelledImages:
         """Normalise."""
-        return Batch(self.preprocessing.normalise(samples.images), samples.labels)
+        return LabelledImages(self.preprocessing.normalise(samples.images), samples.labels)
 
-    def augment(self, samples: Samples) -> Batch:
+    def augment(self, samples: Samples) -> LabelledImages:
         """Move each image by up to ``shift`` pixels either way, then normalise."""
         images, most = samples.images, self.config.shift
         if most:
             draws = torch.from_numpy(uniform(self.config.seed, samples.epoch, np.array(samples.indices), 2))
             images = shift(images, (draws * (2 * most + 1)).long() - most)
-        return Batch(self.preprocessing.normalise(images), samples.labels)
+        return LabelledImages(self.preprocessing.normalise(images), samples.labels)
 
-    def loss(self, network: nn.Module, batch: Batch) -> Float[Tensor, ""]:
+    def loss(self, network: nn.Module, batch: LabelledImages) -> Float[Tensor, ""]:
         """Return the mean loss over the batch, after mixup and label smoothing where they are asked for.
 
         Mixup is of Zhang et al., "mixup: beyond empirical risk minimization", 2018: one share for the batch, each image
@@ -170,13 +110,15 @@ class ClassificationScore:
         self._loss: Metric = MeanMetric().set_dtype(torch.float64)
         self._confusion: Metric = MulticlassConfusionMatrix(len(task.classes))
 
-    def update(self, network: nn.Module, batch: Batch) -> None:
-        """Run the network, in evaluation mode, on one batch and take its logits in."""
-        logits, labels = network(batch.images).float().cpu(), batch.labels.cpu()
+    def update(self, network: nn.Module, batch: LabelledImages) -> Float[Tensor, "N K"]:
+        """Run the network, in evaluation mode, on one batch; take its logits in, and return them, on the CPU."""
+        logits: Tensor = network(batch.images).float().cpu()
+        labels = batch.labels.cpu()
         self._loss.update(self._task.compare(logits, F.one_hot(labels, len(self._task.classes))), weight=len(labels))
         self._confusion.update(logits, labels)
+        return logits
 
-    @cached_property
+    @property
     def confusion(self) -> Int64[Tensor, "K K"]:
         """How many images of each class (rows) were taken for each class (columns)."""
         matrix: Tensor = self._confusion.compute()

@@ -1,0 +1,86 @@
+"""What the loop asks of whatever is to be learned: a task, its batches, its score."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor, nn
+
+from striate.data.sets import ImageSet
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Images as they are stored, with what names them.
+
+    Args:
+        images: N x C x H x W, 0 to 255.
+        labels: of each, an index into the classes.
+        epoch: in which they are seen, counted from 0.
+        indices: of each in its set.
+    """
+
+    images: UInt8[Tensor, "N C H W"]
+    labels: Int64[Tensor, " N"]
+    epoch: int
+    indices: list[int]
+
+
+@runtime_checkable
+class Batch(Protocol):
+    """Images as a network takes them, with what is to be learned of each."""
+
+    @property
+    def images(self) -> Tensor:
+        """The network's input, N x C x H x W."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def to(self, device: torch.device, layout: torch.memory_format) -> "Batch":
+        """Return the batch on a device, its images in a memory layout."""
+        ...
+
+
+@runtime_checkable
+class Score(Protocol):
+    """Sums over batches, then figures of the whole."""
+
+    def update(self, network: nn.Module, batch: Any) -> Tensor:
+        """Run the network, in evaluation mode, on one batch; take its answers in, and return them."""
+        ...
+
+    def compute(self) -> Mapping[str, float]:
+        """Return the figures by name, ``loss`` among them."""
+        ...
+
+
+@runtime_checkable
+class Task(Protocol):
+    """What the loop asks of a task."""
+
+    def prepare(self, images: ImageSet) -> None:
+        """Take what is needed from the training images, once."""
+        ...
+
+    def collate(self, samples: Samples) -> Batch:
+        """Turn stored images into a batch, as they are."""
+        ...
+
+    def augment(self, samples: Samples) -> Batch:
+        """Turn stored images into a batch for training, changed at random by (seed, epoch, image)."""
+        ...
+
+    def loss(self, network: nn.Module, batch: Any) -> Tensor:
+        """Run the network on a batch and return the mean loss, a scalar."""
+        ...
+
+    def score(self) -> Score:
+        """Return a fresh metric."""
+        ...
+
+    def better(self, metrics: Mapping[str, float], than: Mapping[str, float]) -> bool:
+        """Tell whether one epoch's metrics beat another's."""
+        ...
