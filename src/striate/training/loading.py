@@ -1,6 +1,6 @@
 """Batches in an order that depends on (seed, epoch) alone, wherever in the epoch one starts and whoever loads them."""
 
-import signal
+import os
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -53,10 +53,9 @@ class _Batches(Dataset[Batch]):
         return self.collate(Samples(chosen.images, chosen.labels, epoch, indices))
 
 
-def _leave_signals_to_the_run(_worker: int) -> None:
-    """Outlive a Ctrl-C or a SIGTERM to the whole process group, so that the run can end its step and save."""
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, signal.SIG_IGN)
+def _leave_the_group(_worker: int) -> None:
+    """Be spared a Ctrl-C or a SIGTERM to the run's process group, so that the run can end its step and save."""
+    os.setpgid(0, 0)
 
 
 class Loader:
@@ -86,7 +85,7 @@ class Loader:
             sampler=self._batches,
             num_workers=workers,
             persistent_workers=workers > 0,
-            worker_init_fn=_leave_signals_to_the_run,
+            worker_init_fn=_leave_the_group,
         )
 
     @property
