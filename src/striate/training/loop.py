@@ -66,8 +66,10 @@ class Loop:
         self.train = Loader(train, task.augment, seed=config.seed, **loading)
         self.val = Loader(val, task.collate, **loading)
         self.plain_train = Loader(train, task.collate, batch_size=config.batch_size)
-        self.model, self.optimizer = self._set_up()
-        self.average = build_average(network, config)
+        self.model: nn.Module
+        self.optimizer: Optimizer
+        self.model, self.optimizer = self.fabric.setup(self.network, build_optimizer(self.network, config))
+        self.average = build_average(self.network, config)
         self.progress = Progress()
 
     def restore(self, check: Callable[[Mapping[str, Any]], None]) -> None:
@@ -111,10 +113,6 @@ class Loop:
     @property
     def _layout(self) -> torch.memory_format:
         return torch.channels_last if self.config.channels_last else torch.contiguous_format
-
-    def _set_up(self) -> tuple[nn.Module, Optimizer]:
-        model, optimizer = self.fabric.setup(self.network, build_optimizer(self.network, self.config))
-        return model, optimizer
 
     def _train_epoch(self, received: list[str]) -> Iterator[StepRecord]:
         progress, config = self.progress, self.config
