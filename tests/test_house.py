@@ -26,7 +26,7 @@ def imported(code: str) -> set[str]:
 
 def run_until_exit(*arguments: str) -> str:
     return (
-        f"sys.argv += {list(arguments)!r}\nfrom striate.cli import main\n"
+        f"sys.argv += {list(arguments)!r}\nfrom striate.__main__ import main\n"
         "import io, contextlib\n"
         "try:\n  with contextlib.redirect_stdout(io.StringIO()): main()\nexcept SystemExit: pass"
     )

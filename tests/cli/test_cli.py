@@ -34,14 +34,14 @@ def test_train_prints_its_network_its_course_and_its_end(striate: Run, tmp_path:
     for part in ("(5·5·1 + 1)·6 = 156", "(5·5·6 + 1)·16 = 2,416", "(400 + 1)·120 = 48,120", "61,706 parameters"):
         assert part in done.stdout
     assert "6x28x28" in done.stdout
-    assert "epoch   2/2" in done.stderr
+    assert "epoch 2/2" in done.stderr
     assert "test accuracy" in done.stdout
     assert (tmp_path / "run" / "report.html").exists()
 
 
 def test_train_and_predict_give_json(striate: Run, tmp_path: Path) -> None:
     done = striate(*QUICK, "--epochs", "6", "--output", "run", "--json")
-    assert "epoch   6/6" in done.stderr
+    assert "epoch 6/6" in done.stderr
     told = document(done)
     assert told["parameters"] == sum(layer["parameters"] for layer in told["layers"]) == 65 * 300 + 301 * 10
     assert [row["epoch"] for row in told["epochs"]] == [1, 2, 3, 4, 5, 6]
@@ -110,6 +110,22 @@ def test_a_failed_job_is_status_1(striate: Run, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     kept = load_tensors(tmp_path / "run" / "weights" / "last" / "model.safetensors")
     assert all(tensor.isfinite().all() for tensor in kept.values())
+
+
+def test_ctrl_c_before_anything_has_begun_ends_the_program_without_a_word() -> None:
+    script = (
+        "import os, signal, sys\n"
+        "from striate.__main__ import main\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'numpy.linalg': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "sys.argv = ['striate', 'train', 'digits', '--model', 'lenet5']\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == -signal.SIGINT
+    assert done.stdout + done.stderr == ""
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])

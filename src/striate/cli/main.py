@@ -39,7 +39,7 @@ def _global_options(
     pass
 
 
-def main() -> None:
+def run() -> None:
     """Run the command line; exit with 0, with 1 for a job that failed, or with 2 for bad use."""
     try:
         app()

@@ -55,10 +55,11 @@ def _say_start(out: Console, record: Started) -> None:
 
 def _say_epoch(err: Console, record: EpochRecord) -> None:
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in record.metrics.items())
+    epoch = f"{record.epoch:>{len(str(record.epochs))}}/{record.epochs}"
     say(
         err,
-        f"epoch {record.epoch:>3}/{record.epochs}  training loss {record.train_loss:.4f}  validation {metrics}  "
-        f"{record.images_per_second:,.0f} images/s{'  best' if record.best else ''}",
+        f"epoch {epoch}  loss {record.train_loss:.4f}  val {metrics}  "
+        f"{record.images_per_second:,.0f} img/s{'  best' if record.best else ''}",
     )
 
 
