@@ -27,6 +27,12 @@ def test_tensors_come_back_in_value_whatever_their_layout(tmp_path: Path) -> Non
     assert torch.equal(load_tensors(tmp_path / "t.safetensors")["kernel"], kernel)
 
 
+def test_weights_may_be_read_by_whoever_may_read_other_files(tmp_path: Path) -> None:
+    save_tensors(tmp_path / "t.safetensors", {"a": torch.zeros(3)})
+    (tmp_path / "plain").write_text("")
+    assert (tmp_path / "t.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 @pytest.mark.parametrize("damage", ["missing", "truncated", "pickle"])
 def test_damaged_weights_are_refused(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "t.safetensors"

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from striate.cli.tables import network_table, say
+from striate.costing.layers import total_parameters
 from striate.jobs.train import Finished, Started, TrainRecord
 from striate.training.records import EpochRecord, StepRecord
 from striate.units import format_bytes, format_duration
@@ -39,7 +40,7 @@ def show_training(records: Iterable[TrainRecord], out: Console, err: Console) ->
 
 
 def _say_start(out: Console, record: Started) -> None:
-    total = sum(layer.parameters for layer in record.layers)
+    total = total_parameters(record.layers)
     begins = f"goes on after step {record.step:,}" if record.step else "begins"
     if record.step == record.steps:
         begins = "finished already, tested again"

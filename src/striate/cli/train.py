@@ -63,6 +63,7 @@ def train(
 
 def _collect(records: "Iterable[TrainRecord]", document: dict[str, Any]) -> "Iterator[TrainRecord]":
     """Pass records on, and put what outlasts the run into ``document``."""
+    from striate.costing.layers import total_parameters
     from striate.jobs.train import Finished, Started
     from striate.training.records import EpochRecord
 
@@ -71,7 +72,7 @@ def _collect(records: "Iterable[TrainRecord]", document: dict[str, Any]) -> "Ite
             case Started():
                 document |= {
                     "model": record.model,
-                    "parameters": sum(layer.parameters for layer in record.layers),
+                    "parameters": total_parameters(record.layers),
                     "layers": [asdict(layer) for layer in record.layers],
                 }
             case EpochRecord():

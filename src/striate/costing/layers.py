@@ -4,7 +4,7 @@ The network runs once on tensors of torch's `meta` device, which have a shape bu
 counted in the same few megabytes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +88,11 @@ def _first_tensor(output: Any) -> Tensor | None:
         return output
     parts = output.values() if isinstance(output, Mapping) else output if isinstance(output, list | tuple) else ()
     return next((tensor for tensor in map(_first_tensor, parts) if tensor is not None), None)
+
+
+def total_parameters(layers: Sequence[LayerCost]) -> int:
+    """Return the trained numbers of all layers together."""
+    return sum(layer.parameters for layer in layers)
 
 
 def parameter_arithmetic(module: nn.Module) -> str:

@@ -6,11 +6,10 @@ from importlib.metadata import version
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 from torch import nn
 
-from striate.costing.layers import LayerCost
+from striate.costing.layers import LayerCost, total_parameters
 from striate.data.sets import ImageSet, Splits
 from striate.files import replace_file
 from striate.inference.predict import to_classes
@@ -21,7 +20,7 @@ from striate.training.config import TrainConfig
 from striate.training.folder import RunFolder
 from striate.training.loading import Loader
 from striate.training.loop import Loop
-from striate.training.records import EpochRecord
+from striate.training.records import EpochRecord, best_epoch
 from striate.training.tasks import Classification
 from striate.units import format_bytes, format_duration
 
@@ -73,7 +72,7 @@ def write_report(
         f"{tested.metrics['accuracy']:.2%} of the test images right ({right:,} of {len(splits.test):,}) after "
         f"{len(records)} epoch{'s' if len(records) > 1 else ''} in {format_duration(seconds)}",
     )
-    best = next(record for record in reversed(records) if record.best)
+    best = best_epoch(records)
     page.text(
         f"Tested: the weights of epoch {best.epoch}, the best on the validation images. Test loss "
         f"{tested.metrics['loss']:.4f}. {torch.get_num_threads()} threads, torch {torch.__version__}, "
@@ -93,7 +92,7 @@ def write_report(
     if right == len(splits.test):
         page.text("None: every test image was classified rightly.")
     page.heading("The network")
-    total = sum(layer.parameters for layer in layers)
+    total = total_parameters(layers)
     page.table(
         ["layer", "kind", "output", "parameters", "arithmetic"],
         [
@@ -104,7 +103,7 @@ def write_report(
     page.text(f"{total:,} parameters, {format_bytes(4 * total)} as 32-bit floats.")
     page.heading("Repeat it")
     page.text("Saved as a file, these lines repeat the run: striate train -c FILE")
-    page.code(yaml.safe_dump(config.model_dump(mode="json", exclude={"output"}), sort_keys=False, allow_unicode=True))
+    page.code(config.to_yaml())
     text = page.html()
     replace_file(folder.report, lambda beside: beside.write_text(text, encoding="utf-8"))
 

@@ -25,7 +25,7 @@ from striate.training.config import TrainConfig
 from striate.training.folder import RunFolder
 from striate.training.loop import Loop
 from striate.training.optimizers import initialise
-from striate.training.records import EpochRecord, StepRecord
+from striate.training.records import EpochRecord, StepRecord, best_epoch
 from striate.training.tasks import Classification
 from striate.weights import WEIGHTS_FILE, Normalisation, WeightsConfig, load_state, save_weights
 from striate.zoo import create_model, find_model
@@ -142,7 +142,7 @@ def train(config: TrainConfig | None = None, *, resume: str | Path | None = None
         yield from loop.run()
 
         records = loop.progress.records
-        best = next(record for record in reversed(records) if record.best)
+        best = best_epoch(records)
         load_state(network, load_tensors(folder.best / WEIGHTS_FILE), str(folder.best))
         tested = test_network(loop, network, task, splits.test)
         write_report(folder, config, splits, layers, records, tested)

@@ -195,6 +195,12 @@ class TrainConfig(BaseModel):
             )
         return self
 
+    def to_yaml(self) -> str:
+        """Return every setting as `read_config` takes it, but for where the run lies."""
+        values = self.model_dump(mode="json", exclude={"output"})
+        text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+        return text
+
 
 # The data may have moved: what is in them is compared by content.
 FREE_ON_RESUME = ("data", "output", "workers", "checkpoint_seconds")

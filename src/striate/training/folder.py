@@ -7,7 +7,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import yaml
 from filelock import FileLock, Timeout
 
 from striate.errors import UsageError
@@ -85,9 +84,7 @@ class RunFolder:
         """
         if self.args.exists():
             self.expect_free(str(self.path))
-        values = config.model_dump(mode="json", exclude={"output"})
-        text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-        replace_file(self.args, lambda beside: beside.write_text(text, encoding="utf-8"))
+        replace_file(self.args, lambda beside: beside.write_text(config.to_yaml(), encoding="utf-8"))
 
     @classmethod
     def find(cls, path: str | Path) -> "RunFolder":

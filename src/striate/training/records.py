@@ -1,6 +1,6 @@
 """What a training run tells while it runs: small frozen records, the same for a progress bar, a report and a test."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,3 +64,8 @@ class EpochRecord:
             "seconds": round(self.seconds, 3),
             "images_per_second": round(self.images_per_second, 1),
         }
+
+
+def best_epoch(records: Sequence[EpochRecord]) -> EpochRecord:
+    """Return the epoch whose weights are kept as the best; there is one as soon as an epoch has ended."""
+    return next(record for record in reversed(records) if record.best)
