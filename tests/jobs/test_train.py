@@ -223,6 +223,13 @@ def test_of_two_runs_that_want_one_output_the_second_changes_nothing(tmp_path: P
     assert yaml.safe_load((tmp_path / "run" / "args.yaml").read_text())["seed"] == 1
 
 
+def test_a_folder_taken_between_the_check_and_the_lock_is_left_as_it_is(halted: Path) -> None:
+    before = (halted / "args.yaml").read_text()
+    with pytest.raises(UsageError, match="holds something already"):
+        RunFolder(halted).begin(config(halted, seed=9))
+    assert (halted / "args.yaml").read_text() == before
+
+
 def test_unnamed_runs_are_numbered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for _ in range(3):

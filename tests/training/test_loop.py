@@ -110,6 +110,15 @@ def test_averaged_weights_are_judged_with_batch_statistics_of_their_own(tmp_path
     torch.testing.assert_close(kept["1.running_var"], variance, rtol=1e-4, atol=1e-5)
 
 
+def test_averages_are_compared_with_averages_from_their_beginning_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Classification, "better", lambda *_: False)
+    loop = make_loop(tmp_path, average="swa", average_start=0.5, epochs=4)
+    epochs = [record for record in loop.run() if isinstance(record, EpochRecord)]
+    assert [record.best for record in epochs] == [True, False, True, False]
+
+
 class FailsAt(nn.Module):
     """A network whose answer turns into something that is not a number."""
 
