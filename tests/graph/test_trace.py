@@ -139,14 +139,14 @@ def test_operators_know_their_layer_forward_and_backward() -> None:
     network = nn.Sequential(shared, nn.BatchNorm2d(3), nn.ReLU6(inplace=True), nn.Sequential(shared, nn.Flatten()))
     graph = train(network, torch.zeros(2, 3, 8, 8))
     layers = {
-        phase: [op.layer for op in graph.operators if op.phase is phase and op.name == f"aten.{name}.default"]
+        phase: [graph.layer_of(op) for op in graph.operators if op.phase is phase and op.name == f"aten.{name}.default"]
         for phase, name in ((Phase.FORWARD, "convolution"), (Phase.BACKWARD, "convolution_backward"))
     }
     assert layers == {Phase.FORWARD: ["0", "0"], Phase.BACKWARD: ["0", "0"]}
-    by_name = {op.name: op.layer for op in graph.operators if op.phase is Phase.BACKWARD}
+    by_name = {op.name: graph.layer_of(op) for op in graph.operators if op.phase is Phase.BACKWARD}
     assert by_name["aten.native_batch_norm_backward.default"] == "1"
     assert by_name["aten.hardtanh_backward.default"] == "2"
-    assert graph.kinds["3.1"] == "Flatten"
+    assert [(c.layer, c.kind, c.parent) for c in graph.calls][-3:] == [("3", "Sequential", 0), ("0", "Conv2d", 4), ("3.1", "Flatten", 4)]
 
 
 def test_storages_know_what_they_are_for() -> None:
@@ -215,7 +215,7 @@ def test_layouts_are_those_of_a_run_with_values(channels_last: bool) -> None:
     twin(x)
     graph = trace(Inference(network, [x]))
     last = {
-        operator.layer: graph.tensors[operator.outputs[0]].layout for operator in graph.operators if operator.outputs
+        graph.layer_of(operator): graph.tensors[operator.outputs[0]].layout for operator in graph.operators if operator.outputs
     }
     names = [name for name, _ in network.named_children()]
     assert [last[name] is Layout.CHANNELS_LAST for name in names] == real == [channels_last] * len(names)

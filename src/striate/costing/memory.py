@@ -49,5 +49,9 @@ def find_peak(graph: OperatorGraph, inside: Inside) -> Peak:
         by[storage.role.value] += storage.size
     by[INSIDE] = inside(operator, graph)
     return Peak(
-        taken[index], operator.phase, operator.layer, operator.name, {what: size for what, size in by.items() if size}
+        taken[index],
+        operator.phase,
+        graph.layer_of(operator),
+        operator.name,
+        {what: size for what, size in by.items() if size},
     )

@@ -14,6 +14,7 @@ network costs. It knows nothing of what a device takes inside an operator.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from math import prod
 
 
 class Phase(StrEnum):
@@ -74,14 +75,21 @@ class TensorSpec:
     Args:
         shape: of the tensor.
         dtype: by torch's name, such as ``float32``.
+        itemsize: bytes of an element.
         layout: how its elements lie in the storage.
         storage: index into the graph's storages.
     """
 
     shape: tuple[int, ...]
     dtype: str
+    itemsize: int
     layout: Layout
     storage: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of its elements, whatever else its storage holds."""
+        return prod(self.shape) * self.itemsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +106,7 @@ class Operator:
     Args:
         name: such as ``aten.convolution.default``.
         phase: of the program.
-        layer: path of the module that called it, or whose backward pass it is; empty for the program itself.
+        call: index of the module's call that it belongs to, forward or backward; None for the program itself.
         arguments: by name, with defaults left out; each tensor as a `TensorIndex`.
         inputs: indices of the tensors among them.
         outputs: indices of the tensors that it made or changed.
@@ -106,10 +114,29 @@ class Operator:
 
     name: str
     phase: Phase
-    layer: str
+    call: int | None
     arguments: dict[str, object]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class Call:
+    """One call of a module.
+
+    Args:
+        layer: the module's path in the network; that of the caller for a module that is not the network's.
+        kind: name of its class.
+        phase: of the program; backward where a forward pass is repeated for the gradients.
+        parent: index of the call that it was made in; None for the network itself.
+        outputs: indices of the tensors that it returned.
+    """
+
+    layer: str
+    kind: str
+    phase: Phase
+    parent: int | None
+    outputs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +147,25 @@ class OperatorGraph:
         operators: in the order of the run.
         tensors: that they read and made.
         storages: of those tensors.
-        kinds: what each layer is, by its path: the name of the module's class.
+        calls: of modules, in the order in which they began.
+        inputs: indices of the program's input tensors.
     """
 
     operators: tuple[Operator, ...]
     tensors: tuple[TensorSpec, ...]
     storages: tuple[Storage, ...]
-    kinds: dict[str, str]
+    calls: tuple[Call, ...]
+    inputs: tuple[int, ...]
+
+    def layer_of(self, operator: Operator) -> str:
+        """Return the path of an operator's layer; empty for the program itself and for the network as a whole."""
+        return "" if operator.call is None else self.calls[operator.call].layer
+
+    def tensor(self, operator: Operator, argument: str) -> TensorSpec:
+        """Return the tensor that an operator takes as the argument of that name."""
+        index = operator.arguments[argument]
+        assert isinstance(index, TensorIndex)
+        return self.tensors[index.index]
 
     def live_bytes(self) -> Iterator[int]:
         """Yield the bytes alive during each operator: what it reads and makes, and everything that is kept."""

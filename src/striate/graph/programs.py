@@ -5,8 +5,9 @@ loop does: the network's output dies with the loss that is made of it, gradients
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,10 +25,12 @@ class Inference:
     Args:
         network: any module.
         inputs: its arguments.
+        amp_dtype: of the operators that autocast deems safe in 16 bits; None without autocast.
     """
 
     network: nn.Module
     inputs: Sequence[Tensor]
+    amp_dtype: torch.dtype | None = None
 
     @property
     def given(self) -> Sequence[Tensor]:
@@ -36,7 +39,11 @@ class Inference:
 
     def with_given(self, given: Sequence[Tensor]) -> "Inference":
         """Return the program on other inputs."""
-        return Inference(self.network, given)
+        return replace(self, inputs=given)
+
+    def shortened(self) -> "Inference":
+        """Return a program with the same peak that does not repeat itself."""
+        return self
 
     def begin(self) -> None:
         """Set the network's mode."""
@@ -48,7 +55,7 @@ class Inference:
 
     def run(self, during: During) -> None:
         """Predict once; ``during`` is entered for each phase."""
-        with torch.no_grad(), during(Phase.FORWARD):
+        with torch.no_grad(), _autocast(self.amp_dtype), during(Phase.FORWARD):
             self.network(*self.inputs)
 
 
@@ -58,10 +65,14 @@ class Training:
 
     Args:
         network: any module.
-        inputs: its arguments.
+        inputs: its arguments; the first side of each is the batch.
         targets: what the loss takes besides the network's output.
-        loss: of output and targets, a scalar.
+        loss: of output and targets, a scalar: the mean over the batch.
         optimizer: made for the network; None for a step that ends with the gradients.
+        amp_dtype: of the operators that autocast deems safe in 16 bits; None without autocast.
+        parts: micro-batches that pass through one after the other; their gradients add up.
+        repeats: how many of them are run; all by default. The second begins with gradients there, and so do all later
+            ones: two tell what any number takes.
     """
 
     network: nn.Module
@@ -69,6 +80,9 @@ class Training:
     targets: Sequence[Tensor]
     loss: Callable[..., Tensor]
     optimizer: Callable[[nn.Module], Optimizer] | None = None
+    amp_dtype: torch.dtype | None = None
+    parts: int = 1
+    repeats: int | None = None
     _learner: Optimizer | None = None
 
     @property
@@ -79,7 +93,11 @@ class Training:
     def with_given(self, given: Sequence[Tensor]) -> "Training":
         """Return the program on other inputs and targets."""
         count = len(self.inputs)
-        return Training(self.network, given[:count], given[count:], self.loss, self.optimizer)
+        return replace(self, inputs=given[:count], targets=given[count:])
+
+    def shortened(self) -> "Training":
+        """Return a program with the same peak that does not repeat itself."""
+        return replace(self, repeats=2)
 
     def begin(self) -> None:
         """Set the network's mode and take a first step with gradients of zero, which makes the optimizer's state."""
@@ -100,17 +118,27 @@ class Training:
 
     def run(self, during: During) -> None:
         """Take one step; ``during`` is entered for each phase."""
-        with during(Phase.FORWARD):
-            output = self.network(*self.inputs)
-        with during(Phase.LOSS):
-            loss = self.loss(output, *self.targets)
-            del output
-        with during(Phase.BACKWARD):
-            torch.autograd.backward(loss)
+        for part in range(self.parts)[: self.repeats]:
+            self._learn(part, during)
         with during(Phase.OPTIMIZER):
             if self._learner is not None:
                 self._learner.step()
         self._forget_gradients()
+
+    def _learn(self, part: int, during: During) -> None:
+        with _autocast(self.amp_dtype):
+            with during(Phase.FORWARD):
+                output: Any = self.network(*(self._part_of(tensor, part) for tensor in self.inputs))
+            with during(Phase.LOSS):
+                loss = self.loss(output, *(self._part_of(tensor, part) for tensor in self.targets))
+                if self.parts > 1:
+                    loss = loss * (len(self._part_of(self.inputs[0], part)) / len(self.inputs[0]))
+                del output
+        with during(Phase.BACKWARD):
+            torch.autograd.backward(loss)
+
+    def _part_of(self, tensor: Tensor, part: int) -> Tensor:
+        return tensor if self.parts == 1 else tensor.tensor_split(self.parts)[part]
 
     def _forget_gradients(self) -> None:
         for parameter in self.network.parameters():
@@ -118,3 +146,8 @@ class Training:
 
 
 Program = Inference | Training
+
+
+def _autocast(dtype: torch.dtype | None) -> AbstractContextManager[Any]:
+    """Return the context in which operators that are safe in 16 bits run so; for None, one that changes nothing."""
+    return nullcontext() if dtype is None else torch.autocast("cpu", dtype)

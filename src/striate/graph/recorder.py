@@ -1,7 +1,7 @@
 """Recording a run: the only code that knows torch's dispatcher.
 
 A `TorchDispatchMode` sees every operator below autograd, with the tensors that go in and come out. A weak reference to
-each storage tells when it dies. On torch's `meta` tensors, which have everything but bytes, a program of any size is
+each storage tells when it dies. On torch's fake tensors, which have everything but bytes, a program of any size is
 recorded in a few megabytes.
 
 What is seen differs from what happens unseen in one place. Where two gradients meet, autograd adds the second to the
@@ -10,7 +10,7 @@ A sum whose first term dies with it is therefore given that term's storage.
 """
 
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -22,6 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from striate.graph.operators import (
     BEFORE,
+    Call,
     Layout,
     Operator,
     OperatorGraph,
@@ -33,8 +34,6 @@ from striate.graph.operators import (
 )
 
 SUM = torch.ops.aten.add.Tensor
-CONVOLUTION = torch.ops.aten.convolution.default
-CONVOLUTION_BACKWARD = torch.ops.aten.convolution_backward.default
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -52,24 +51,24 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._tensors: list[TensorSpec] = []
         self._storages: list[Storage] = []
         self._storage_of: dict[int, tuple[weakref.ref[Any], int]] = {}
-        self._tensor_of: dict[int, tuple[weakref.ref[Tensor], int]] = {}
+        self._tensor_of: dict[tuple[Any, ...], int] = {}
         self._now = BEFORE
         self._paths = {module: path for path, module in network.named_modules()}
-        self._entered: list[str] = []
-        self._layer_of_node: dict[int, str] = {}
+        self._calls: list[Call] = []
+        self._entered: list[int] = []
+        self._call_of_node: dict[int, int] = {}
         self._numbered = torch._C._autograd._get_sequence_nr()
         self._sums: list[tuple[int, int, int]] = []
 
     @contextmanager
-    def recording(self) -> Iterator[None]:
-        """Be active, and follow which module runs."""
+    def following(self) -> Iterator[None]:
+        """Follow which module runs."""
         hooks = (
             nn.modules.module.register_module_forward_pre_hook(self._enter),
             nn.modules.module.register_module_forward_hook(self._leave, always_call=True),
         )
         try:
-            with self:
-                yield
+            yield
         finally:
             for hook in hooks:
                 hook.remove()
@@ -79,75 +78,75 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         storage = self._storages[self._tensors[self._index(tensor)].storage]
         storage.role, storage.name = role, name
 
-    def graph(self) -> OperatorGraph:
-        """Return what was recorded so far; what lives now outlives it."""
+    def graph(self, inputs: Sequence[Tensor]) -> OperatorGraph:
+        """Return what was recorded so far, of a program with these inputs; what lives now outlives it."""
         storages, tensors = self._with_sums_in_place()
-        forward = [i for i, op in enumerate(self._operators) if op.phase in (Phase.FORWARD, Phase.LOSS)]
-        if any(operator.phase is Phase.BACKWARD for operator in self._operators):
-            for storage in storages:
-                outlives = storage.died is None or storage.died > forward[-1]
-                if storage.role is Role.TEMPORARY and storage.born <= forward[-1] and outlives:
+        for storage in storages:
+            if storage.role is Role.TEMPORARY and storage.born > BEFORE:
+                born = self._operators[storage.born].phase
+                died = None if storage.died is None else self._operators[storage.died].phase
+                if born in (Phase.FORWARD, Phase.LOSS) and died in (Phase.BACKWARD, Phase.OPTIMIZER):
                     storage.role = Role.SAVED
-        kinds = {path: type(module).__name__ for module, path in self._paths.items()}
-        return OperatorGraph(tuple(self._operators), tensors, storages, kinds)
+        given = tuple(self._index(tensor) for tensor in inputs)
+        return OperatorGraph(tuple(self._operators), tensors, storages, tuple(self._calls), given)
 
     def _enter(self, module: nn.Module, _args: Any) -> None:
-        self._entered.append(self._paths.get(module, self._layer()))
+        parent = self._entered[-1] if self._entered else None
+        layer = self._paths.get(module, "" if parent is None else self._calls[parent].layer)
+        self._entered.append(len(self._calls))
+        self._calls.append(Call(layer, type(module).__name__, self.phase, parent))
 
-    def _leave(self, _module: nn.Module, _args: Any, _output: Any) -> None:
-        self._entered.pop()
-
-    def _layer(self) -> str:
-        return self._entered[-1] if self._entered else ""
+    def _leave(self, _module: nn.Module, _args: Any, output: Any) -> None:
+        outputs: list[int] = []
+        self._described(output, outputs)
+        self._calls[self._entered.pop()].outputs = tuple(outputs)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run one operator and write it down."""
         kwargs = kwargs or {}
+        if func.namespace == "prim":  # Questions about a tensor, such as on which device it is.
+            return func(*args, **kwargs)
         self.running = str(func)
         inputs: list[int] = []
         named = zip((argument.name for argument in func._schema.arguments), args, strict=False)
         arguments = {name: self._described(value, inputs) for name, value in (*named, *kwargs.items())}
         self._now = len(self._operators)
-        out = _as_on_a_device(func, args, func(*args, **kwargs))
+        out = func(*args, **kwargs)
         outputs: list[int] = []
         self._described(out, outputs)
-        if self.phase is Phase.BACKWARD:
-            node = torch._C._current_autograd_node()
-            layer = "" if node is None else self._layer_of_node.get(node._sequence_nr(), "")
-            if func is SUM and node is not None and len(inputs) == 2:
-                self._sums.append((self._now, self._tensors[inputs[0]].storage, self._tensors[outputs[0]].storage))
-        else:
-            layer = self._layer()
+        node = torch._C._current_autograd_node() if self.phase is Phase.BACKWARD else None
+        if self._entered or node is None:
+            call = self._entered[-1] if self._entered else None
             # Autograd numbers its nodes just before the operators of their forward pass run.
             numbered = torch._C._autograd._get_sequence_nr()
-            self._layer_of_node.update(dict.fromkeys(range(self._numbered, numbered), layer))
+            if call is not None:
+                self._call_of_node.update(dict.fromkeys(range(self._numbered, numbered), call))
             self._numbered = numbered
-        self._operators.append(Operator(self.running, self.phase, layer, arguments, tuple(inputs), tuple(outputs)))
+        else:
+            call = self._call_of_node.get(node._sequence_nr())
+            if func is SUM and len(inputs) == 2:
+                self._sums.append((self._now, self._tensors[inputs[0]].storage, self._tensors[outputs[0]].storage))
+        self._operators.append(Operator(self.running, self.phase, call, arguments, tuple(inputs), tuple(outputs)))
         return out
 
     def _described(self, value: Any, found: list[int]) -> object:
         if isinstance(value, Tensor):
             found.append(self._index(value))
             return TensorIndex(found[-1])
+        if isinstance(value, Mapping):
+            return {str(key): self._described(part, found) for key, part in value.items()}
         if isinstance(value, Sequence) and not isinstance(value, str):
             return tuple(self._described(part, found) for part in value)
         return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
     def _index(self, tensor: Tensor) -> int:
-        known = self._tensor_of.get(id(tensor))
-        if known is not None and known[0]() is tensor:
-            return known[1]
-        index = len(self._tensors)
-        self._tensors.append(
-            TensorSpec(
-                tuple(tensor.shape),
-                str(tensor.dtype).removeprefix("torch."),
-                _layout(tensor),
-                self._storage(tensor),
-            )
-        )
-        self._tensor_of[id(tensor)] = (weakref.ref(tensor), index)
-        return index
+        storage = self._storage(tensor)
+        key = (storage, tensor.dtype, tensor.storage_offset(), tensor.shape, tensor.stride())
+        if key not in self._tensor_of:
+            self._tensor_of[key] = len(self._tensors)
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            self._tensors.append(TensorSpec(tuple(tensor.shape), dtype, tensor.itemsize, _layout(tensor), storage))
+        return self._tensor_of[key]
 
     def _storage(self, tensor: Tensor) -> int:
         block = tensor.untyped_storage()
@@ -181,17 +180,3 @@ def _layout(tensor: Tensor) -> Layout:
         return Layout.CHANNELS_LAST
     return Layout.CONTIGUOUS if tensor.is_contiguous() else Layout.STRIDED
 
-
-def _as_on_a_device(func: Any, args: Sequence[Any], out: Any) -> Any:
-    """Return a convolution's results in the layout that they have on a CPU or a card.
-
-    That is channels_last where the images or the kernels are; on the meta device it is always contiguous.
-    """
-    if func is CONVOLUTION and Layout.CHANNELS_LAST in map(_layout, args[:2]):
-        return torch.empty_like(out, memory_format=torch.channels_last) if out.ndim == 4 else out
-    if func is CONVOLUTION_BACKWARD and Layout.CHANNELS_LAST in map(_layout, args[1:3]):
-        return tuple(
-            torch.empty_like(part, memory_format=torch.channels_last) if part is not None and part.ndim == 4 else part
-            for part in out
-        )
-    return out

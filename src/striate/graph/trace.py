@@ -7,10 +7,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+    UnsupportedOperatorException,
+)
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+
 from striate.errors import StriateError
 from striate.graph.operators import OperatorGraph, Phase, Role
 from striate.graph.programs import Program
 from striate.graph.recorder import Recorder
+
+UNKNOWABLE = (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    UnsupportedOperatorException,
+    GuardOnDataDependentSymNode,
+)
 
 
 def trace(program: Program, *, channels_last: bool | None = None) -> OperatorGraph:
@@ -25,8 +40,9 @@ def trace(program: Program, *, channels_last: bool | None = None) -> OperatorGra
         StriateError: where what runs depends on values, with the operator.
     """
     network = program.network
-    with _on_meta(network, channels_last):
-        program = program.with_given([_bare(tensor, channels_last) for tensor in program.given])
+    fake = FakeTensorMode(allow_non_fake_inputs=True)  # A constant that the network holds is no parameter, but real.
+    with _faked(network, fake, channels_last):
+        program = program.shortened().with_given([_fake_of(t, fake, channels_last) for t in program.given])
         program.begin()
         recorder = Recorder(network)
         _hold(recorder, program)
@@ -38,13 +54,13 @@ def trace(program: Program, *, channels_last: bool | None = None) -> OperatorGra
                 for name, parameter in network.named_parameters():
                     if parameter.grad is not None:
                         recorder.hold(parameter.grad, Role.GRADIENT, name)
-            # What a network makes of itself has to be where its weights are; an optimizer counts its steps with values.
-            with torch.device("meta") if phase in (Phase.FORWARD, Phase.LOSS) else nullcontext():
+            # What a network makes of itself has to be without bytes too; an optimizer counts its steps with values.
+            with fake if phase is not Phase.OPTIMIZER else nullcontext(), recorder:
                 yield
 
-        with _explained(recorder), recorder.recording():
+        with _explained(recorder), recorder.following():
             program.run(during)
-        return recorder.graph()
+        return recorder.graph(program.inputs)
 
 
 def _hold(recorder: Recorder, program: Program) -> None:
@@ -58,19 +74,21 @@ def _hold(recorder: Recorder, program: Program) -> None:
         recorder.hold(tensor, Role.STATE)
 
 
-def _bare(tensor: Tensor, channels_last: bool | None) -> Tensor:
-    if channels_last is None or tensor.ndim != 4:
-        return torch.empty_like(tensor, device="meta")
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    return torch.empty_like(tensor, device="meta", memory_format=layout)
+def _fake_of(tensor: Tensor, fake: FakeTensorMode, channels_last: bool | None) -> Tensor:
+    strides = tensor.stride()
+    if channels_last is not None and tensor.ndim == 4:
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        strides = torch.empty(tensor.shape, device="meta", memory_format=layout).stride()
+    with fake:
+        return torch.empty_strided(tensor.shape, strides, dtype=tensor.dtype, device="cpu")
 
 
 @contextmanager
-def _on_meta(network: nn.Module, channels_last: bool | None) -> Iterator[None]:
+def _faked(network: nn.Module, fake: FakeTensorMode, channels_last: bool | None) -> Iterator[None]:
     """Give a network parameters and buffers without bytes for a while; its mode is as before at the end."""
     modes = {module: module.training for module in network.modules()}
     owned: list[tuple[dict[str, Any], str, Tensor]] = []
-    bare: dict[int, Tensor] = {}
+    fakes: dict[int, Tensor] = {}
     for module in network.modules():
         held: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
         for tensors in held:
@@ -78,13 +96,13 @@ def _on_meta(network: nn.Module, channels_last: bool | None) -> Iterator[None]:
                 if tensor is None:
                     continue
                 owned.append((tensors, name, tensor))
-                if id(tensor) not in bare:
-                    made = _bare(tensor.detach(), channels_last)
-                    wants_gradient = tensor.requires_grad
-                    bare[id(tensor)] = nn.Parameter(made, wants_gradient) if isinstance(tensor, nn.Parameter) else made
+                if id(tensor) not in fakes:
+                    made = _fake_of(tensor, fake, channels_last)
+                    is_parameter = isinstance(tensor, nn.Parameter)
+                    fakes[id(tensor)] = nn.Parameter(made, tensor.requires_grad) if is_parameter else made
     try:
         for tensors, name, tensor in owned:
-            tensors[name] = bare[id(tensor)]
+            tensors[name] = fakes[id(tensor)]
         yield
     finally:
         for tensors, name, tensor in owned:
@@ -97,9 +115,7 @@ def _on_meta(network: nn.Module, channels_last: bool | None) -> Iterator[None]:
 def _explained(recorder: Recorder) -> Iterator[None]:
     try:
         yield
-    except (RuntimeError, NotImplementedError) as error:
-        if "meta" not in str(error).lower():
-            raise
+    except UNKNOWABLE as error:
         raise StriateError(
             expected="a program whose operators depend on shapes alone",
             received=f"{recorder.running or 'a value'}: {str(error).partition(chr(10))[0]}",

@@ -19,10 +19,9 @@ that oneDNN takes for itself, up to a hundred kB on small networks, is not in it
 from math import prod
 from typing import cast
 
-from striate.graph.operators import Layout, Operator, OperatorGraph, TensorIndex, TensorSpec
+from striate.graph.operators import Layout, Operator, OperatorGraph, TensorSpec
 
 BLOCK = 16
-ITEMSIZES = {"float32": 4, "float64": 8, "bfloat16": 2, "float16": 2}
 SMALL_IMAGE = 20_480  # Elements up to which a single image goes another way, without copies.
 
 
@@ -36,7 +35,7 @@ def cpu_bytes(operator: Operator, graph: OperatorGraph) -> int:
 
 
 def _forward(operator: Operator, graph: OperatorGraph) -> int:
-    image, kernel = _tensor(operator, graph, "input"), _tensor(operator, graph, "weight")
+    image, kernel = graph.tensor(operator, "input"), graph.tensor(operator, "weight")
     result = graph.tensors[operator.outputs[0]]
     if not _is_onednns(operator, image, kernel):
         return _columns(kernel, result)
@@ -44,21 +43,21 @@ def _forward(operator: Operator, graph: OperatorGraph) -> int:
     if Layout.CHANNELS_LAST in (image.layout, kernel.layout):
         return copied + _blocked_kernel(kernel)
     blocked = _blocked(result)
-    return copied + max(_blocked_input(image) + _blocked_kernel(kernel) + blocked - _size(result), blocked)
+    return copied + max(_blocked_input(image) + _blocked_kernel(kernel) + blocked - result.size, blocked)
 
 
 def _backward(operator: Operator, graph: OperatorGraph) -> int:
-    grad, image, kernel = (_tensor(operator, graph, name) for name in ("grad_output", "input", "weight"))
+    grad, image, kernel = (graph.tensor(operator, name) for name in ("grad_output", "input", "weight"))
     if not _is_onednns(operator, image, kernel):
         return _columns(kernel, grad)
     copied, blocked_kernel = _copied(grad) + _copied(image), _blocked_kernel(kernel)
     if Layout.CHANNELS_LAST in (image.layout, kernel.layout):
         return copied + 2 * blocked_kernel
     wants_image, wants_kernel, _ = cast(tuple[bool, bool, bool], operator.arguments["output_mask"])
-    dkernel = _size(kernel) if wants_kernel else 0
+    dkernel = kernel.size if wants_kernel else 0
     terms = [blocked_kernel]
     if wants_image:
-        terms += [_blocked(grad) + blocked_kernel - dkernel, 2 * _size(image) - dkernel]
+        terms += [_blocked(grad) + blocked_kernel - dkernel, 2 * image.size - dkernel]
     if wants_kernel:
         terms.append(_blocked(grad) + _blocked_input(image) + blocked_kernel - dkernel)
     return copied + max(terms)
@@ -73,20 +72,12 @@ def _columns(kernel: TensorSpec, result: TensorSpec) -> int:
     """Return the size of the matrix that holds what each window sees, for the way of small images."""
     if prod(kernel.shape[2:]) == 1:
         return 0
-    return prod(kernel.shape[1:]) * prod(result.shape[2:]) * ITEMSIZES[kernel.dtype]
+    return prod(kernel.shape[1:]) * prod(result.shape[2:]) * kernel.itemsize
 
 
 def _copied(tensor: TensorSpec) -> int:
     """Return the size of the copy that is made of a tensor with gaps."""
-    return _size(tensor) if tensor.layout is Layout.STRIDED else 0
-
-
-def _tensor(operator: Operator, graph: OperatorGraph, name: str) -> TensorSpec:
-    return graph.tensors[cast(TensorIndex, operator.arguments[name]).index]
-
-
-def _size(tensor: TensorSpec) -> int:
-    return prod(tensor.shape) * ITEMSIZES[tensor.dtype]
+    return tensor.size if tensor.layout is Layout.STRIDED else 0
 
 
 def _padded(channels: int) -> int:
@@ -96,7 +87,7 @@ def _padded(channels: int) -> int:
 def _blocked(tensor: TensorSpec) -> int:
     """Return the size of maps in blocks."""
     count, channels, *places = tensor.shape
-    return count * _padded(channels) * prod(places) * ITEMSIZES[tensor.dtype]
+    return count * _padded(channels) * prod(places) * tensor.itemsize
 
 
 def _blocked_input(tensor: TensorSpec) -> int:
@@ -107,4 +98,4 @@ def _blocked_input(tensor: TensorSpec) -> int:
 def _blocked_kernel(tensor: TensorSpec) -> int:
     out, into, *window = tensor.shape
     inside = into if into < BLOCK else _padded(into)
-    return _padded(out) * inside * prod(window) * ITEMSIZES[tensor.dtype]
+    return _padded(out) * inside * prod(window) * tensor.itemsize
