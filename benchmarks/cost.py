@@ -12,7 +12,8 @@ import time
 from typing import Any
 
 from record import append_row, commit, read_rows
-from striate.jobs.cost import ModelProgram
+from striate.jobs.cost import cost_of_model
+from striate.jobs.programs import ModelProgram, Settings, find_program
 from striate.zoo import ZOO, list_models
 
 WHAT = (("inference", 1), ("inference", 8), *itertools.product(("sgd", "momentum", "adam"), (2, 4)))
@@ -25,7 +26,8 @@ def programs(pattern: str) -> list[ModelProgram]:
         side = min(LARGEST_SIDE, ZOO[model].image_size[0])
         optimizer: Any = "momentum" if what == "inference" else what
         mode: Any = "inference" if what == "inference" else "training"
-        found.append(ModelProgram(model, (side, side), ZOO[model].in_chans, 10, batch, mode, optimizer, channels_last))
+        settings = Settings(batch, mode, optimizer, channels_last=channels_last)
+        found.append(find_program(model, settings, image_size=(side, side), num_classes=10))
     return found
 
 
@@ -44,7 +46,7 @@ def run() -> None:
     for program in wanted:
         if str(program) not in done and time.monotonic() < until:
             began = time.monotonic()
-            predicted = program.cost().peak.size
+            predicted = cost_of_model(program).peak.size
             seconds = time.monotonic() - began
             truth = program.measure(predicted)
             error = predicted / truth - 1

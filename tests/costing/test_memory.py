@@ -11,7 +11,8 @@ from striate.costing.memory import INSIDE, Peak, find_peak, timeline
 from striate.errors import StriateError
 from striate.graph.programs import Inference, Training
 from striate.graph.trace import trace
-from striate.jobs.cost import ModelProgram, find_program
+from striate.jobs.cost import cost_of_model
+from striate.jobs.programs import ModelProgram, Settings, find_program
 
 CASES = [
     ("lenet5", "momentum", 16, 32, False),
@@ -28,22 +29,16 @@ CASES = [
 
 
 def program_of(model: str, what: Any, batch: int, side: int, channels_last: bool) -> ModelProgram:
-    return find_program(
-        model,
-        image_size=(side, side),
-        in_chans=None,
-        num_classes=10,
-        batch_size=batch,
-        mode="inference" if what == "inference" else "training",
-        optimizer="momentum" if what == "inference" else what,
-        channels_last=channels_last,
-    )
+    optimizer = "momentum" if what == "inference" else what
+    mode: Any = "inference" if what == "inference" else "training"
+    settings = Settings(batch, mode, optimizer, channels_last=channels_last)
+    return find_program(model, settings, image_size=(side, side), num_classes=10)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case)))
 def test_the_predicted_peak_is_the_measured_one(case: tuple[str, Any, int, int, bool]) -> None:
     program = program_of(*case)
-    predicted = program.cost().peak.size
+    predicted = cost_of_model(program).peak.size
     # What oneDNN takes for itself shows in networks of a megabyte or two.
     assert predicted == pytest.approx(program.measure(predicted), rel=0.005, abs=32_768)
 
@@ -89,7 +84,7 @@ def test_the_exercises_peak_is_at_the_first_activations_gradient() -> None:
 
 def test_what_does_not_fit_is_known_and_not_run() -> None:
     program = program_of("vgg16", "adam", 2048, 224, True)
-    predicted = program.cost().peak.size
+    predicted = cost_of_model(program).peak.size
     assert predicted > 100e9
     with pytest.raises(StriateError, match=r"expected 1\d\d\.\d\d GB .* to run vgg16, .* of free memory"):
         program.measure(predicted)

@@ -146,7 +146,11 @@ def test_operators_know_their_layer_forward_and_backward() -> None:
     by_name = {op.name: graph.layer_of(op) for op in graph.operators if op.phase is Phase.BACKWARD}
     assert by_name["aten.native_batch_norm_backward.default"] == "1"
     assert by_name["aten.hardtanh_backward.default"] == "2"
-    assert [(c.layer, c.kind, c.parent) for c in graph.calls][-3:] == [("3", "Sequential", 0), ("0", "Conv2d", 4), ("3.1", "Flatten", 4)]
+    assert [(c.layer, c.kind, c.parent) for c in graph.calls][-3:] == [
+        ("3", "Sequential", 0),
+        ("0", "Conv2d", 4),
+        ("3.1", "Flatten", 4),
+    ]
 
 
 def test_storages_know_what_they_are_for() -> None:
@@ -215,7 +219,9 @@ def test_layouts_are_those_of_a_run_with_values(channels_last: bool) -> None:
     twin(x)
     graph = trace(Inference(network, [x]))
     last = {
-        graph.layer_of(operator): graph.tensors[operator.outputs[0]].layout for operator in graph.operators if operator.outputs
+        graph.layer_of(operator): graph.tensors[operator.outputs[0]].layout
+        for operator in graph.operators
+        if operator.outputs
     }
     names = [name for name, _ in network.named_children()]
     assert [last[name] is Layout.CHANNELS_LAST for name in names] == real == [channels_last] * len(names)

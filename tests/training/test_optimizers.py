@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from striate.training.config import TrainConfig
+from striate.training.config import OptimizerName, TrainConfig
 from striate.training.optimizers import build_average, build_optimizer
 
 RATES = [0.1, 0.2, 0.05, 0.05, 0.3, 0.01]
@@ -95,12 +95,11 @@ RULES: dict[str, Rule] = {
 }
 
 
-def weights_over_steps(opt: str, rates: list[float], decay: float) -> list[float]:
+def weights_over_steps(opt: OptimizerName, rates: list[float], decay: float) -> list[float]:
     """Run the optimizer as the loop does, on one weight (a matrix, so that it is decayed)."""
     network = nn.Linear(1, 1, bias=False).double()
     network.weight.data.fill_(0.5)
-    config = TrainConfig.model_validate({"data": "d", "model": "m", "opt": opt, "lr": rates[0], "weight_decay": decay})
-    optimizer = build_optimizer(network, config)
+    optimizer = build_optimizer(network, opt, rates[0], weight_decay=decay)
     path = []
     for rate in rates:
         for group in optimizer.param_groups:
@@ -123,7 +122,7 @@ def by_hand(rule: Rule, rates: list[float], decay: float, decoupled: bool) -> li
 
 @pytest.mark.parametrize("decay", [0.0, DECAY])
 @pytest.mark.parametrize("opt", RULES)
-def test_takes_the_published_steps(opt: str, decay: float) -> None:
+def test_takes_the_published_steps(opt: OptimizerName, decay: float) -> None:
     expected = by_hand(RULES[opt], RATES, decay, decoupled=opt == "adamw")
     # torch keeps the product of NAdam's momenta in 32 bits.
     assert weights_over_steps(opt, RATES, decay) == pytest.approx(expected, rel=1e-6 if opt == "nadam" else 1e-9)
@@ -140,10 +139,8 @@ def test_momentum_is_the_textbooks_at_a_constant_rate_and_another_when_it_change
 def test_biases_and_norms_are_not_decayed() -> None:
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(2, 2))
     network[2].weight.requires_grad = False
-    config = TrainConfig(data="d", model="m", weight_decay=0.1)
-    decayed = {
-        id(p): group["weight_decay"] for group in build_optimizer(network, config).param_groups for p in group["params"]
-    }
+    optimizer = build_optimizer(network, "sgd", weight_decay=0.1)
+    decayed = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     assert {name: decayed.get(id(p)) for name, p in network.named_parameters()} == {
         "0.weight": 0.1,
         "0.bias": 0.0,

@@ -34,22 +34,20 @@ def cost(
     from rich.console import Console
 
     from striate.cli.tables import plain_table, say
-    from striate.jobs.cost import find_program
+    from striate.jobs.cost import cost_of_model
+    from striate.jobs.programs import Settings, find_program
     from striate.units import format_bytes
 
     console, rows = Console(), []
     for model in models:
         program = find_program(
             model,
+            Settings(batch_size, "training" if train else "inference", opt, channels_last=channels_last),
             image_size=size,
             in_chans=in_chans,
             num_classes=num_classes,
-            batch_size=batch_size,
-            mode="training" if train else "inference",
-            optimizer=opt,
-            channels_last=channels_last,
         )
-        found = program.cost()
+        found = cost_of_model(program)
         peak = found.peak
         where = {"phase": peak.phase.value, "layer": peak.layer, "operator": peak.operator}
         row: dict[str, Any] = {"model": model, "parameters": found.parameters, "peak_bytes": peak.size}

@@ -7,6 +7,7 @@ loop does: the network's output dies with the loss that is made of it, gradients
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -69,6 +70,7 @@ class Training:
         targets: what the loss takes besides the network's output.
         loss: of output and targets, a scalar: the mean over the batch.
         optimizer: made for the network; None for a step that ends with the gradients.
+        forward: what is called of the network; the network itself by default.
         amp_dtype: of the operators that autocast deems safe in 16 bits; None without autocast.
         parts: micro-batches that pass through one after the other; their gradients add up.
         repeats: how many of them are run; all by default. The second begins with gradients there, and so do all later
@@ -80,6 +82,7 @@ class Training:
     targets: Sequence[Tensor]
     loss: Callable[..., Tensor]
     optimizer: Callable[[nn.Module], Optimizer] | None = None
+    forward: Callable[..., Any] | None = None
     amp_dtype: torch.dtype | None = None
     parts: int = 1
     repeats: int | None = None
@@ -126,9 +129,10 @@ class Training:
         self._forget_gradients()
 
     def _learn(self, part: int, during: During) -> None:
+        forward = self.network if self.forward is None else partial(self.forward, self.network)
         with _autocast(self.amp_dtype):
             with during(Phase.FORWARD):
-                output: Any = self.network(*(self._part_of(tensor, part) for tensor in self.inputs))
+                output: Any = forward(*(self._part_of(tensor, part) for tensor in self.inputs))
             with during(Phase.LOSS):
                 loss = self.loss(output, *(self._part_of(tensor, part) for tensor in self.targets))
                 if self.parts > 1:

@@ -179,4 +179,3 @@ def _layout(tensor: Tensor) -> Layout:
     if suggest_memory_format(tensor) is torch.channels_last and tensor.is_contiguous(memory_format=torch.channels_last):
         return Layout.CHANNELS_LAST
     return Layout.CONTIGUOUS if tensor.is_contiguous() else Layout.STRIDED
-

@@ -68,7 +68,10 @@ class Loop:
         self.plain_train = Loader(train, task.collate, batch_size=config.batch_size)
         self.model: nn.Module
         self.optimizer: Optimizer
-        self.model, self.optimizer = self.fabric.setup(self.network, build_optimizer(self.network, config))
+        optimizer = build_optimizer(
+            self.network, config.opt, config.lr, momentum=config.momentum, weight_decay=config.weight_decay
+        )
+        self.model, self.optimizer = self.fabric.setup(self.network, optimizer)
         self.average = build_average(self.network, config)
         self.progress = Progress()
 

@@ -22,27 +22,42 @@ from torch import Tensor, nn, optim
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
-from striate.training.config import TrainConfig
+from striate.training.config import USUAL_RATES, OptimizerName, TrainConfig
 
 RMSPROP_MEMORY = 0.9
 
 
-def build_optimizer(network: nn.Module, config: TrainConfig) -> Optimizer:
-    """Return the optimizer asked for, over all parameters that want a gradient; biases and norms are not decayed."""
+def build_optimizer(
+    network: nn.Module,
+    name: OptimizerName,
+    rate: float | None = None,
+    *,
+    momentum: float = 0.9,
+    weight_decay: float = 0.0,
+) -> Optimizer:
+    """Return an optimizer over all parameters that want a gradient; biases and norms are not decayed.
+
+    Args:
+        network: whose parameters it changes.
+        name: of the rule.
+        rate: of learning; the rule's usual one by default.
+        momentum: of ``momentum`` and ``nesterov``.
+        weight_decay: of matrices and kernels.
+    """
     wanted = [parameter for parameter in network.parameters() if parameter.requires_grad]
     groups = [
-        {"params": [p for p in wanted if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in wanted if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in wanted if p.ndim <= 1], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
-    rate = config.lr
-    match config.opt:
+    rate = USUAL_RATES[name] if rate is None else rate
+    match name:
         case "sgd":
             return optim.SGD(groups, rate)
         case "momentum":
-            return optim.SGD(groups, rate, momentum=config.momentum)
+            return optim.SGD(groups, rate, momentum=momentum)
         case "nesterov":
-            return optim.SGD(groups, rate, momentum=config.momentum, nesterov=True)
+            return optim.SGD(groups, rate, momentum=momentum, nesterov=True)
         case "adagrad":
             return optim.Adagrad(groups, rate)
         case "rmsprop":

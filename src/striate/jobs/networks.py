@@ -1,0 +1,108 @@
+"""What a user can name as MODEL: a network of the zoo, a trained one, or any module that some code builds."""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from striate.errors import StriateError, UsageError, nearest
+from striate.weights import find_weights, read_weights_config
+from striate.zoo import ZOO, create_model, find_model, load_network
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def check_network(model: str) -> None:
+    """Refuse what `build_network` could not build, without running any of it.
+
+    Raises:
+        UsageError: for an unknown name, or a file or folder that is not there.
+    """
+    place, sign, _ = model.rpartition(":")
+    if sign and place.endswith(".py") and not Path(place).is_file():
+        raise UsageError(
+            expected="a file of Python code, as in file.py:callable",
+            received=f"{place!r}, which is not there",
+            remedy="Check the path.",
+        )
+    if not sign and model not in ZOO:
+        if Path(model).is_dir():
+            read_weights_config(find_weights(model))
+        else:
+            find_model(model)
+
+
+def natural_input(model: str) -> tuple[int, int, int] | None:
+    """Return channels, height and width of the images that a network was made for; None where nobody says."""
+    if model in ZOO:
+        return (ZOO[model].in_chans, *ZOO[model].image_size)
+    if ":" not in model:
+        config = read_weights_config(find_weights(model))
+        return (config.in_chans, *config.image_size)
+    return None
+
+
+def build_network(model: str, options: Mapping[str, Any]) -> "nn.Module":
+    """Build a network on torch's default device.
+
+    Args:
+        model: a name of the zoo, a run folder or folder of weights, ``file.py:callable`` or
+            ``package.module:callable``, where the callable is called without arguments and returns a module.
+        options: ``image_size``, ``in_chans`` and ``num_classes`` for a network of the zoo; none for others.
+
+    Raises:
+        UsageError: where there is no such callable, or it returns something else.
+        StriateError: where the code of the user failed.
+    """
+    if ":" in model:
+        return _called(model)
+    return create_model(model, **options) if model in ZOO else load_network(model)[0]
+
+
+def _called(model: str) -> "nn.Module":
+    from torch import nn
+
+    place, _, name = model.rpartition(":")
+    try:
+        module = _import_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+        made: Callable[[], Any] | None = getattr(module, name, None)
+        if made is None:
+            raise UsageError(
+                expected=f"something callable in {place}",
+                received=repr(name),
+                remedy=nearest(name, [known for known, value in vars(module).items() if callable(value)]),
+            )
+        network = made()
+    except StriateError:
+        raise
+    except Exception as error:
+        raise StriateError(
+            expected=f"{model} to return a network",
+            received=f"{type(error).__name__}: {error}",
+            remedy="It is called without arguments, and ran into this itself.",
+        ) from error
+    if not isinstance(network, nn.Module):
+        raise UsageError(
+            expected=f"{model} to return a torch.nn.Module",
+            received=type(network).__name__,
+            remedy="Name a function without arguments, or a class that needs none.",
+        )
+    return network
+
+
+def _import_file(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # Where dataclasses, and pickles of what the file defines, look for it.
+    sys.path.insert(0, str(path.resolve().parent))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.pop(0)
+    return module

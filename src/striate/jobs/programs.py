@@ -1,0 +1,262 @@
+"""From what a user asks for to the program that is traced or measured."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from striate.errors import StriateError, UsageError
+from striate.graph.programs import Inference, Program, Training
+from striate.jobs.networks import build_network, natural_input
+from striate.training.config import OptimizerName
+from striate.training.optimizers import build_optimizer
+from striate.training.tasks import AUXILIARY_WEIGHT
+from striate.units import format_bytes
+from striate.zoo import ZOO
+
+SHARE = 0.9  # Of the free memory, that a measurement may take.
+
+Mode = Literal["inference", "training"]
+DType = Literal["float32", "bfloat16"]
+AmpDType = Literal["bfloat16", "float16"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a network is run.
+
+    Args:
+        batch_size: images at once.
+        mode: prediction, or one step of training: forward, loss, backward, optimizer.
+        optimizer: for training; None for a step that ends with the gradients.
+        dtype: of weights and images.
+        amp_dtype: of the operators that autocast deems safe in 16 bits; None without autocast.
+        channels_last: memory layout of images and kernels.
+        micro_batches: parts of the batch that pass through one after the other, for training.
+
+    Raises:
+        UsageError: for a number that cannot be.
+    """
+
+    batch_size: int = 1
+    mode: Mode = "inference"
+    optimizer: OptimizerName | None = "momentum"
+    dtype: DType = "float32"
+    amp_dtype: AmpDType | None = None
+    channels_last: bool = True
+    micro_batches: int = 1
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise UsageError(
+                expected="a batch of 1 image or more", received=str(self.batch_size), remedy="Give a positive number."
+            )
+        if not 1 <= self.micro_batches <= self.batch_size:
+            raise UsageError(
+                expected=f"1 to {self.batch_size} micro-batches of a batch of {self.batch_size}",
+                received=str(self.micro_batches),
+                remedy="Each has to hold an image.",
+            )
+
+    def __str__(self) -> str:
+        step = "prediction"
+        if self.mode == "training":
+            with_what = f" with {self.optimizer}" if self.optimizer else ", without an optimizer"
+            step = f"one step of training{with_what}"
+        parts = f" in {self.micro_batches} micro-batches" if self.micro_batches > 1 else ""
+        amp = "" if self.amp_dtype is None else f", {self.amp_dtype} where safe (autocast)"
+        layout = "channels_last" if self.channels_last else "contiguous"
+        return f"{step}, batch of {self.batch_size}{parts}, {self.dtype}{amp}, {layout}"
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """One argument of a network, without the batch.
+
+    Args:
+        shape: of one image, or of whatever it takes.
+        dtype: by torch's name; that of the weights by default.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str | None = None
+
+    def __str__(self) -> str:
+        kind = "" if self.dtype is None else f":{self.dtype}"
+        return "x".join(map(str, self.shape)) + kind
+
+
+def build_program(
+    network: nn.Module,
+    inputs: Sequence[Tensor],
+    settings: Settings,
+    loss: Callable[..., Tensor] | None = None,
+    targets: Sequence[Tensor] | None = None,
+) -> Program:
+    """Return a network at prediction or at training.
+
+    Args:
+        network: any module.
+        inputs: its arguments, with the batch.
+        settings: how it is run.
+        loss: of the network's output and ``targets``, a scalar. By default cross-entropy for logits, N x classes, and
+            the mean of any other tensor; for a network with auxiliary heads the sum that it is trained with.
+        targets: what a loss of one's own takes besides the output.
+    """
+    amp_dtype = None if settings.amp_dtype is None else getattr(torch, settings.amp_dtype)
+    if settings.mode == "inference":
+        return Inference(network, inputs, amp_dtype)
+    forward_all = getattr(type(network), "forward_all", None)
+    if loss is None:
+        loss = _usual_loss if forward_all is None else _auxiliary_loss
+        targets = [torch.zeros(settings.batch_size, dtype=torch.int64)]
+        forward = forward_all
+    else:
+        forward = None
+    name = settings.optimizer
+    optimizer = None if name is None else partial(build_optimizer, name=name)
+    return Training(network, inputs, targets or (), loss, optimizer, forward, amp_dtype, parts=settings.micro_batches)
+
+
+def _usual_loss(output: Any, targets: Tensor) -> Tensor:
+    if not isinstance(output, Tensor):
+        raise UsageError(
+            expected="a network that returns one tensor, to train it",
+            received=type(output).__name__,
+            remedy="Wrap it in a module that returns the one to learn from; from Python, give a loss.",
+        )
+    if output.ndim == 2 and len(output) == len(targets):
+        return F.cross_entropy(output, targets)
+    return output.mean()
+
+
+def _auxiliary_loss(outputs: Sequence[Tensor], targets: Tensor) -> Tensor:
+    loss, *auxiliary = (F.cross_entropy(logits, targets) for logits in outputs)
+    return loss + AUXILIARY_WEIGHT * sum(auxiliary)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelProgram:
+    """A network that a user names, at prediction or at training; it can be built again in another process.
+
+    Args:
+        model: as `build_network` takes it.
+        inputs: its arguments.
+        settings: how it is run.
+        num_classes: of a network of the zoo; its own by default.
+    """
+
+    model: str
+    inputs: tuple[InputSpec, ...]
+    settings: Settings = field(default_factory=Settings)
+    num_classes: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.model}, {' + '.join(map(str, self.inputs))}, {self.settings}"
+
+    def build(self) -> Program:
+        """Build it, on torch's default device."""
+        settings = self.settings
+        options: dict[str, Any] = {}
+        if self.model in ZOO:
+            channels, *size = self.inputs[0].shape
+            options = {"in_chans": channels, "image_size": size, "num_classes": self.num_classes}
+        layout = torch.channels_last if settings.channels_last else torch.contiguous_format
+        dtype: torch.dtype = getattr(torch, settings.dtype)
+        network = build_network(self.model, options)
+        laid_out = network.to(dtype)
+        for parameter in laid_out.parameters():
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.contiguous(memory_format=layout)
+        inputs = [
+            torch.zeros(settings.batch_size, *spec.shape, dtype=dtype if spec.dtype is None else _dtype(spec.dtype))
+            for spec in self.inputs
+        ]
+        return build_program(
+            laid_out, [x.contiguous(memory_format=layout) if x.ndim == 4 else x for x in inputs], settings
+        )
+
+    def measure(self, predicted: int) -> int:
+        """Run it for real, in a process of its own, and return the most bytes that it took.
+
+        Args:
+            predicted: bytes of its peak.
+
+        Raises:
+            StriateError: where this machine has too little memory for it, or the process failed.
+        """
+        free = _free_memory()
+        if predicted > SHARE * free:
+            raise StriateError(
+                expected=f"{format_bytes(predicted)} to run {self} for real",
+                received=f"{format_bytes(free)} of free memory",
+                remedy="The prediction stands; leave --verify out, or take a smaller --batch-size.",
+            )
+        command = [sys.executable, "-m", "striate.jobs.measure", json.dumps(asdict(self))]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise StriateError(
+                expected=f"to run {self}",
+                received=(done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1],
+                remedy="The prediction stands; the program ended before its peak was known.",
+            )
+        return int(done.stdout.splitlines()[-1])
+
+
+def _free_memory() -> int:
+    """Return the bytes that a new process can have; what the system caches of files counts as free where it is known."""
+    known = Path("/proc/meminfo")
+    if known.exists():
+        fields = dict(line.split(":") for line in known.read_text().splitlines())
+        return 1024 * int(fields["MemAvailable"].split()[0])
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _dtype(name: str) -> torch.dtype:
+    found = getattr(torch, name, None)
+    if not isinstance(found, torch.dtype):
+        raise UsageError(
+            expected="a type of torch, as in --input 128:int64", received=name, remedy="Such as float32, int64 or bool."
+        )
+    return found
+
+
+def find_program(
+    model: str,
+    settings: Settings,
+    *,
+    inputs: Sequence[InputSpec] = (),
+    image_size: tuple[int, int] | None = None,
+    in_chans: int | None = None,
+    num_classes: int | None = None,
+) -> ModelProgram:
+    """Return a network's program; what is None or empty is the network's own.
+
+    Raises:
+        UsageError: where neither the user nor the network says what its input is.
+    """
+    if inputs:
+        if model in ZOO and (len(inputs) != 1 or len(inputs[0].shape) != 3 or inputs[0].dtype):
+            raise UsageError(
+                expected=f"--input CxHxW for {model}",
+                received=" and ".join(map(str, inputs)),
+                remedy="A network of the zoo takes images alone, such as 3x224x224.",
+            )
+        return ModelProgram(model, tuple(inputs), settings, num_classes)
+    natural = natural_input(model)
+    if natural is None and image_size is None:
+        raise UsageError(
+            expected=f"--input CxHxW for {model}", received="none", remedy="Its code does not say what it takes."
+        )
+    channels, *size = natural or (3, *(image_size or ()))
+    shape = (in_chans or channels, *(image_size or size))
+    return ModelProgram(model, (InputSpec(shape),), settings, num_classes)
