@@ -1,6 +1,7 @@
 """Networks that are not in the zoo, each odd in its own way; built without arguments, as `file.py:callable`."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +24,8 @@ class UNet(nn.Module):
         super().__init__()
         widths = [width * 2**level for level in range(depth + 1)]
         self.enter = double_conv(3, width)
-        self.down = nn.ModuleList(double_conv(a, b) for a, b in zip(widths, widths[1:], strict=False))
-        self.up = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, stride=2) for a, b in zip(widths, widths[1:], strict=False))
+        self.down = nn.ModuleList(double_conv(a, b) for a, b in pairwise(widths))
+        self.up = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, stride=2) for a, b in pairwise(widths))
         self.join = nn.ModuleList(double_conv(2 * a, a) for a in widths[:-1])
         self.leave = nn.Conv2d(width, 5, 1)
 

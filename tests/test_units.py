@@ -1,6 +1,7 @@
 import pytest
 
-from striate.units import format_bytes, format_count, format_duration, format_size
+from striate.errors import UsageError
+from striate.units import format_bytes, format_count, format_duration, format_size, parse_bytes
 
 
 @pytest.mark.parametrize(
@@ -39,3 +40,26 @@ def test_sizes_are_height_by_width() -> None:
 
 def test_counts_are_said_in_thousands() -> None:
     assert [format_count(n) for n in (999, 1000, 999_999, 15_470_264_320)] == ["999", "1.00 k", "1.00 M", "15.47 G"]
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("4GiB", 4 * 1024**3),
+        ("4 gib", 4 * 1024**3),
+        ("500MB", 500_000_000),
+        ("0.5KiB", 512),
+        ("1.5kB", 1500),
+        ("2TB", 2 * 10**12),
+        ("4096", 4096),
+        ("4096B", 4096),
+    ],
+)
+def test_bytes_are_read_in_both_units(text: str, size: int) -> None:
+    assert parse_bytes(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "4G", "GiB", "-1MB", "0", "4,5GB", "1e9", "four"])
+def test_what_is_no_number_of_bytes_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="such as 4GiB"):
+        parse_bytes(text)

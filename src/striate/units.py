@@ -1,5 +1,15 @@
 """Numbers for people: bytes, durations and counts."""
 
+import re
+
+from striate.errors import UsageError
+
+UNITS = {"": 1, "B": 1} | {
+    f"{prefix}{middle}B": base**power
+    for power, prefix in enumerate("kMGT", 1)
+    for middle, base in (("", 1000), ("i", 1024))
+}
+
 
 def format_bytes(size: int) -> str:
     """Say ``size`` bytes in decimal and binary units.
@@ -10,6 +20,27 @@ def format_bytes(size: int) -> str:
     if size < 1000:
         return f"{size} bytes"
     return f"{_scaled(size, 1000, ('kB', 'MB', 'GB', 'TB'))} ({_scaled(size, 1024, ('KiB', 'MiB', 'GiB', 'TiB'))})"
+
+
+def parse_bytes(text: str) -> int:
+    """Read a number of bytes, with a decimal or a binary unit or none.
+
+    >>> parse_bytes("4GiB"), parse_bytes("1.5 MB"), parse_bytes("4096")
+    (4294967296, 1500000, 4096)
+
+    Raises:
+        UsageError: for anything else.
+    """
+    parts = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", text)
+    known = {unit.lower(): size for unit, size in UNITS.items()}
+    size = 0 if parts is None or parts[2].lower() not in known else round(float(parts[1]) * known[parts[2].lower()])
+    if size < 1:
+        raise UsageError(
+            expected="a number of bytes, such as 4GiB, 500MB or 4096",
+            received=repr(text),
+            remedy="Units: kB, MB, GB, TB (1000 each) and KiB, MiB, GiB, TiB (1024 each).",
+        )
+    return size
 
 
 def _scaled(size: int, base: int, names: tuple[str, ...]) -> str:

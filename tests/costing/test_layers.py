@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from striate.costing.layers import layer_costs, parameter_arithmetic
+from striate.costing.arithmetic import parameter_arithmetic
+from striate.costing.layers import layer_costs
 
 
 @pytest.mark.parametrize(

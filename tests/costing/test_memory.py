@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from striate.costing.devices.cpu import cpu_bytes
-from striate.costing.memory import INSIDE, Peak, find_peak, timeline
+from striate.costing.devices.cpu import cpu
+from striate.costing.devices.device import Device
+from striate.costing.memory import INSIDE, Moment, find_peak, timeline
 from striate.errors import StriateError
 from striate.graph.programs import Inference, Training
 from striate.graph.trace import trace
@@ -29,7 +30,7 @@ CASES = [
 
 
 def program_of(model: str, what: Any, batch: int, side: int, channels_last: bool) -> ModelProgram:
-    optimizer = "momentum" if what == "inference" else what
+    optimizer: Any = "momentum" if what == "inference" else what
     mode: Any = "inference" if what == "inference" else "training"
     settings = Settings(batch, mode, optimizer, channels_last=channels_last)
     return find_program(model, settings, image_size=(side, side), num_classes=10)
@@ -51,11 +52,11 @@ def exercise() -> nn.Sequential:
     return layers
 
 
-def exercise_peak(batch: int, layout: torch.memory_format, training: bool) -> Peak:
+def exercise_peak(batch: int, layout: torch.memory_format, training: bool) -> Moment:
     network: nn.Module = exercise().to(memory_format=layout)  # type: ignore[call-overload]
     images = torch.zeros(batch, 3, 200, 300, device="meta").contiguous(memory_format=layout)
     program = Training(network, [images], [], lambda output: output.sum()) if training else Inference(network, [images])
-    return find_peak(trace(program), cpu_bytes)
+    return find_peak(timeline(trace(program), cpu()))
 
 
 @pytest.mark.parametrize(
@@ -92,6 +93,8 @@ def test_what_does_not_fit_is_known_and_not_run() -> None:
 
 def test_a_timeline_is_what_lives_and_what_an_operator_takes_inside() -> None:
     graph = trace(Inference(nn.Sequential(nn.Flatten(), nn.Linear(8, 2)), [torch.zeros(1, 2, 2, 2)]))
-    plain = timeline(graph, lambda _operator, _graph: 0)
-    assert timeline(graph, lambda _operator, _graph: 7) == [size + 7 for size in plain]
-    assert plain == list(graph.live_bytes())
+    plain = timeline(graph, cpu())
+    assert [moment.size for moment in plain] == list(graph.live_bytes())
+    device = Device("odd", lambda size: 2 * size, lambda _operator, _graph: 7, lambda _graph: [], {"fixed": 100})
+    assert [moment.size for moment in timeline(graph, device)] == [2 * moment.size + 107 for moment in plain]
+    assert all(sum(moment.by.values()) == moment.size for moment in plain)

@@ -52,7 +52,9 @@ def test_the_layout_asked_for_counts_and_not_the_networks() -> None:
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(UsageError, match="a batch of 1 image or more"):
         striate.cost(nn.Flatten(), (3, 8, 8), batch_size=0)
-    with pytest.raises(UsageError, match="a batch of 1 image or more"):
+    with pytest.raises(UsageError, match="an input shape of positive numbers; received \\(3, 0, 8\\)"):
         striate.cost(nn.Flatten(), (3, 0, 8))
+    with pytest.raises(UsageError, match="1 to 4 micro-batches of a batch of 4; received 5"):
+        striate.cost(nn.Flatten(), (3, 8, 8), batch_size=4, mode="training", micro_batches=5)
     with pytest.raises(UsageError, match="one tensor, to train it; received tuple"):
         striate.cost(nn.LSTM(8, 16), (5, 8), mode="training")

@@ -1,73 +1,139 @@
 """``striate cost``."""
 
 import json
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from striate.jobs.usage import check_models, parse_size
+from striate.errors import UsageError
+from striate.jobs.networks import check_network
+from striate.jobs.usage import parse_input, parse_size
 from striate.training.config import OptimizerName
+
+if TYPE_CHECKING:
+    from striate.jobs.cost import Cost
+    from striate.jobs.programs import ModelProgram
 
 
 def cost(
-    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="networks of the zoo", show_default=False)],
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL...",
+            help="networks of the zoo, run folders, file.py:callable or package.module:callable",
+            show_default=False,
+        ),
+    ],
     batch_size: Annotated[int, typer.Option("-b", "--batch-size", min=1, help="images at once")] = 1,
     train: Annotated[bool, typer.Option("--train", help="a step of training, not prediction")] = False,
-    opt: Annotated[OptimizerName, typer.Option(help="optimizer, with --train")] = "momentum",
+    opt: Annotated[Literal["none", OptimizerName], typer.Option(help="optimizer, with --train")] = "momentum",
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input",
+            metavar="CxHxW",
+            help="shape of one image; again for each further argument of the network, such as 128:int64",
+            show_default=False,
+        ),
+    ] = None,
     image_size: Annotated[
         str | None, typer.Option(help="side or HEIGHTxWIDTH; the network's own by default", show_default=False)
     ] = None,
     in_chans: Annotated[int | None, typer.Option(min=1, help="channels of the images", show_default=False)] = None,
     num_classes: Annotated[int | None, typer.Option(min=1, help="classes", show_default=False)] = None,
+    dtype: Annotated[Literal["float32", "bfloat16"], typer.Option(help="of weights and images")] = "float32",
+    amp: Annotated[bool, typer.Option("--amp", help="16-bit floats where they are safe (autocast)")] = False,
+    amp_dtype: Annotated[Literal["bfloat16", "float16"], typer.Option(help="with --amp")] = "bfloat16",
     channels_last: Annotated[bool, typer.Option(help="memory layout of images and kernels")] = True,
+    depth: Annotated[
+        int | None, typer.Option(min=1, help="fold modules nested deeper than this", show_default=False)
+    ] = None,
+    gpu: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|BYTES", help="the card that it is planned for; the CPU by default"),
+    ] = None,
     verify: Annotated[bool, typer.Option("--verify", help="run it for real, and say what it took")] = False,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="write all of it as one page", show_default=False)
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one document on standard output")] = False,
 ) -> None:
-    """Say how much memory networks take on a CPU, without running them.
+    """Say what networks cost, without running them: every layer with its arithmetic, and the true peak of memory.
 
-    The peak is the most bytes of tensors alive at one moment of the real program, in 32-bit floats: inputs, parameters,
-    gradients and optimizer state included.
+    The peak is the most bytes of tensors alive at one moment of the real program: inputs, parameters, gradients and
+    optimizer state included. Several networks are shown side by side.
     """
-    check_models(models)
-    size = parse_size(image_size)
-
-    from rich.console import Console
-
-    from striate.cli.tables import plain_table, say
-    from striate.jobs.cost import cost_of_model
-    from striate.jobs.programs import Settings, find_program
-    from striate.units import format_bytes
-
-    console, rows = Console(), []
     for model in models:
-        program = find_program(
-            model,
-            Settings(batch_size, "training" if train else "inference", opt, channels_last=channels_last),
-            image_size=size,
-            in_chans=in_chans,
-            num_classes=num_classes,
+        check_network(model)
+    shapes = [parse_input(text) for text in inputs or ()]
+    size = parse_size(image_size)
+    if shapes and (size or in_chans):
+        raise UsageError(
+            expected="either --input or --image-size and --in-chans",
+            received="both",
+            remedy="--input 3x224x224 says all of it.",
         )
-        found = cost_of_model(program)
-        peak = found.peak
-        where = {"phase": peak.phase.value, "layer": peak.layer, "operator": peak.operator}
-        row: dict[str, Any] = {"model": model, "parameters": found.parameters, "peak_bytes": peak.size}
-        rows.append(row | {"peak_at": where, "peak_by": dict(peak.by)})
-        if not as_json:
-            say(console, str(program))
-            table = plain_table(None, [("of the peak", False), ("bytes", True)])
-            for what, share in (*peak.by.items(), ("together", peak.size)):
-                table.add_row(what, format_bytes(share))
-            console.print(table)
-            operator = peak.operator.removeprefix("aten.").removesuffix(".default")
-            say(console, f"at {operator}, {peak.phase.value}{f', {peak.layer}' if peak.layer else ''}")
-            say(console, f"{found.parameters:,} parameters")
-        if verify:
-            measured = program.measure(peak.size)
-            error = peak.size / measured - 1
-            rows[-1] |= {"measured_bytes": measured, "error": error}
-            if not as_json:
-                say(console, f"measured {format_bytes(measured)}: predicted {error:+.3%}")
-        if not as_json:
-            say(console, "")
+
+    from striate.cli.cost_tables import print_comparison, print_cost
+    from striate.jobs.cost import check_card, cost_of_model
+    from striate.jobs.programs import Settings, find_program
+
+    if gpu is not None:
+        check_card(gpu)
+    settings = Settings(
+        batch_size,
+        "training" if train else "inference",
+        None if opt == "none" else opt,
+        dtype,
+        amp_dtype if amp else None,
+        channels_last,
+    )
+    programs = [
+        find_program(model, settings, inputs=shapes, image_size=size, in_chans=in_chans, num_classes=num_classes)
+        for model in models
+    ]
+    costs = [cost_of_model(program, gpu) for program in programs]
+    measured = [
+        program.measure(found.peak.size, gpu) if verify else None
+        for program, found in zip(programs, costs, strict=True)
+    ]
+    if html is not None:
+        from striate.jobs.cost_page import write_cost_page
+
+        write_cost_page(html, list(zip(map(str, programs), costs, measured, strict=True)))
     if as_json:
+        rows = [_document(*row) for row in zip(programs, costs, measured, strict=True)]
         print(json.dumps(rows[0] if len(rows) == 1 else {"networks": rows}, indent=2))
+    elif len(costs) == 1:
+        print_cost(str(programs[0]), costs[0], measured[0], depth)
+    else:
+        print_comparison(models, str(settings), costs, measured)
+    if html is not None and not as_json:
+        print(f"page: {html}")
+
+
+def _document(program: "ModelProgram", found: "Cost", measured: int | None) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    peak = found.peak
+    layers = [asdict(layer) | {"arithmetic": str(layer.arithmetic)} for layer in found.layers]
+    document = {
+        "model": program.model,
+        "inputs": [str(spec) for spec in program.inputs],
+        "settings": asdict(program.settings),
+        "device": found.device,
+        "parameters": found.parameters,
+        "macs": found.macs,
+        "backward_macs": found.backward_macs,
+        "layers": layers,
+        "textbook": asdict(found.textbook),
+        "peak_bytes": peak.size,
+        "peak_at": {"phase": peak.phase, "layer": peak.layer, "operator": peak.operator},
+        "peak_by": dict(peak.by),
+        "evaluation_bytes": found.evaluation,
+        "notes": list(found.notes),
+    }
+    if measured is not None:
+        document |= {"measured_bytes": measured, "error": peak.size / measured - 1}
+    return document

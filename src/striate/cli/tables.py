@@ -34,8 +34,7 @@ def network_table(model: str, layers: "Sequence[LayerCost]") -> Table:
     table = plain_table(model, [("layer", False), ("kind", False), ("output", False), ("parameters", True)])
     for layer in layers:
         shape = "x".join(str(side) for side in layer.output_shape)
-        account = f"{layer.arithmetic} = {layer.parameters:,}" if layer.parameters else "0"
-        table.add_row(layer.name, layer.kind, shape, account)
+        table.add_row(layer.name, layer.kind, shape, layer.arithmetic.parameters or "0")
     return table
 
 

@@ -1,93 +1,105 @@
-"""The table of a network's layers: what comes out of each, and where its parameters come from.
+"""The table of a network's layers: what comes out of each, what it takes and sees, and how each number comes about."""
 
-The network runs once on tensors of torch's `meta` device, which have a shape but no memory, so that any network is
-counted in the same few megabytes.
-"""
-
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import groupby
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import nn
+
+from striate.costing.arithmetic import Arithmetic, explain
+from striate.costing.compute import Products, count, multiply_adds
+from striate.costing.fields import Seen, receptive_fields
+from striate.costing.forward import Layer, find_layers
+from striate.graph.operators import OperatorGraph, Phase
+from striate.graph.programs import Inference
+from striate.graph.trace import trace
 
 
 @dataclass(frozen=True, slots=True)
 class LayerCost:
-    """One layer of a network, in the order in which it first runs.
+    """One layer of a network.
 
     Args:
         name: its path in the network.
         kind: what operation it is.
-        output_shape: of one image's output, without the batch; empty for a layer that does not run at prediction.
-        parameters: trained numbers that are its own.
-        arithmetic: how that number comes about; empty where there are none.
+        output_shape: of one image's output, without the batch; empty for a layer that does not run.
+        parameters: trained numbers that it is the first to use.
+        macs: multiply-adds forward, of the whole batch.
+        backward_macs: multiply-adds backward, of the whole batch; 0 at prediction.
+        activation_bytes: of its output, of the whole batch; 0 where it shares that of the layer before, as an
+            activation function does.
+        receptive_field: pixels of the image that one unit of its output sees, along each side; empty where the network
+            does not take images.
+        stride: pixels from what one unit sees to what the next one sees; 0 where all see the same.
+        offset: first pixel that the first unit sees; negative where that is padding.
+        arithmetic: how these numbers come about.
     """
 
     name: str
     kind: str
     output_shape: tuple[int, ...]
     parameters: int
-    arithmetic: str
+    macs: int
+    backward_macs: int
+    activation_bytes: int
+    receptive_field: tuple[int, ...]
+    stride: tuple[int | float, ...]
+    offset: tuple[int | float, ...]
+    arithmetic: Arithmetic
 
 
-def layer_costs(network: nn.Module, input_shape: tuple[int, ...]) -> list[LayerCost]:
-    """Return a network's layers, those without children, in the order in which they run.
+def layer_costs(network: nn.Module, input_shape: Sequence[int]) -> list[LayerCost]:
+    """Return the layers of a network at prediction of one image, in the order in which they run.
 
     Args:
         network: any module that takes one tensor; neither its weights nor its mode are changed.
         input_shape: of one image, channels x height x width.
 
-    A layer that runs twice is listed once, with its first output. Parameters held by a module that has children are
-    listed under that module's own name. Layers that hold parameters and do not run, such as heads for training alone,
-    come last, so that the parameters always add up to the network's.
+    Layers that hold parameters and do not run, such as heads for training alone, come last, so that the parameters
+    always add up to the network's.
     """
-    layers: dict[str, LayerCost] = {}
-    held: dict[str, LayerCost] = {}
-    shared: set[int] = set()
-    hooks = []
-    for name, module in network.named_modules():
-        own = [p for p in module.parameters(recurse=False) if id(p) not in shared]
-        shared.update(map(id, own))
-        count = sum(p.numel() for p in own)
-        if count == 0 and (any(module.children()) or isinstance(module, nn.Identity)):
+    dtype = next((parameter.dtype for parameter in network.parameters()), None)
+    image = torch.empty(1, *input_shape, dtype=dtype, device="meta")
+    return layer_table(network, trace(Inference(network, [image])))
+
+
+def layer_table(network: nn.Module, graph: OperatorGraph) -> list[LayerCost]:
+    """Return the layers of a network's graph with all that each takes."""
+    seen, backward = receptive_fields(graph), _backward_products(graph)
+    layers = find_layers(graph)
+    rows = [_cost(network, graph, layer, seen, backward) for layer in layers]
+    used = {name for layer in layers for name in layer.parameters}
+    for path, module in network.named_modules():
+        left = [name for name, _ in module.named_parameters(path, recurse=False) if name not in used]
+        used.update(left)
+        if left:
+            idle = Layer(path, type(module).__name__, (), None, parameters=left)
+            rows.append(_cost(network, graph, idle, seen, backward))
+    return rows
+
+
+def fold(layers: Sequence[LayerCost], depth: int, kinds: Mapping[str, str]) -> list[LayerCost]:
+    """Return a table in which modules more than ``depth`` deep are added up in the one that holds them.
+
+    Args:
+        layers: in the order in which they run.
+        depth: parts of a path; ``features.conv1`` has two.
+        kinds: classes of the modules by their path.
+    """
+    rows: list[LayerCost] = []
+    for parts, run in groupby(layers, lambda layer: layer.name.split(".")[:depth]):
+        group, name = list(run), ".".join(parts)
+        if all(layer.name == name for layer in group):
+            rows.extend(group)
             continue
-
-        def record(module: nn.Module, args: Any, output: Any, *, name: str = name, count: int = count) -> None:
-            tensor = _first_tensor(output)
-            if name not in layers and (count or tensor is not None):
-                layers[name] = _layer(name, module, () if tensor is None else tuple(tensor.shape[1:]), count)
-
-        hooks.append(module.register_forward_hook(record))
-        if count:
-            held[name] = _layer(name, module, (), count)
-    training = {module: module.training for module in network.modules()}
-    meta = {
-        name: torch.empty_like(tensor, device="meta")
-        for name, tensor in (*network.named_parameters(), *network.named_buffers())
-    }
-    try:
-        with torch.no_grad():
-            dtype = next((tensor.dtype for tensor in network.parameters()), None)
-            functional_call(network.eval(), meta, (torch.empty(1, *input_shape, device="meta", dtype=dtype),))
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for module, mode in training.items():
-            module.training = mode
-    return [*layers.values(), *(layer for name, layer in held.items() if name not in layers)]
-
-
-def _layer(name: str, module: nn.Module, shape: tuple[int, ...], count: int) -> LayerCost:
-    return LayerCost(name, type(module).__name__, shape, count, parameter_arithmetic(module) if count else "")
-
-
-def _first_tensor(output: Any) -> Tensor | None:
-    if isinstance(output, Tensor):
-        return output
-    parts = output.values() if isinstance(output, Mapping) else output if isinstance(output, list | tuple) else ()
-    return next((tensor for tensor in map(_first_tensor, parts) if tensor is not None), None)
+        sums = {
+            what: sum(getattr(layer, what) for layer in group)
+            for what in ("parameters", "macs", "backward_macs", "activation_bytes")
+        }
+        rows.append(replace(group[-1], name=name, kind=kinds.get(name, ""), arithmetic=Arithmetic(), **sums))
+    return rows
 
 
 def total_parameters(layers: Sequence[LayerCost]) -> int:
@@ -95,46 +107,36 @@ def total_parameters(layers: Sequence[LayerCost]) -> int:
     return sum(layer.parameters for layer in layers)
 
 
-def parameter_arithmetic(module: nn.Module) -> str:
-    """Return how a layer's parameter count comes about, such as ``(5·5·1 + 1)·6`` for a convolution.
-
-    Every factor is read from the layer's settings, not from its tensors, so that it is an account and not an echo.
-    A kind of layer without a rule of its own is given as the sum of its tensors.
-    """
-    for kinds, rule in _RULES:
-        if isinstance(module, kinds):
-            return rule(module)
-    return " + ".join("·".join(str(side) for side in p.shape) or "1" for p in module.parameters(recurse=False))
+def _backward_products(graph: OperatorGraph) -> dict[int, Products]:
+    """Return the multiply-adds of each operator's backward pass, by its index."""
+    found: dict[int, Products] = {}
+    for operator in graph.operators:
+        if operator.phase is Phase.BACKWARD and operator.forward is not None:
+            found[operator.forward] = found.get(operator.forward, ()) + multiply_adds(operator, graph)
+    return found
 
 
-def _convolution(module: Any) -> str:
-    window = "·".join(str(side) for side in module.kernel_size)
-    into = str(module.in_channels) if module.groups == 1 else f"{module.in_channels}/{module.groups}"
-    return _with_bias(f"{window}·{into}", module.bias is not None, module.out_channels)
+def _cost(
+    network: nn.Module, graph: OperatorGraph, layer: Layer, seen: dict[int, Seen], backward: dict[int, Products]
+) -> LayerCost:
+    products = tuple(product for index in layer.operators for product in multiply_adds(graph.operators[index], graph))
+    output = None if layer.output is None else graph.tensors[layer.output]
+    field = None if layer.output is None else seen.get(layer.output)
+    sides = () if field is None else field.fields
+    return LayerCost(
+        name=layer.name,
+        kind=layer.kind,
+        output_shape=() if output is None else output.shape[1:],
+        parameters=sum(network.get_parameter(name).numel() for name in layer.parameters),
+        macs=count(products),
+        backward_macs=sum(count(backward.get(index, ())) for index in layer.operators),
+        activation_bytes=0 if output is None or layer.shares else output.size,
+        receptive_field=tuple(int(side.size) for side in sides),
+        stride=tuple(_plain(side.stride) for side in sides),
+        offset=tuple(_plain(side.start) for side in sides),
+        arithmetic=explain(network, graph, layer, products, seen),
+    )
 
 
-def _transposed(module: Any) -> str:
-    window = "·".join(str(side) for side in module.kernel_size)
-    out = str(module.out_channels) if module.groups == 1 else f"{module.out_channels}/{module.groups}"
-    weights = f"{window}·{module.in_channels}·{out}"
-    return f"{weights} + {module.out_channels}" if module.bias is not None else weights
-
-
-def _dense(module: Any) -> str:
-    return _with_bias(f"{module.in_features}", module.bias is not None, module.out_features)
-
-
-def _norm(module: Any) -> str:
-    return f"2·{module.num_features}"
-
-
-def _with_bias(weights: str, bias: bool, out: int) -> str:
-    return f"({weights} + 1)·{out}" if bias else f"{weights}·{out}"
-
-
-_RULES: list[tuple[Any, Callable[[Any], str]]] = [
-    ((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), _transposed),
-    ((nn.Conv1d, nn.Conv2d, nn.Conv3d), _convolution),
-    (nn.Linear, _dense),
-    ((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d), _norm),
-]
+def _plain(number: Fraction) -> int | float:
+    return int(number) if number.denominator == 1 else float(number)

@@ -1,57 +1,78 @@
-"""Where a program's memory peaks, and what it is made of.
+"""What a program's memory holds at each moment, and where it peaks.
 
-What is alive at a moment comes from the operator graph; what an operator takes inside itself, below the dispatcher,
-from the device (`striate.costing.devices`).
+What is alive at a moment comes from the operator graph; how large that is on a device, and what an operator takes
+inside itself, below the dispatcher, from the device (`striate.costing.devices`).
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from heapq import nlargest
 
-from striate.graph.operators import Operator, OperatorGraph, Phase
-
-Inside = Callable[[Operator, OperatorGraph], int]
+from striate.costing.devices.device import Device
+from striate.graph.operators import OperatorGraph, Role, Storage
 
 INSIDE = "inside the operator"
 
 
 @dataclass(frozen=True, slots=True)
-class Peak:
-    """The most bytes of tensors alive at one moment.
+class Moment:
+    """What is alive during one operator.
 
     Args:
         size: in bytes.
         phase: of the program.
         layer: whose operator it is, forward or backward; empty for the program itself.
-        operator: during which it falls.
+        operator: its name.
         by: bytes by what they are for; they add up to ``size``.
     """
 
     size: int
-    phase: Phase
+    phase: str
     layer: str
     operator: str
     by: Mapping[str, int]
 
 
-def timeline(graph: OperatorGraph, inside: Inside) -> list[int]:
-    """Return the bytes taken during each operator: what is alive, and what the device takes inside it."""
-    return [live + inside(operator, graph) for live, operator in zip(graph.live_bytes(), graph.operators, strict=True)]
+def timeline(graph: OperatorGraph, device: Device) -> list[Moment]:
+    """Return what is alive during each operator, in the order of the run."""
+    change = [Counter[str]() for _ in range(len(graph.operators) + 1)]
+    for storage in graph.storages:
+        size = device.allocated(storage.size)
+        change[max(storage.born, 0)][storage.role.value] += size
+        if storage.died is not None:
+            change[storage.died + 1][storage.role.value] -= size
+    alive = Counter[str](device.fixed)
+    moments = []
+    for index, operator in enumerate(graph.operators):
+        for role, size in change[index].items():
+            alive[role] += size
+        by = {what: size for what, size in alive.items() if size}
+        inside = device.inside(operator, graph)
+        if inside:
+            by[INSIDE] = inside
+        moments.append(Moment(sum(by.values()), operator.phase.value, graph.layer_of(operator), operator.name, by))
+    return moments
 
 
-def find_peak(graph: OperatorGraph, inside: Inside) -> Peak:
-    """Return the highest point of the timeline, the first where there are several."""
-    taken = timeline(graph, inside)
-    index = max(range(len(taken)), key=taken.__getitem__)
-    operator = graph.operators[index]
-    by = Counter[str]()
-    for storage in graph.alive_at(index):
-        by[storage.role.value] += storage.size
-    by[INSIDE] = inside(operator, graph)
-    return Peak(
-        taken[index],
-        operator.phase,
-        graph.layer_of(operator),
-        operator.name,
-        {what: size for what, size in by.items() if size},
-    )
+def find_peak(moments: Sequence[Moment]) -> Moment:
+    """Return the highest moment, the first where there are several."""
+    return max(moments, key=lambda moment: moment.size)
+
+
+def largest_alive(graph: OperatorGraph, index: int, count: int) -> list[tuple[str, int]]:
+    """Return what the largest storages alive during an operator are, with their bytes."""
+    largest = nlargest(count, graph.alive_at(index), key=lambda storage: storage.size)
+    return [(_name(graph, storage), storage.size) for storage in largest]
+
+
+def _name(graph: OperatorGraph, storage: Storage) -> str:
+    if storage.role in (Role.PARAMETER, Role.BUFFER):
+        return storage.name
+    if storage.role is Role.GRADIENT:
+        return f"gradient of {storage.name}"
+    if storage.born < 0:
+        return storage.role.value
+    maker = graph.operators[storage.born]
+    layer = graph.layer_of(maker)
+    return f"{layer} {maker.kind}".strip()

@@ -1,4 +1,4 @@
-"""What a program really takes, by torch's profiler.
+"""What a program really takes: on a CPU by torch's profiler, on a CUDA device by its allocator's own count.
 
 The profiler reports each block of memory that torch's allocator hands out and takes back. Their running sum, on top of
 what was there before, is the truth that a prediction is compared with; it includes what oneDNN allocates through torch
@@ -17,7 +17,7 @@ from torch.profiler import ProfilerActivity, profile
 from striate.graph.programs import Program
 
 
-def measure_peak(program: Program) -> int:
+def measure_cpu_peak(program: Program) -> int:
     """Run a program for real, on the CPU, and return the most bytes of tensors alive.
 
     It runs once unmeasured, so that what torch makes only once is there.
@@ -41,3 +41,17 @@ def measure_peak(program: Program) -> int:
         now += change.nbytes()
         most = max(most, now)
     return most
+
+
+def measure_cuda_peak(program: Program) -> int:
+    """Run a program for real, on a CUDA device, and return the most bytes that torch's allocator has handed out.
+
+    It runs once unmeasured, so that the libraries' workspaces are there and their algorithms chosen.
+    """
+    program.begin()
+    program.run(lambda _phase: nullcontext())
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    program.run(lambda _phase: nullcontext())
+    torch.cuda.synchronize()
+    return torch.cuda.max_memory_allocated()

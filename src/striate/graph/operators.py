@@ -107,6 +107,8 @@ class Operator:
         name: such as ``aten.convolution.default``.
         phase: of the program.
         call: index of the module's call that it belongs to, forward or backward; None for the program itself.
+        forward: index of the operator whose gradient it computes; None for one that computes no gradient.
+        pointwise: whether each element of the result is made of the elements at its own place.
         arguments: by name, with defaults left out; each tensor as a `TensorIndex`.
         inputs: indices of the tensors among them.
         outputs: indices of the tensors that it made or changed.
@@ -115,9 +117,16 @@ class Operator:
     name: str
     phase: Phase
     call: int | None
+    forward: int | None
+    pointwise: bool
     arguments: dict[str, object]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+
+    @property
+    def kind(self) -> str:
+        """Its name without namespace and variant, such as ``convolution``."""
+        return self.name.split(".")[1]
 
 
 @dataclass(slots=True)
@@ -129,6 +138,7 @@ class Call:
         kind: name of its class.
         phase: of the program; backward where a forward pass is repeated for the gradients.
         parent: index of the call that it was made in; None for the network itself.
+        first: index of the first operator after it began.
         outputs: indices of the tensors that it returned.
     """
 
@@ -136,6 +146,7 @@ class Call:
     kind: str
     phase: Phase
     parent: int | None
+    first: int
     outputs: tuple[int, ...] = ()
 
 

@@ -56,7 +56,7 @@ class Inference:
 
     def run(self, during: During) -> None:
         """Predict once; ``during`` is entered for each phase."""
-        with torch.no_grad(), _autocast(self.amp_dtype), during(Phase.FORWARD):
+        with torch.no_grad(), _autocast(self.amp_dtype, self.inputs), during(Phase.FORWARD):
             self.network(*self.inputs)
 
 
@@ -130,7 +130,7 @@ class Training:
 
     def _learn(self, part: int, during: During) -> None:
         forward = self.network if self.forward is None else partial(self.forward, self.network)
-        with _autocast(self.amp_dtype):
+        with _autocast(self.amp_dtype, self.inputs):
             with during(Phase.FORWARD):
                 output: Any = forward(*(self._part_of(tensor, part) for tensor in self.inputs))
             with during(Phase.LOSS):
@@ -152,6 +152,6 @@ class Training:
 Program = Inference | Training
 
 
-def _autocast(dtype: torch.dtype | None) -> AbstractContextManager[Any]:
+def _autocast(dtype: torch.dtype | None, inputs: Sequence[Tensor]) -> AbstractContextManager[Any]:
     """Return the context in which operators that are safe in 16 bits run so; for None, one that changes nothing."""
-    return nullcontext() if dtype is None else torch.autocast("cpu", dtype)
+    return nullcontext() if dtype is None else torch.autocast(inputs[0].device.type, dtype)

@@ -56,7 +56,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._paths = {module: path for path, module in network.named_modules()}
         self._calls: list[Call] = []
         self._entered: list[int] = []
-        self._call_of_node: dict[int, int] = {}
+        self._operator_of_node: dict[int, int] = {}
         self._numbered = torch._C._autograd._get_sequence_nr()
         self._sums: list[tuple[int, int, int]] = []
 
@@ -94,7 +94,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         parent = self._entered[-1] if self._entered else None
         layer = self._paths.get(module, "" if parent is None else self._calls[parent].layer)
         self._entered.append(len(self._calls))
-        self._calls.append(Call(layer, type(module).__name__, self.phase, parent))
+        self._calls.append(Call(layer, type(module).__name__, self.phase, parent, len(self._operators)))
 
     def _leave(self, _module: nn.Module, _args: Any, output: Any) -> None:
         outputs: list[int] = []
@@ -115,18 +115,21 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         outputs: list[int] = []
         self._described(out, outputs)
         node = torch._C._current_autograd_node() if self.phase is Phase.BACKWARD else None
+        call, forward = self._entered[-1] if self._entered else None, None
         if self._entered or node is None:
-            call = self._entered[-1] if self._entered else None
             # Autograd numbers its nodes just before the operators of their forward pass run.
             numbered = torch._C._autograd._get_sequence_nr()
-            if call is not None:
-                self._call_of_node.update(dict.fromkeys(range(self._numbered, numbered), call))
+            self._operator_of_node.update(dict.fromkeys(range(self._numbered, numbered), self._now))
             self._numbered = numbered
         else:
-            call = self._call_of_node.get(node._sequence_nr())
+            forward = self._operator_of_node.get(node._sequence_nr())
+            call = None if forward is None else self._operators[forward].call
             if func is SUM and len(inputs) == 2:
                 self._sums.append((self._now, self._tensors[inputs[0]].storage, self._tensors[outputs[0]].storage))
-        self._operators.append(Operator(self.running, self.phase, call, arguments, tuple(inputs), tuple(outputs)))
+        pointwise = torch.Tag.pointwise in func.tags
+        self._operators.append(
+            Operator(self.running, self.phase, call, forward, pointwise, arguments, tuple(inputs), tuple(outputs))
+        )
         return out
 
     def _described(self, value: Any, found: list[int]) -> object:

@@ -1,16 +1,21 @@
 """What a network costs before it runs."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from striate.costing.devices.cpu import cpu_bytes
-from striate.costing.memory import Peak, find_peak
+from striate.costing.devices.cpu import cpu
+from striate.costing.devices.cuda import card_bytes, cuda_card
+from striate.costing.devices.device import Device
+from striate.costing.layers import LayerCost, layer_table
+from striate.costing.memory import Moment, find_peak, timeline
+from striate.costing.textbook import Textbook, textbook_bound
 from striate.errors import UsageError
-from striate.graph.programs import Program
+from striate.graph.operators import OperatorGraph, Role
+from striate.graph.programs import Inference, Program, Training
 from striate.graph.trace import trace
 from striate.jobs.programs import ModelProgram, Settings, build_program
 
@@ -21,12 +26,36 @@ class Cost:
 
     Args:
         parameters: trained numbers of the network.
-        peak: of the memory on a CPU, in the steady state: inputs, parameters, buffers, gradients and the optimizer's
-            state included.
+        macs: multiply-adds forward, of the whole batch.
+        backward_macs: multiply-adds backward, of the whole batch; 0 at prediction.
+        layers: of the network, in the order in which they run; of a training step, as they run there.
+        textbook: the idealised memory.
+        peak: the most bytes alive at one moment of the real program in its steady state: inputs, parameters, buffers,
+            gradients and the optimizer's state included.
+        timeline: what is alive during each operator.
+        evaluation: the most bytes that validation of such a batch takes between two steps of training, the optimizer's
+            state included; None for a program that does not train.
+        device: whose memory it is.
+        notes: what is not known of it, as sentences.
+        graph: what all this was read off.
     """
 
     parameters: int
-    peak: Peak
+    macs: int
+    backward_macs: int
+    layers: Sequence[LayerCost]
+    textbook: Textbook
+    peak: Moment
+    timeline: Sequence[Moment] = field(repr=False)
+    evaluation: int | None
+    device: str
+    notes: Sequence[str]
+    graph: OperatorGraph = field(repr=False)
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """Classes of the modules by their path."""
+        return {call.layer: call.kind for call in reversed(self.graph.calls)}
 
 
 def cost(
@@ -35,6 +64,7 @@ def cost(
     *,
     loss: Callable[..., Tensor] | None = None,
     targets: Sequence[Tensor] = (),
+    gpu: str | None = None,
     **settings: Any,
 ) -> Cost:
     """Return what a network costs, without running it or allocating its memory.
@@ -46,7 +76,8 @@ def cost(
         loss: of the network's output and ``targets``, a scalar; by default cross-entropy for logits, N x classes, the
             sum that a network with auxiliary heads is trained with, and the mean of anything else.
         targets: what ``loss`` takes besides the output.
-        settings: those of `Settings`: ``batch_size``, ``mode``, ``optimizer`` and so on; of them, ``dtype`` is the
+        gpu: a card that it is planned for, by name or memory such as ``"12GiB"``; the CPU by default.
+        settings: those of `Settings`: ``batch_size``, ``mode`` and ``optimizer`` and so on. The floats are the
             network's own.
 
     Raises:
@@ -55,27 +86,66 @@ def cost(
     """
     chosen = Settings(**settings)
     inputs = [side for side in input_shape if isinstance(side, Tensor)]
-    if not inputs:
-        if not input_shape or min(cast(Sequence[int], input_shape)) < 1:
+    if inputs:
+        chosen = replace(chosen, batch_size=len(inputs[0]))
+    else:
+        sides = cast(Sequence[int], input_shape)
+        if not sides or min(sides) < 1:
             raise UsageError(
                 expected="an input shape of positive numbers",
-                received=str(tuple(input_shape)),
+                received=str(tuple(sides)),
                 remedy="Give the shape of one image, such as (3, 224, 224).",
             )
         dtype = next((parameter.dtype for parameter in network.parameters()), None)
-        inputs = [torch.empty(chosen.batch_size, *cast(Sequence[int], input_shape), dtype=dtype, device="meta")]
+        inputs = [torch.empty(chosen.batch_size, *sides, dtype=dtype, device="meta")]
     with torch.device("meta"):
-        program = build_program(network, inputs, chosen, loss, targets)
-    return cost_of(program, chosen.channels_last)
+        program = build_program(network, inputs, chosen, loss, targets, foreach=gpu is not None)
+    return cost_of(program, _device(gpu), channels_last=chosen.channels_last)
 
 
-def cost_of(program: Program, channels_last: bool | None = None) -> Cost:
-    """Return what a program costs."""
-    peak = find_peak(trace(program, channels_last=channels_last), cpu_bytes)
-    return Cost(sum(parameter.numel() for parameter in program.network.parameters()), peak)
-
-
-def cost_of_model(program: ModelProgram) -> Cost:
+def cost_of_model(program: ModelProgram, gpu: str | None = None) -> Cost:
     """Return what a network that a user names costs."""
     with torch.device("meta"):
-        return cost_of(program.build())
+        built = program.build(foreach=gpu is not None)
+    return cost_of(built, _device(gpu))
+
+
+def check_card(gpu: str) -> None:
+    """Refuse a card that nobody knows.
+
+    Raises:
+        UsageError: for a name that is not in the table and no number of bytes.
+    """
+    card_bytes(gpu)
+
+
+def _device(gpu: str | None) -> Device:
+    return cpu() if gpu is None else cuda_card(gpu)
+
+
+def cost_of(program: Program, device: Device, channels_last: bool | None = None) -> Cost:
+    """Return what a program costs on a device; ``channels_last`` as for `trace`."""
+    network = program.network
+    graph = trace(program, channels_last=channels_last)
+    moments = timeline(graph, device)
+    training, evaluation, whole = isinstance(program, Training), None, graph
+    if isinstance(program, Training):
+        predicted = trace(Inference(network, program.inputs, program.amp_dtype), channels_last=channels_last)
+        state = sum(device.allocated(storage.size) for storage in graph.storages if storage.role is Role.STATE)
+        evaluation = find_peak(timeline(predicted, device)).size + state
+        if program.parts > 1:  # The table and the textbook are of the whole batch.
+            whole = trace(replace(program, parts=1), channels_last=channels_last)
+    layers = layer_table(network, whole)
+    return Cost(
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        macs=sum(layer.macs for layer in layers),
+        backward_macs=sum(layer.backward_macs for layer in layers),
+        layers=layers,
+        textbook=textbook_bound(whole, training),
+        peak=find_peak(moments),
+        timeline=moments,
+        evaluation=evaluation,
+        device=device.name,
+        notes=device.notes(graph),
+        graph=graph,
+    )

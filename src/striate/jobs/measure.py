@@ -1,11 +1,15 @@
-"""Measure one program in a process of its own: ``python -m striate.jobs.measure JSON`` prints the peak in bytes."""
+"""Measure one program in a process of its own: ``python -m striate.jobs.measure JSON cpu|cuda`` prints its peak."""
 
 import sys
 
+import torch
 from pydantic import TypeAdapter
 
-from striate.costing.verify import measure_peak
+from striate.costing.verify import measure_cpu_peak, measure_cuda_peak
 from striate.jobs.programs import ModelProgram
 
 if __name__ == "__main__":
-    print(measure_peak(TypeAdapter(ModelProgram).validate_json(sys.argv[1]).build()))
+    described, device = sys.argv[1:]
+    with torch.device(device):
+        program = TypeAdapter(ModelProgram).validate_json(described).build(foreach=device == "cuda")
+    print((measure_cuda_peak if device == "cuda" else measure_cpu_peak)(program))

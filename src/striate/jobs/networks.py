@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,23 @@ from striate.zoo import ZOO, create_model, find_model, load_network
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """One argument of a network, without the batch.
+
+    Args:
+        shape: of one image, or of whatever it takes.
+        dtype: by torch's name; that of the weights by default.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str | None = None
+
+    def __str__(self) -> str:
+        kind = "" if self.dtype is None else f":{self.dtype}"
+        return "x".join(map(str, self.shape)) + kind
 
 
 def check_network(model: str) -> None:

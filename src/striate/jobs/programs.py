@@ -13,10 +13,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim import Optimizer
 
 from striate.errors import StriateError, UsageError
 from striate.graph.programs import Inference, Program, Training
-from striate.jobs.networks import build_network, natural_input
+from striate.jobs.networks import InputSpec, build_network, natural_input
 from striate.training.config import OptimizerName
 from striate.training.optimizers import build_optimizer
 from striate.training.tasks import AUXILIARY_WEIGHT
@@ -78,29 +79,14 @@ class Settings:
         return f"{step}, batch of {self.batch_size}{parts}, {self.dtype}{amp}, {layout}"
 
 
-@dataclass(frozen=True, slots=True)
-class InputSpec:
-    """One argument of a network, without the batch.
-
-    Args:
-        shape: of one image, or of whatever it takes.
-        dtype: by torch's name; that of the weights by default.
-    """
-
-    shape: tuple[int, ...]
-    dtype: str | None = None
-
-    def __str__(self) -> str:
-        kind = "" if self.dtype is None else f":{self.dtype}"
-        return "x".join(map(str, self.shape)) + kind
-
-
 def build_program(
     network: nn.Module,
     inputs: Sequence[Tensor],
     settings: Settings,
     loss: Callable[..., Tensor] | None = None,
     targets: Sequence[Tensor] | None = None,
+    *,
+    foreach: bool = False,
 ) -> Program:
     """Return a network at prediction or at training.
 
@@ -111,6 +97,7 @@ def build_program(
         loss: of the network's output and ``targets``, a scalar. By default cross-entropy for logits, N x classes, and
             the mean of any other tensor; for a network with auxiliary heads the sum that it is trained with.
         targets: what a loss of one's own takes besides the output.
+        foreach: whether the optimizer treats all parameters at once, as torch does on a card and not on a CPU.
     """
     amp_dtype = None if settings.amp_dtype is None else getattr(torch, settings.amp_dtype)
     if settings.mode == "inference":
@@ -123,8 +110,15 @@ def build_program(
     else:
         forward = None
     name = settings.optimizer
-    optimizer = None if name is None else partial(build_optimizer, name=name)
+    optimizer = None if name is None else partial(_optimizer, name=name, foreach=foreach)
     return Training(network, inputs, targets or (), loss, optimizer, forward, amp_dtype, parts=settings.micro_batches)
+
+
+def _optimizer(network: nn.Module, name: OptimizerName, foreach: bool) -> Optimizer:
+    optimizer = build_optimizer(network, name)
+    for group in optimizer.param_groups:
+        group["foreach"] = foreach
+    return optimizer
 
 
 def _usual_loss(output: Any, targets: Tensor) -> Tensor:
@@ -163,8 +157,8 @@ class ModelProgram:
     def __str__(self) -> str:
         return f"{self.model}, {' + '.join(map(str, self.inputs))}, {self.settings}"
 
-    def build(self) -> Program:
-        """Build it, on torch's default device."""
+    def build(self, *, foreach: bool = False) -> Program:
+        """Build it, on torch's default device; ``foreach`` as for `build_program`."""
         settings = self.settings
         options: dict[str, Any] = {}
         if self.model in ZOO:
@@ -181,27 +175,28 @@ class ModelProgram:
             torch.zeros(settings.batch_size, *spec.shape, dtype=dtype if spec.dtype is None else _dtype(spec.dtype))
             for spec in self.inputs
         ]
-        return build_program(
-            laid_out, [x.contiguous(memory_format=layout) if x.ndim == 4 else x for x in inputs], settings
-        )
+        laid = [x.contiguous(memory_format=layout) if x.ndim == 4 else x for x in inputs]
+        return build_program(laid_out, laid, settings, foreach=foreach)
 
-    def measure(self, predicted: int) -> int:
+    def measure(self, predicted: int, gpu: str | None = None) -> int:
         """Run it for real, in a process of its own, and return the most bytes that it took.
 
         Args:
             predicted: bytes of its peak.
+            gpu: a card that it was planned for; then it runs on this machine's CUDA device, and on the CPU otherwise.
 
         Raises:
             StriateError: where this machine has too little memory for it, or the process failed.
         """
-        free = _free_memory()
+        free = _free_memory() if gpu is None else _free_cuda_memory()
         if predicted > SHARE * free:
             raise StriateError(
                 expected=f"{format_bytes(predicted)} to run {self} for real",
                 received=f"{format_bytes(free)} of free memory",
                 remedy="The prediction stands; leave --verify out, or take a smaller --batch-size.",
             )
-        command = [sys.executable, "-m", "striate.jobs.measure", json.dumps(asdict(self))]
+        device = "cpu" if gpu is None else "cuda"
+        command = [sys.executable, "-m", "striate.jobs.measure", json.dumps(asdict(self)), device]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise StriateError(
@@ -213,12 +208,22 @@ class ModelProgram:
 
 
 def _free_memory() -> int:
-    """Return the bytes that a new process can have; what the system caches of files counts as free where it is known."""
+    """Return the bytes that a new process can have; cached files count as free where that is known."""
     known = Path("/proc/meminfo")
     if known.exists():
         fields = dict(line.split(":") for line in known.read_text().splitlines())
         return 1024 * int(fields["MemAvailable"].split()[0])
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _free_cuda_memory() -> int:
+    if not torch.cuda.is_available():
+        raise StriateError(
+            expected="a CUDA device, to measure what was planned for a card",
+            received="none",
+            remedy="The prediction stands; without --gpu, --verify measures on the CPU.",
+        )
+    return torch.cuda.mem_get_info()[0]
 
 
 def _dtype(name: str) -> torch.dtype:

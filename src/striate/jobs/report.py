@@ -96,7 +96,13 @@ def write_report(
     page.table(
         ["layer", "kind", "output", "parameters", "arithmetic"],
         [
-            (layer.name, layer.kind, " x ".join(map(str, layer.output_shape)), layer.parameters, layer.arithmetic)
+            (
+                layer.name,
+                layer.kind,
+                " x ".join(map(str, layer.output_shape)),
+                layer.parameters,
+                layer.arithmetic.parameters,
+            )
             for layer in layers
         ],
     )

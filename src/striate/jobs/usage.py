@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from striate.data.names import EMBEDDED, find_data
 from striate.errors import UsageError
+from striate.jobs.networks import InputSpec
 from striate.training.config import ImageSize, TrainConfig, changed_settings, load_config
 from striate.training.folder import RunFolder
 from striate.weights import find_weights, read_weights_config
@@ -43,14 +44,21 @@ def check_training(config: TrainConfig, resume: str | Path | None = None) -> Non
         expect_unchanged(RunFolder.find(resume).config().model_dump(), config.model_dump())
 
 
-def check_models(models: Sequence[str]) -> None:
-    """Refuse networks that the zoo does not have.
+def parse_input(text: str) -> InputSpec:
+    """Read one argument of a network, such as ``3x224x224`` or ``128:int64``.
 
     Raises:
-        UsageError: for an unknown name, with the nearest known ones.
+        UsageError: for anything else.
     """
-    for model in models:
-        find_model(model)
+    sides, _, dtype = text.lower().partition(":")
+    shape = tuple(int(side) for side in sides.split("x") if side.isdecimal())
+    if len(shape) != sides.count("x") + 1 or min(shape) < 1:
+        raise UsageError(
+            expected="--input as channels x height x width such as 3x224x224, or SHAPE:TYPE such as 128:int64",
+            received=repr(text),
+            remedy="All sides are 1 or more; the batch is --batch-size.",
+        )
+    return InputSpec(shape, dtype or None)
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:

@@ -1,0 +1,162 @@
+"""What a network costs, as text."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from striate.cli.tables import plain_table, say
+from striate.costing.layers import LayerCost, fold
+from striate.units import format_bytes
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from striate.costing.memory import Moment
+    from striate.jobs.cost import Cost
+
+BARS = " ▁▂▃▄▅▆▇█"
+PLOT_WIDTH, PLOT_HEIGHT = 64, 8
+
+
+def print_cost(program: str, found: "Cost", measured: int | None, depth: int | None) -> None:
+    """Print one network's layers with their arithmetic, the textbook's bound, the timeline and the peak."""
+    console = Console()
+    say(console, program)
+    layers = list(found.layers)
+    if depth is not None:
+        layers = fold(layers, depth, found.kinds)
+    console.print(layers_table(layers, training=found.backward_macs > 0))
+    say(console, "")
+    for layer in layers:
+        if str(layer.arithmetic):
+            say(console, f"{layer.name or layer.kind}: {layer.arithmetic}")
+    say(console, "")
+    backward = f", {found.backward_macs:,} backward" if found.backward_macs else ""
+    say(console, f"{found.parameters:,} parameters; {found.macs:,} multiply-adds{backward}")
+    say(console, f"textbook bound: {_textbook(found)}")
+    say(console, "")
+    for line in plot(found.timeline):
+        say(console, line)
+    say(console, f"peak on the {found.device}: {format_bytes(found.peak.size)}, at {_place(found.peak)}")
+    table = plain_table(None, [("of the peak", False), ("bytes", True), ("", False)])
+    for what, share in found.peak.by.items():
+        table.add_row(what, f"{share:,}", format_bytes(share))
+    console.print(table)
+    if found.evaluation is not None:
+        say(console, f"validating a batch of that size between two steps: {format_bytes(found.evaluation)}")
+    if measured is not None:
+        say(console, f"measured: {format_bytes(measured)}; predicted {found.peak.size / measured - 1:+.3%}")
+    for note in found.notes:
+        say(console, f"note: {note}")
+
+
+def print_comparison(
+    models: Sequence[str], settings: str, costs: "Sequence[Cost]", measured: Sequence[int | None]
+) -> None:
+    """Print several networks side by side."""
+    console = Console()
+    say(console, settings)
+    table = plain_table(None, [("", False), *((model, True) for model in models)])
+    rows = {
+        "parameters": [f"{found.parameters:,}" for found in costs],
+        "multiply-adds": [f"{found.macs:,}" for found in costs],
+        "backward": [f"{found.backward_macs:,}" for found in costs],
+        "layers": [str(len(found.layers)) for found in costs],
+        "sees": [_last_field(found.layers) for found in costs],
+        "textbook bound": [format_bytes(found.textbook.total_bytes) for found in costs],
+        "peak": [format_bytes(found.peak.size) for found in costs],
+        "at": [_place(found.peak) for found in costs],
+        "validation": ["" if found.evaluation is None else format_bytes(found.evaluation) for found in costs],
+        "measured": ["" if size is None else format_bytes(size) for size in measured],
+        "error": [
+            "" if size is None else f"{found.peak.size / size - 1:+.3%}"
+            for found, size in zip(costs, measured, strict=True)
+        ],
+    }
+    for name, cells in rows.items():
+        if any(cell not in ("", "0") for cell in cells):
+            table.add_row(name, *cells)
+    console.print(table)
+    for note in dict.fromkeys(note for found in costs for note in found.notes):
+        say(console, f"note: {note}")
+
+
+def layers_table(layers: Sequence[LayerCost], *, training: bool) -> "Table":
+    """Return the layers as a table: numbers alone, without their arithmetic."""
+    backward = [("backward", True)] if training else []
+    table = plain_table(
+        None,
+        [
+            ("layer", False),
+            ("kind", False),
+            ("output", False),
+            ("parameters", True),
+            ("multiply-adds", True),
+            *backward,
+            ("bytes out", True),
+            ("sees", True),
+            ("stride", True),
+            ("from", True),
+        ],
+    )
+    for layer in layers:
+        table.add_row(
+            layer.name,
+            layer.kind,
+            _sides(layer.output_shape),
+            f"{layer.parameters:,}",
+            f"{layer.macs:,}",
+            *([f"{layer.backward_macs:,}"] if training else []),
+            f"{layer.activation_bytes:,}",
+            _square(layer.receptive_field),
+            _square(layer.stride),
+            _square(layer.offset),
+        )
+    return table
+
+
+def plot(moments: "Sequence[Moment]") -> list[str]:
+    """Draw the bytes alive over the run, with the phases below."""
+    width = min(PLOT_WIDTH, len(moments))
+    parts = [moments[column * len(moments) // width : (column + 1) * len(moments) // width] for column in range(width)]
+    top = max(moment.size for moment in moments)
+    heights = [round(max(moment.size for moment in part) / top * PLOT_HEIGHT * 8) for part in parts]
+    lines = []
+    for row in reversed(range(PLOT_HEIGHT)):
+        bar = "".join(BARS[min(max(height - 8 * row, 0), 8)] for height in heights)
+        lines.append(f"{bar} {format_bytes(top)}" if row == PLOT_HEIGHT - 1 else bar)
+    phases = [part[0].phase for part in parts]
+    marks, end = "", 0
+    for column, phase in enumerate(phases):
+        if column >= end and (column == 0 or phase != phases[column - 1]):
+            marks = marks.ljust(column) + phase + " "
+            end = len(marks)
+    return [*lines, marks.rstrip()]
+
+
+def _textbook(found: "Cost") -> str:
+    textbook = found.textbook
+    parts = [f"activations {textbook.activation_bytes:,}", f"parameters {textbook.parameter_bytes:,}"]
+    if found.backward_macs:
+        parts.insert(1, f"inputs {textbook.input_bytes:,}")
+    return f"{' + '.join(parts)} = {textbook.total_bytes:,} bytes, {format_bytes(textbook.total_bytes)}"
+
+
+def _place(moment: "Moment") -> str:
+    operator = moment.operator.removeprefix("aten.").removesuffix(".default")
+    return f"{operator}, {moment.phase}{f', {moment.layer}' if moment.layer else ''}"
+
+
+def _last_field(layers: Sequence[LayerCost]) -> str:
+    fields = [layer.receptive_field for layer in layers if layer.receptive_field]
+    return _sides(fields[-1]) if fields else ""
+
+
+def _sides(shape: Sequence[float]) -> str:
+    return "x".join(f"{side:g}" for side in shape)
+
+
+def _square(sides: Sequence[float]) -> str:
+    """Say one number for sides that are alike."""
+    return f"{sides[0]:g}" if len(set(sides)) == 1 else ",".join(f"{side:g}" for side in sides)

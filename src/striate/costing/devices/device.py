@@ -1,0 +1,25 @@
+"""What a device adds to what the dispatcher shows, as a type."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from striate.graph.operators import Operator, OperatorGraph
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What a device adds.
+
+    Args:
+        name: for people.
+        allocated: bytes that an allocation of so many bytes takes.
+        inside: bytes that an operator takes besides what it reads and makes.
+        fixed: bytes that are taken throughout, by what they are for.
+        notes: what is not known of a program on this device, as sentences.
+    """
+
+    name: str
+    allocated: Callable[[int], int]
+    inside: Callable[[Operator, OperatorGraph], int]
+    notes: Callable[[OperatorGraph], list[str]]
+    fixed: Mapping[str, int] = field(default_factory=dict)
