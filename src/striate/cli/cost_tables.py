@@ -7,11 +7,9 @@ from rich.console import Console
 
 from striate.cli.tables import plain_table, say
 from striate.costing.layers import LayerCost, fold
-from striate.units import format_bytes
+from striate.units import format_bytes, format_count
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from striate.costing.memory import Moment
     from striate.jobs.cost import Cost
 
@@ -26,11 +24,12 @@ def print_cost(program: str, found: "Cost", measured: int | None, depth: int | N
     layers = list(found.layers)
     if depth is not None:
         layers = fold(layers, depth, found.kinds)
-    console.print(layers_table(layers, training=found.backward_macs > 0))
+    for line in layer_lines(layers, training=found.backward_macs > 0):
+        say(console, line)
     say(console, "")
     for layer in layers:
         if str(layer.arithmetic):
-            say(console, f"{layer.name or layer.kind}: {layer.arithmetic}")
+            say(console, f"{layer.name} {layer.kind}: {layer.arithmetic}".strip())
     say(console, "")
     backward = f", {found.backward_macs:,} backward" if found.backward_macs else ""
     say(console, f"{found.parameters:,} parameters; {found.macs:,} multiply-adds{backward}")
@@ -82,38 +81,34 @@ def print_comparison(
         say(console, f"note: {note}")
 
 
-def layers_table(layers: Sequence[LayerCost], *, training: bool) -> "Table":
-    """Return the layers as a table: numbers alone, without their arithmetic."""
-    backward = [("backward", True)] if training else []
-    table = plain_table(
-        None,
-        [
-            ("layer", False),
-            ("kind", False),
-            ("output", False),
-            ("parameters", True),
-            ("multiply-adds", True),
-            *backward,
-            ("bytes out", True),
-            ("sees", True),
-            ("stride", True),
-            ("from", True),
-        ],
-    )
-    for layer in layers:
-        table.add_row(
-            layer.name,
-            layer.kind,
-            _sides(layer.output_shape),
-            f"{layer.parameters:,}",
-            f"{layer.macs:,}",
-            *([f"{layer.backward_macs:,}"] if training else []),
-            f"{layer.activation_bytes:,}",
-            _square(layer.receptive_field),
-            _square(layer.stride),
-            _square(layer.offset),
-        )
-    return table
+def layer_lines(layers: Sequence[LayerCost], *, training: bool) -> list[str]:
+    """Return the layers as lines with aligned columns, as wide as they have to be: numbers without their arithmetic."""
+    backward = ["backward"] if training else []
+    headings = ["layer", "kind", "output", "parameters", "multiply-adds", *backward, "out", "sees", "stride", "from"]
+    rows = [headings, *(_cells(layer, training) for layer in layers)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if place < 3 else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _cells(layer: LayerCost, training: bool) -> list[str]:
+    return [
+        layer.name,
+        layer.kind,
+        _sides(layer.output_shape),
+        f"{layer.parameters:,}",
+        format_count(layer.macs),
+        *([format_count(layer.backward_macs)] if training else []),
+        format_bytes(layer.activation_bytes).partition(" (")[0],
+        _square(layer.receptive_field),
+        _square(layer.stride),
+        _square(layer.offset),
+    ]
 
 
 def plot(moments: "Sequence[Moment]") -> list[str]:

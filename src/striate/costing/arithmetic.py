@@ -167,7 +167,7 @@ def _padded(window: Window, padding: Window) -> Window:
 
 def _whole(graph: OperatorGraph, output: int, seen: dict[int, Seen], sides: int) -> list[tuple[int, Fraction]]:
     """Return the image's size along each side, and how many of its pixels lie between two units of the output."""
-    image = graph.tensors[graph.inputs[0]].shape[2:]
+    image = () if graph.image is None else graph.tensors[graph.image].shape[2:]
     if output not in seen or len(image) != sides:
         return [(0, Fraction(0))] * sides
     return [(size, side.stride) for size, side in zip(image, seen[output].fields, strict=True)]

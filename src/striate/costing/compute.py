@@ -12,7 +12,7 @@ sum of products, here kept as such: ``((5, 5, 3, 200, 100, 150),)`` for a 5x5 co
 | norms | with fixed statistics 1 for each value; with the batch's 2: its square, and its scale |
 | their backward pass | 2 for each value (1 with fixed statistics), and 1 for the scale's gradient |
 | average pooling | a convolution with equal weights: 1 for each place of each window, forward and backward |
-| mean | 1 for each value; none backward, where one number goes to all |
+| mean | 1 for each value, forward and backward: the average pooling of everything |
 | interpolation | bilinear 4 for each value (2 neighbours on a side), bicubic 16, linear 2, nearest none |
 | product of two tensors | 1 for each value |
 
@@ -165,6 +165,13 @@ def _mean(operator: Operator, graph: OperatorGraph) -> Products:
     return (_batch_last(_shape(operator, graph, "self")),)
 
 
+def _share(operator: Operator, graph: OperatorGraph) -> Products:
+    """Count a division where it hands out the gradient of a mean."""
+    if operator.forward is None or graph.operators[operator.forward].kind != "mean":
+        return ()
+    return (_batch_last(_out(operator, graph)),)
+
+
 def _interpolation(operator: Operator, graph: OperatorGraph) -> Products:
     mode = re.search(r"upsample_([a-z]+?)(?:_exact)?\d", operator.kind)
     assert mode is not None
@@ -193,6 +200,7 @@ _RULES: list[tuple[re.Pattern[str], Rule]] = [
         (r"avg_pool\dd(_backward)?", _average_pool),
         (r"_adaptive_avg_pool\dd(_backward)?", _adaptive_average_pool),
         ("mean", _mean),
+        ("div", _share),
         (r"_?upsample_\w+(?<!_aa)(?<!_aa_backward)", _interpolation),
         ("mul_?", _product),
     )

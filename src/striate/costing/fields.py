@@ -48,14 +48,14 @@ class Seen:
 
 
 def receptive_fields(graph: OperatorGraph) -> dict[int, Seen]:
-    """Return what the units of each tensor of the forward pass see of the program's first input, by tensor index.
+    """Return what the units of each tensor of the forward pass see of the image, by tensor index.
 
     Tensors that do not depend on it, such as weights, are left out.
     """
-    if not graph.inputs or len(graph.tensors[graph.inputs[0]].shape) < 3:
+    if graph.image is None:
         return {}
-    sizes = graph.tensors[graph.inputs[0]].shape[2:]
-    seen = {graph.inputs[0]: Seen((Field(),) * len(sizes), sizes)}
+    sizes = graph.tensors[graph.image].shape[2:]
+    seen = {graph.image: Seen((Field(),) * len(sizes), sizes)}
     for operator in graph.operators:
         known = [seen[index] for index in operator.inputs if index in seen]
         if known:

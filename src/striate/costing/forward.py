@@ -16,6 +16,7 @@ ACTIVATIONS = {
     "hardsigmoid", "mish", "softplus", "_prelu_kernel", "_softmax", "_log_softmax", "log_sigmoid_forward",
     "hardshrink", "softshrink",
 }  # fmt: skip
+MOVES = {"detach", "clone", "view", "_unsafe_view", "transpose", "permute", "t", "expand", "_to_copy"}
 
 
 @dataclass(slots=True)
@@ -30,7 +31,7 @@ class Layer:
         reads: storages that it takes from outside.
         parameters: names of the network's parameters that it is the first to read.
         shares: whether its output lies in what it reads, as that of a view, of what is done in place and, in textbooks,
-            of an activation function.
+            of an activation function or a copy in another layout.
     """
 
     name: str
@@ -98,11 +99,11 @@ def _connect(layers: Sequence[Layer], graph: OperatorGraph) -> None:
                 for storage in (graph.tensors[tensor].storage for tensor in operator.outputs)
                 if graph.storages[storage].born == index
             )
-        layer.parameters.extend(name for storage in read if (name := names.pop(storage, "")))
+        layer.parameters.extend(name for storage in sorted(read) if (name := names.pop(storage, "")))
         layer.reads = tuple(storage for storage in read if storage not in made)
         working = {
             graph.operators[index].kind.rstrip("_") for index in layer.operators if graph.operators[index].inputs
         }
-        activates = bool(working) and working - {"detach"} <= ACTIVATIONS
+        activates = bool(working) and working <= ACTIVATIONS | MOVES
         own = layer.output is not None and graph.tensors[layer.output].storage in made
         layer.shares = not own or activates or layer.kind.startswith(("Dropout", "AlphaDropout"))

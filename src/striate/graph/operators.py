@@ -168,6 +168,11 @@ class OperatorGraph:
     calls: tuple[Call, ...]
     inputs: tuple[int, ...]
 
+    @property
+    def image(self) -> int | None:
+        """Index of the first input tensor that has sides besides batch and channels; None where there is none."""
+        return next((index for index in self.inputs if len(self.tensors[index].shape) > 2), None)
+
     def layer_of(self, operator: Operator) -> str:
         """Return the path of an operator's layer; empty for the program itself and for the network as a whole."""
         return "" if operator.call is None else self.calls[operator.call].layer

@@ -19,8 +19,8 @@ PADS = {"constant_pad_nd"} | {f"{kind}_pad{sides}d" for kind in ("reflection", "
 
 
 def is_transposed(operator: Operator) -> bool:
-    """Tell whether it is a transposed convolution, whose windows lie in its result."""
-    return operator.kind == CONVOLUTION and bool(operator.arguments["transposed"])
+    """Tell whether it is a transposed convolution, whose windows lie in its result, or its backward pass."""
+    return bool(operator.arguments.get("transposed", False))
 
 
 def find_windows(operator: Operator, graph: OperatorGraph) -> tuple[Window, ...] | None:
