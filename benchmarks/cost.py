@@ -1,70 +1,137 @@
-"""Predicted against measured peaks on this CPU: python benchmarks/cost.py [PATTERN] [--minutes 30].
+"""Predicted against measured peaks on this CPU: python benchmarks/cost.py [zoo|half|odd|peers] [PATTERN].
 
-Every network of the zoo at prediction (1 and 8 images) and at training (2 and 4 images; SGD, momentum, Adam), in both
-memory layouts, on images of 96 pixels at most. Each measurement is in a process of its own and becomes a row; what was
-measured at this commit is not measured again, so that the whole can be done in pieces.
+- ``zoo``: every network at prediction (1 and 8 images) and at training (2 and 4 images; SGD, momentum, Adam), in both
+  memory layouts.
+- ``half``: bfloat16 and autocast, at prediction and training, in both layouts; micro-batches.
+- ``odd``: networks that are not in the zoo, one with recomputed blocks among them.
+- ``peers``: what torchinfo, a plain count of fake tensors and torch's MemTracker say of some of the same programs.
+
+Images are of 96 pixels at most. Each measurement is in a process of its own and becomes a row; what was measured at
+this commit is not measured again, so that the whole can be done in pieces of ``--minutes`` (30). The peers need
+``pip install --group benchmarks``.
 """
 
 import argparse
 import itertools
 import statistics
+import sys
 import time
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
 from typing import Any
 
-from record import append_row, commit, read_rows
+from peers import PEERS
+from record import ROOT, append_row, commit, read_rows
 from striate.jobs.cost import cost_of_model
 from striate.jobs.programs import ModelProgram, Settings, find_program
+from striate.jobs.usage import parse_input
 from striate.zoo import ZOO, list_models
 
-WHAT = (("inference", 1), ("inference", 8), *itertools.product(("sgd", "momentum", "adam"), (2, 4)))
 LARGEST_SIDE = 96
+WHAT: list[tuple[Any, int]] = [
+    (None, 1),
+    (None, 8),
+    *itertools.product(("sgd", "momentum", "adam"), (2, 4)),
+]
+HALVES: list[dict[str, Any]] = [{"dtype": "bfloat16"}, {"amp_dtype": "bfloat16"}]
+HALF_MODELS = ("alexnet", "vgg11", "googlenet", "resnet18", "resnet50", "seresnet18", "xception", "mobilenet_v2")
 
 
-def programs(pattern: str) -> list[ModelProgram]:
-    found = []
-    for model, (what, batch), channels_last in itertools.product(list_models(pattern), WHAT, (True, False)):
-        side = min(LARGEST_SIDE, ZOO[model].image_size[0])
-        optimizer: Any = "momentum" if what == "inference" else what
-        mode: Any = "inference" if what == "inference" else "training"
-        settings = Settings(batch, mode, optimizer, channels_last=channels_last)
-        found.append(find_program(model, settings, image_size=(side, side), num_classes=10))
-    return found
+def settings(optimizer: Any, batch: int, **options: Any) -> Settings:
+    mode: Any = "inference" if optimizer is None else "training"
+    return Settings(batch, mode, optimizer or "momentum", **options)
+
+
+def of_zoo(model: str, chosen: Settings) -> ModelProgram:
+    side = min(LARGEST_SIDE, ZOO[model].image_size[0])
+    return find_program(model, chosen, image_size=(side, side), num_classes=10)
+
+
+def zoo(pattern: str) -> Iterator[ModelProgram]:
+    for model, (optimizer, batch), last in itertools.product(list_models(pattern), WHAT, (True, False)):
+        yield of_zoo(model, settings(optimizer, batch, channels_last=last))
+
+
+def half(pattern: str) -> Iterator[ModelProgram]:
+    models = [model for model in HALF_MODELS if fnmatchcase(model, pattern)]
+    for model, last in itertools.product(models, (True, False)):
+        for what, floats in itertools.product(((None, 4), ("momentum", 4)), HALVES):
+            yield of_zoo(model, settings(*what, channels_last=last, **floats))
+        for parts in (2, 3):
+            yield of_zoo(model, settings("momentum", 8, channels_last=last, micro_batches=parts))
+
+
+def odd(pattern: str) -> Iterator[ModelProgram]:
+    sys.path.insert(0, str(ROOT / "tests"))
+    from odd_networks import ODD
+
+    for name, (_, shapes) in ODD.items():
+        if fnmatchcase(name, pattern):
+            inputs = tuple(parse_input(shape) for shape in shapes)
+            for what, last in itertools.product(((None, 1), (None, 4), ("momentum", 4), ("adam", 8)), (True, False)):
+                chosen = settings(*what, channels_last=last)
+                yield ModelProgram(f"{ROOT}/tests/odd_networks.py:{name}", inputs, chosen)
+
+
+def peers(pattern: str) -> Iterator[ModelProgram]:
+    for model, what in itertools.product(list_models(pattern), ((None, 8), ("momentum", 4))):
+        yield of_zoo(model, settings(*what, channels_last=False))
+
+
+SETS = {"zoo": zoo, "half": half, "odd": odd, "peers": peers}
+
+
+def key(row: dict[str, str]) -> tuple[str, str]:
+    return row["tool"], row["program"]
 
 
 def run() -> None:
     parser = argparse.ArgumentParser(description="Predicted against measured peaks of memory.")
+    parser.add_argument("set", nargs="?", choices=SETS, default="zoo", help="default: %(default)s")
     parser.add_argument("pattern", nargs="?", default="*", help="of networks; default: %(default)s")
     parser.add_argument("--minutes", type=float, default=30.0, help="stop after so many; default: %(default)s")
     options = parser.parse_args()
     here, until = commit(), time.monotonic() + 60 * options.minutes
-    wanted = programs(options.pattern)
-
-    def measured() -> dict[str, dict[str, str]]:
-        return {row["program"]: row for row in read_rows("cost") if row["commit"] == here}
-
-    done = measured()
-    for program in wanted:
-        if str(program) not in done and time.monotonic() < until:
+    programs = list(SETS[options.set](options.pattern))
+    tools: dict[str, Callable[[ModelProgram], int]] = {"striate": lambda program: cost_of_model(program).peak.size}
+    tools |= PEERS if options.set == "peers" else {}
+    rows = {key(row): row for row in read_rows("cost") if row["commit"] == here}
+    for program in programs:
+        name = str(program).replace(f"{ROOT}/", "")
+        for tool, predict in tools.items():
+            if (tool, name) in rows or time.monotonic() > until:
+                continue
             began = time.monotonic()
-            predicted = cost_of_model(program).peak.size
+            predicted = predict(program)
             seconds = time.monotonic() - began
-            truth = program.measure(predicted)
-            error = predicted / truth - 1
-            append_row(
-                "cost",
-                program=str(program),
-                predicted=predicted,
-                measured=truth,
-                error=f"{error:.6f}",
-                seconds=f"{seconds:.3f}",
+            known = rows.get(("striate", name))
+            truth = int(known["measured"]) if known else program.measure(0)
+            figures = {
+                "tool": tool,
+                "program": name,
+                "predicted": predicted,
+                "measured": truth,
+                "error": f"{predicted / truth - 1:.6f}",
+                "seconds": f"{seconds:.3f}",
+            }
+            append_row("cost", **figures)
+            rows[tool, name] = {column: str(value) for column, value in figures.items()}
+            print(
+                f"{predicted / truth - 1:+9.4%}  {predicted:>14,} {truth:>14,}  {seconds:5.2f} s  {tool}, {name}",
+                flush=True,
             )
-            print(f"{error:+9.4%}  {predicted:>14,} {truth:>14,}  {seconds:.2f} s  {program}", flush=True)
-    rows = [row for name, row in measured().items() if name in set(map(str, wanted))]
+    wanted = {str(program).replace(f"{ROOT}/", "") for program in programs}
+    for tool in tools:
+        summarise(tool, [row for row in rows.values() if row["tool"] == tool and row["program"] in wanted], len(wanted))
+
+
+def summarise(tool: str, rows: list[dict[str, str]], wanted: int) -> None:
     errors = sorted(abs(float(row["error"])) for row in rows)
-    print(f"{len(rows)} of {len(wanted)} programs at commit {here}")
+    print(f"{tool}: {len(errors)} of {wanted} programs")
     if errors:
-        print(f"error: median {statistics.median(errors):.4%}, largest {errors[-1]:.4%}")
-        print(f"within 0.5 %: {sum(error <= 0.005 for error in errors)} of {len(errors)}")
+        within = ", ".join(f"{sum(e <= limit for e in errors)} within {limit:.1%}" for limit in (0.005, 0.02, 0.03))
+        median = statistics.median(errors)
+        print(f"  error: median {median:.3%}, largest {errors[-1]:.3%}; {within}")
 
 
 if __name__ == "__main__":

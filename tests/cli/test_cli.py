@@ -116,26 +116,6 @@ def test_models_lists_sizes_multiply_adds_papers_and_weights_at_hand(
     assert f"in {tmp_path}: none." in striate("models", "vgg*").stdout
 
 
-def test_cost_says_the_peak_what_it_is_made_of_and_where_it_falls(striate: Run) -> None:
-    done = striate("cost", "resnet18", "--train", "-b", "8", "--opt", "adam", "--image-size", "64")
-    assert done.returncode == 0, done.stderr
-    for part in (
-        "one step of training with adam: 8 x 3x64x64",
-        "optimizer state",
-        "peak",
-        "11,689,512 parameters",
-    ):
-        assert part in done.stdout
-    told = document(striate("cost", "lenet5", "--json"))
-    assert (told["model"], told["parameters"]) == ("lenet5", 61_706)
-    assert sum(told["peak_by"].values()) == told["peak_bytes"]
-    verified = document(striate("cost", "squeezenet1_0", "--image-size", "96", "--verify", "--json"))
-    assert verified["error"] == pytest.approx(verified["peak_bytes"] / verified["measured_bytes"] - 1)
-    assert abs(verified["error"]) < 0.005
-    several = document(striate("cost", "lenet5", "mlp", "--no-channels-last", "--json"))
-    assert [row["model"] for row in several["networks"]] == ["lenet5", "mlp"]
-
-
 def test_debug_shows_the_traceback(striate: Run) -> None:
     done = striate("--debug", "models", "zzz")
     assert done.returncode != 0

@@ -118,11 +118,12 @@ def _document(program: "ModelProgram", found: "Cost", measured: int | None) -> d
 
     peak = found.peak
     layers = [asdict(layer) | {"arithmetic": str(layer.arithmetic)} for layer in found.layers]
-    document = {
+    document: dict[str, Any] = {
         "model": program.model,
         "inputs": [str(spec) for spec in program.inputs],
         "settings": asdict(program.settings),
         "device": found.device,
+        "device_bytes": found.capacity,
         "parameters": found.parameters,
         "macs": found.macs,
         "backward_macs": found.backward_macs,

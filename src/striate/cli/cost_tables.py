@@ -27,10 +27,11 @@ def print_cost(program: str, found: "Cost", measured: int | None, depth: int | N
     for line in layer_lines(layers, training=found.backward_macs > 0):
         say(console, line)
     say(console, "")
-    for layer in layers:
-        if str(layer.arithmetic):
-            say(console, f"{layer.name} {layer.kind}: {layer.arithmetic}".strip())
-    say(console, "")
+    explained = [layer for layer in layers if str(layer.arithmetic)]
+    for layer in explained:
+        say(console, f"{layer.name} {layer.kind}: {layer.arithmetic}".strip())
+    if explained:
+        say(console, "")
     backward = f", {found.backward_macs:,} backward" if found.backward_macs else ""
     say(console, f"{found.parameters:,} parameters; {found.macs:,} multiply-adds{backward}")
     say(console, f"textbook bound: {_textbook(found)}")
@@ -38,6 +39,12 @@ def print_cost(program: str, found: "Cost", measured: int | None, depth: int | N
     for line in plot(found.timeline):
         say(console, line)
     say(console, f"peak on the {found.device}: {format_bytes(found.peak.size)}, at {_place(found.peak)}")
+    if found.capacity is not None:
+        share = found.peak.size / found.capacity
+        say(
+            console,
+            f"that is {share:.1%} of its {format_bytes(found.capacity)}{'' if share <= 1 else ': it does not fit'}",
+        )
     table = plain_table(None, [("of the peak", False), ("bytes", True), ("", False)])
     for what, share in found.peak.by.items():
         table.add_row(what, f"{share:,}", format_bytes(share))
@@ -56,7 +63,6 @@ def print_comparison(
     """Print several networks side by side."""
     console = Console()
     say(console, settings)
-    table = plain_table(None, [("", False), *((model, True) for model in models)])
     rows = {
         "parameters": [f"{found.parameters:,}" for found in costs],
         "multiply-adds": [f"{found.macs:,}" for found in costs],
@@ -73,10 +79,11 @@ def print_comparison(
             for found, size in zip(costs, measured, strict=True)
         ],
     }
-    for name, cells in rows.items():
-        if any(cell not in ("", "0") for cell in cells):
-            table.add_row(name, *cells)
-    console.print(table)
+    filled = [[name, *cells] for name, cells in rows.items() if any(cell not in ("", "0") for cell in cells)]
+    names = [model.rpartition(":")[2] for model in models]
+    headings = names if len(set(names)) == len(names) else models
+    for line in _aligned([["", *headings], *filled], left=1):
+        say(console, line)
     for note in dict.fromkeys(note for found in costs for note in found.notes):
         say(console, f"note: {note}")
 
@@ -86,10 +93,15 @@ def layer_lines(layers: Sequence[LayerCost], *, training: bool) -> list[str]:
     backward = ["backward"] if training else []
     headings = ["layer", "kind", "output", "parameters", "multiply-adds", *backward, "out", "sees", "stride", "from"]
     rows = [headings, *(_cells(layer, training) for layer in layers)]
+    return _aligned(rows, left=3)
+
+
+def _aligned(rows: Sequence[Sequence[str]], left: int) -> list[str]:
+    """Return rows as lines with aligned columns, the first ``left`` of them to the left."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
-            cell.ljust(width) if place < 3 else cell.rjust(width)
+            cell.ljust(width) if place < left else cell.rjust(width)
             for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows

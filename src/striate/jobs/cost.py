@@ -36,6 +36,7 @@ class Cost:
         evaluation: the most bytes that validation of such a batch takes between two steps of training, the optimizer's
             state included; None for a program that does not train.
         device: whose memory it is.
+        capacity: bytes that a card has; None on a CPU.
         notes: what is not known of it, as sentences.
         graph: what all this was read off.
     """
@@ -49,6 +50,7 @@ class Cost:
     timeline: Sequence[Moment] = field(repr=False)
     evaluation: int | None
     device: str
+    capacity: int | None
     notes: Sequence[str]
     graph: OperatorGraph = field(repr=False)
 
@@ -146,6 +148,7 @@ def cost_of(program: Program, device: Device, channels_last: bool | None = None)
         timeline=moments,
         evaluation=evaluation,
         device=device.name,
+        capacity=device.capacity,
         notes=device.notes(graph),
         graph=graph,
     )

@@ -167,16 +167,17 @@ class ModelProgram:
         layout = torch.channels_last if settings.channels_last else torch.contiguous_format
         dtype: torch.dtype = getattr(torch, settings.dtype)
         network = build_network(self.model, options)
-        laid_out = network.to(dtype)
-        for parameter in laid_out.parameters():
-            if parameter.ndim == 4:
-                parameter.data = parameter.data.contiguous(memory_format=layout)
+        for tensor in (*network.parameters(), *network.buffers()):
+            if tensor.is_floating_point() and tensor.dtype != dtype:
+                tensor.data = tensor.data.to(dtype)
+            if tensor.ndim == 4:  # `Module.to` refuses kernels of other dimensions.
+                tensor.data = tensor.data.contiguous(memory_format=layout)
         inputs = [
             torch.zeros(settings.batch_size, *spec.shape, dtype=dtype if spec.dtype is None else _dtype(spec.dtype))
             for spec in self.inputs
         ]
         laid = [x.contiguous(memory_format=layout) if x.ndim == 4 else x for x in inputs]
-        return build_program(laid_out, laid, settings, foreach=foreach)
+        return build_program(network, laid, settings, foreach=foreach)
 
     def measure(self, predicted: int, gpu: str | None = None) -> int:
         """Run it for real, in a process of its own, and return the most bytes that it took.

@@ -15,6 +15,7 @@ class Device:
         allocated: bytes that an allocation of so many bytes takes.
         inside: bytes that an operator takes besides what it reads and makes.
         fixed: bytes that are taken throughout, by what they are for.
+        capacity: bytes that it has; None where that is not asked.
         notes: what is not known of a program on this device, as sentences.
     """
 
@@ -23,3 +24,4 @@ class Device:
     inside: Callable[[Operator, OperatorGraph], int]
     notes: Callable[[OperatorGraph], list[str]]
     fixed: Mapping[str, int] = field(default_factory=dict)
+    capacity: int | None = None
