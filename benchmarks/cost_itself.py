@@ -53,6 +53,5 @@ if __name__ == "__main__":
     )
     print(f"ResNet-50, a step of training: cold {times['cold']:.2f} s, then {times['warm_8']:.2f} s (batch 8)")
     print(f"and {times['warm_512']:.2f} s (batch 512), best of three")
-    print(
-        f"VGG-16, batch 512: {memory['beyond'] / 1e6:.0f} MB beyond torch, to predict {memory['predicted'] / 1e9:.1f} GB"
-    )
+    beyond, predicted = memory["beyond"] / 1e6, memory["predicted"] / 1e9
+    print(f"VGG-16, batch 512: {beyond:.0f} MB beyond torch, to predict {predicted:.1f} GB")

@@ -25,9 +25,9 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    """Return the README's fenced blocks of one language; "" is output."""
-    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, page: str = README) -> list[str]:
+    """Return a page's fenced blocks of one language; "" is output."""
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     return [text for found, text in fenced if found == language]
 
 
@@ -94,14 +94,28 @@ def test_the_tour_and_the_same_from_python(copy: Path) -> None:
     assert len(accuracies) == 4
     assert min(accuracies[:2]) > 90  # of the tour's own runs on digits; the others have a few hundred images
     assert "truth:" in out
+    assert "12,613,600 bytes" in out
+    (error,) = re.findall(r"predicted ([+-][\d.]+)%", out)
+    assert abs(float(error)) < 0.5
     from_python, architectures, _ = blocks("python")
     lines = run_python(from_python, copy)
     assert len(lines) == 7
     assert float(lines[2].split()[1]) > 0.9
-    assert lines[-1] == "(3·3·1 + 1)·32"
+    assert lines[-1] == "(3·3·1 + 1)·32 = 320"
     peak, line = run_python(architectures, copy)
     assert int(peak) > 1e9
     assert "'stage4': (2048, 28, 28)" in line
+
+
+def test_the_page_about_cost(copy: Path) -> None:
+    page = (ROOT / "docs" / "cost.md").read_text(encoding="utf-8")
+    (commands,), (code,) = blocks("bash", page), blocks("python", page)
+    out = run(f"export PATH=$PWD/.venv/bin:$PATH\n{commands}", copy)
+    assert "CUDA card rtx3060" in out
+    assert "<svg" in (copy / "googlenet.html").read_text(encoding="utf-8")
+    whole, parts, *layers = run_python(code, copy)
+    assert int(whole.split()[0]) > int(parts)
+    assert len(layers) == 3
 
 
 def test_published_weights(copy: Path) -> None:

@@ -8,6 +8,10 @@ from typing import Any
 
 import pytest
 
+from striate.data.preprocessing import Preprocessing
+from striate.weights import WeightsConfig, save_weights
+from striate.zoo import create_model
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 EXAMPLES = str(Path(__file__).resolve().parents[2] / "examples" / "networks.py")
 
@@ -109,6 +113,16 @@ def test_other_networks_and_inputs(striate: Run, tmp_path: Path) -> None:
     assert abs(told["peak_bytes"] - told["measured_bytes"]) < 4096
     told = document(striate("cost", "torch.nn:Flatten", "--input", "3x9x9", "--json"))
     assert told["parameters"] == 0
+
+
+def test_a_trained_network_is_taken_by_its_folder(striate: Run, tmp_path: Path) -> None:
+    network = create_model("lenet5", num_classes=4, in_chans=3)
+    shape = Preprocessing(image_size=(32, 32), mean=(0.5,) * 3, std=(0.5,) * 3)
+    config = WeightsConfig(model="lenet5", classes=tuple("abcd"), preprocessing=shape)
+    save_weights(tmp_path / "mine", network.state_dict(), config)
+    told = document(striate("cost", "mine", "--json"))
+    assert (told["inputs"], told["layers"][-1]["output_shape"]) == (["3x32x32"], [4])
+    assert told["parameters"] == sum(p.numel() for p in network.parameters())
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 import copy
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from striate.errors import StriateError
 from striate.graph.operators import Layout, OperatorGraph, Phase, Role
@@ -225,3 +227,75 @@ def test_layouts_are_those_of_a_run_with_values(channels_last: bool) -> None:
     }
     names = [name for name, _ in network.named_children()]
     assert [last[name] is Layout.CHANNELS_LAST for name in names] == real == [channels_last] * len(names)
+
+
+class Block(nn.Module):
+    def __init__(self, recompute: bool) -> None:
+        super().__init__()
+        self.path = nn.Sequential(nn.Linear(8, 64), nn.Tanh(), nn.Linear(64, 8))
+        self.recompute = recompute
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = checkpoint(self.path, x, use_reentrant=False) if self.recompute else self.path(x)
+        return out
+
+
+def test_what_is_recomputed_is_not_saved_and_runs_again_in_the_backward_pass() -> None:
+    def traced(recompute: bool) -> OperatorGraph:
+        network = nn.Sequential(*(Block(recompute) for _ in range(3)))
+        return trace(Training(network, [torch.zeros(100, 8)], [], lambda out: out.sum()))
+
+    plain, again = traced(False), traced(True)
+    saved = [sum(s.size for s in graph.storages if s.role is Role.SAVED) for graph in (plain, again)]
+    inner = 3 * 100 * 64 * 4  # of the activation function's outputs; what goes into it is not kept by either
+    assert saved[0] - saved[1] == inner
+    assert not any(call.phase is Phase.BACKWARD for call in plain.calls)
+    repeated = [call.layer for call in again.calls if call.phase is Phase.BACKWARD]
+    assert [layer for layer in repeated if layer.count(".") == 1] == ["2.path", "1.path", "0.path"]
+    backward = {
+        again.layer_of(op) for op in again.operators if op.kind == "tanh_backward" and op.phase is Phase.BACKWARD
+    }
+    assert backward == {"0.path.1", "1.path.1", "2.path.1"}
+
+
+@pytest.mark.parametrize("parts", [2, 3, 5])
+def test_micro_batches_are_traced_twice_and_never_all(parts: int) -> None:
+    network = nn.Sequential(nn.Linear(8, 64), nn.Tanh(), nn.Linear(64, 8))
+    x = torch.zeros(30, 8)
+    graph = trace(Training(network, [x], [], lambda out: out.mean(), parts=parts))
+    assert [call.layer for call in graph.calls] == ["", "0", "1", "2"] * 2
+    sizes = [graph.tensors[call.outputs[0]].shape[0] for call in graph.calls if call.layer == "1"]
+    assert sizes == [30 // parts] * 2
+    # The images of the whole batch are there, and the gradients of the first part add up with those of the second.
+    assert graph.storages[graph.tensors[graph.inputs[0]].storage].size == 30 * 8 * 4
+    sums = [op for op in graph.operators if op.kind == "add_" and op.phase is Phase.BACKWARD]
+    assert len(sums) == 4
+
+
+def test_micro_batches_give_the_gradients_of_the_batch() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 3)).double()
+    x, y = torch.randn(7, 8, dtype=torch.float64), torch.randint(3, (7,))
+    found = []
+    for parts in (1, 3):
+        gradients: list[Tensor] = []
+
+        def during(phase: Phase, kept: list[Tensor] = gradients) -> AbstractContextManager[None]:
+            if phase is Phase.OPTIMIZER:
+                kept.extend(p.grad.clone() for p in network.parameters() if p.grad is not None)
+            return nullcontext()
+
+        Training(network, [x], [y], F.cross_entropy, parts=parts).run(during)
+        found.append(gradients)
+    assert [len(gradients) for gradients in found] == [4, 4]
+    assert all(torch.allclose(one, other, rtol=1e-12) for one, other in zip(*found, strict=True))
+
+
+def test_autocast_runs_in_16_bits_where_it_would() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5), nn.Softmax(1))
+    graph = trace(Inference(network, [torch.zeros(2, 3, 8, 8)], torch.bfloat16))
+    dtypes = {op.kind: graph.tensors[op.outputs[0]].dtype for op in graph.operators}
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        truth = str(network(torch.zeros(2, 3, 8, 8)).dtype).removeprefix("torch.")
+    assert dtypes["convolution"] == dtypes["addmm"] == "bfloat16"
+    assert dtypes["_softmax"] == truth

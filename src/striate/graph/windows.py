@@ -58,9 +58,9 @@ def _windows(kernel: Sequence[int], *settings: Sequence[int]) -> tuple[Window, .
 
 
 def _adaptive(before: int, after: int) -> Window:
-    # From ⌊i · before / after⌋ to ⌈(i + 1) · before / after⌉: one size throughout where it divides, else one more.
-    stride = before // after
-    return Window(stride if before % after == 0 else stride + 2, max(stride, 1))
+    """Return the window from ⌊i · before / after⌋ to ⌈(i + 1) · before / after⌉: the largest, where they differ."""
+    largest = max(-(-(place + 1) * before // after) - place * before // after for place in range(after))
+    return Window(largest, max(before // after, 1))
 
 
 def _slice(operator: Operator, graph: OperatorGraph) -> tuple[Window, ...] | None:

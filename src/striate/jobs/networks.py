@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from striate.errors import StriateError, UsageError, nearest
 from striate.weights import find_weights, read_weights_config
-from striate.zoo import ZOO, create_model, find_model, load_network
+from striate.zoo import ZOO, create_model, find_model
+from striate.zoo import build_network as build_described
 
 if TYPE_CHECKING:
     from torch import nn
@@ -78,7 +79,9 @@ def build_network(model: str, options: Mapping[str, Any]) -> "nn.Module":
     """
     if ":" in model:
         return _called(model)
-    return create_model(model, **options) if model in ZOO else load_network(model)[0]
+    if model in ZOO:
+        return create_model(model, **options)
+    return build_described(read_weights_config(find_weights(model)))
 
 
 def _called(model: str) -> "nn.Module":
