@@ -1,14 +1,19 @@
 import base64
 import io
+import json
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from striate.reporting.figures import confusion_matrix, curves
 from striate.reporting.page import Page
+from striate.reporting.scripts import SORTING
 from striate.training.records import EpochRecord
 
 RECORDS = [
@@ -65,3 +70,75 @@ def test_figures_are_drawings_with_their_words() -> None:
     comments = re.findall(r"<!-- (.*?) -->", matrix)  # matplotlib names the text that it draws
     assert {"cat", "dog", "30", "1", "20", "taken for", "truly"} <= set(comments)
     assert "0" not in comments
+
+
+HEADINGS = ["name", "count", "share"]
+ROWS = [["conv10", 1234567, ""], ["conv2", 15, 0.5], ["Add", 900, 0.25]]
+
+
+def test_a_sortable_table_is_whole_without_its_script() -> None:
+    plain, sortable = Page("t", "l"), Page("t", "l")
+    plain.table(HEADINGS, ROWS)
+    for _ in range(2):
+        sortable.table(HEADINGS, ROWS, sortable=True)
+    assert "<button" not in plain.html()
+    assert "<script" not in plain.html()
+    html = sortable.html()
+    assert html.count("<script") == 1
+    assert html.count('<th scope="col"><button type="button" disabled>name</button></th>') == 2
+    assert html.count('<th scope="col" class="number"><button') == 4
+    for cells in ROWS:
+        for cell in cells:
+            shown = f"{cell:,}" if isinstance(cell, int) else str(cell)
+            assert f">{shown}</td>" in html
+
+
+# As much of a browser's document as the script touches.
+DOCUMENT = """
+const table = JSON.parse(require("fs").readFileSync(0, "utf8"));
+const rows = table.rows.map(cells => ({cells: cells.map(textContent => ({textContent}))}));
+const heads = table.numbers.map(number => ({
+  className: number ? "number" : "", attributes: {},
+  button: {disabled: true, addEventListener(_, act) { this.click = act; }},
+  querySelector() { return this.button; }, getAttribute(name) { return this.attributes[name] ?? null; },
+  setAttribute(name, value) { this.attributes[name] = value; },
+  removeAttribute(name) { delete this.attributes[name]; }}));
+let shown = rows;
+const body = {rows, append(...all) { shown = all; }};
+const document = {querySelectorAll: () => [{tBodies: [body], tHead: {rows: [{cells: heads}]}}]};
+"""
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node to run the script")
+def test_a_click_orders_a_table_a_second_turns_it_round_a_third_restores_it() -> None:
+    clicks = """
+    const said = [];
+    for (const column of [0, 0, 0, 1, 1, 2, 2, 0]) {
+      heads[column].button.click();
+      said.push([shown.map(row => row.cells[0].textContent), heads.map(head => head.getAttribute("aria-sort"))]);
+    }
+    console.log(JSON.stringify({said, disabled: heads.some(head => head.button.disabled)}));
+    """
+    rows = [["conv10", "1,234,567", ""], ["conv2", "15", "0.5"], ["Add", "900", "0.25"]]
+    table = {"numbers": [False, True, True], "rows": rows}
+    done = subprocess.run(
+        ["node", "-e", DOCUMENT + SORTING + clicks],
+        input=json.dumps(table),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    found = json.loads(done.stdout)
+    assert not found["disabled"]
+    up, down = "ascending", "descending"
+    assert found["said"] == [
+        [["Add", "conv2", "conv10"], [up, None, None]],
+        [["conv10", "conv2", "Add"], [down, None, None]],
+        [["conv10", "conv2", "Add"], [None, None, None]],
+        [["conv10", "Add", "conv2"], [None, down, None]],
+        [["conv2", "Add", "conv10"], [None, up, None]],
+        [["conv2", "Add", "conv10"], [None, None, down]],
+        [["Add", "conv2", "conv10"], [None, None, up]],
+        [["Add", "conv2", "conv10"], [up, None, None]],
+    ]
