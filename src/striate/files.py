@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,11 +26,12 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
         os.replace(beside, path)
         flush(path.parent)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink()
         raise StriateError(
             expected=f"to write {path}",
             received=error.strerror or str(error),
-            remedy="Free some space or choose another --output; what was saved before is untouched.",
+            remedy="Free some space or choose another place; what was saved before is untouched.",
         ) from error
 
 
@@ -48,7 +50,7 @@ def make_folder(path: Path) -> None:
         raise StriateError(
             expected=f"to make the folder {path}",
             received=error.strerror or str(error),
-            remedy="Choose another --output, where you may write.",
+            remedy="Choose another place, where you may write.",
         ) from error
 
 

@@ -24,7 +24,7 @@ def print_cost(program: str, found: "Cost", measured: int | None, depth: int | N
     layers = list(found.layers)
     if depth is not None:
         layers = fold(layers, depth, found.kinds)
-    for line in layer_lines(layers, training=found.backward_macs > 0):
+    for line in layer_lines(layers, training=found.trains):
         say(console, line)
     say(console, "")
     explained = [layer for layer in layers if str(layer.arithmetic)]
@@ -32,13 +32,13 @@ def print_cost(program: str, found: "Cost", measured: int | None, depth: int | N
         say(console, f"{layer.name} {layer.kind}: {layer.arithmetic}".strip())
     if explained:
         say(console, "")
-    backward = f", {found.backward_macs:,} backward" if found.backward_macs else ""
+    backward = f", {found.backward_macs:,} backward" if found.trains else ""
     say(console, f"{found.parameters:,} parameters; {found.macs:,} multiply-adds{backward}")
     say(console, f"textbook bound: {_textbook(found)}")
     say(console, "")
     for line in plot(found.timeline):
         say(console, line)
-    say(console, f"peak on the {found.device}: {format_bytes(found.peak.size)}, at {_place(found.peak)}")
+    say(console, f"peak on the {found.device}: {format_bytes(found.peak.size)}, at {found.peak.place}")
     if found.capacity is not None:
         share = found.peak.size / found.capacity
         say(
@@ -71,7 +71,7 @@ def print_comparison(
         "sees": [_last_field(found.layers) for found in costs],
         "textbook bound": [format_bytes(found.textbook.total_bytes) for found in costs],
         "peak": [format_bytes(found.peak.size) for found in costs],
-        "at": [_place(found.peak) for found in costs],
+        "at": [found.peak.place for found in costs],
         "validation": ["" if found.evaluation is None else format_bytes(found.evaluation) for found in costs],
         "measured": ["" if size is None else format_bytes(size) for size in measured],
         "error": [
@@ -145,14 +145,9 @@ def plot(moments: "Sequence[Moment]") -> list[str]:
 def _textbook(found: "Cost") -> str:
     textbook = found.textbook
     parts = [f"activations {textbook.activation_bytes:,}", f"parameters {textbook.parameter_bytes:,}"]
-    if found.backward_macs:
+    if found.trains:
         parts.insert(1, f"inputs {textbook.input_bytes:,}")
     return f"{' + '.join(parts)} = {textbook.total_bytes:,} bytes, {format_bytes(textbook.total_bytes)}"
-
-
-def _place(moment: "Moment") -> str:
-    operator = moment.operator.removeprefix("aten.").removesuffix(".default")
-    return f"{operator}, {moment.phase}{f', {moment.layer}' if moment.layer else ''}"
 
 
 def _last_field(layers: Sequence[LayerCost]) -> str:

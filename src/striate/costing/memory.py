@@ -33,6 +33,12 @@ class Moment:
     operator: str
     by: Mapping[str, int]
 
+    @property
+    def place(self) -> str:
+        """Where in the program it is, such as ``convolution, forward, features.conv1``."""
+        operator = self.operator.removeprefix("aten.").removesuffix(".default")
+        return ", ".join(part for part in (operator, self.phase, self.layer) if part)
+
 
 def timeline(graph: OperatorGraph, device: Device) -> list[Moment]:
     """Return what is alive during each operator, in the order of the run."""

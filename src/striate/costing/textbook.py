@@ -5,9 +5,10 @@ input is not counted. Training keeps every layer's output for every image of the
 function shares its layer's output. Both hold the parameters once. (Géron, "Hands-on machine learning", chapter 14,
 "Memory requirements", reckons so.)
 
-What really happens is more. In training there are gradients and the optimizer's state, activation functions out of
-place, an incoming and an outgoing gradient at once, and what an operator takes inside itself. At prediction the input
-is there too. `striate.costing.memory` counts all of that.
+What really happens is mostly more. In training there are gradients and the optimizer's state, activation functions
+out of place, an incoming and an outgoing gradient at once, and what an operator takes inside itself. At prediction the
+input is there too. But not every output is kept: what no gradient needs dies at once, and the others die one by one on
+the way back, while the gradients come. `striate.costing.memory` counts all of that.
 """
 
 from dataclasses import dataclass

@@ -13,7 +13,7 @@ from striate.costing.devices.device import Device
 from striate.costing.layers import LayerCost, layer_table
 from striate.costing.memory import Moment, find_peak, timeline
 from striate.costing.textbook import Textbook, textbook_bound
-from striate.errors import UsageError
+from striate.errors import StriateError, UsageError
 from striate.graph.operators import OperatorGraph, Role
 from striate.graph.programs import Inference, Program, Training
 from striate.graph.trace import trace
@@ -53,6 +53,11 @@ class Cost:
     capacity: int | None
     notes: Sequence[str]
     graph: OperatorGraph = field(repr=False)
+
+    @property
+    def trains(self) -> bool:
+        """Whether it is a step of training that costs this."""
+        return self.evaluation is not None
 
     @property
     def kinds(self) -> dict[str, str]:
@@ -106,10 +111,23 @@ def cost(
 
 
 def cost_of_model(program: ModelProgram, gpu: str | None = None) -> Cost:
-    """Return what a network that a user names costs."""
+    """Return what a network that a user names costs.
+
+    Raises:
+        StriateError: where it does not run on these inputs, and as for `cost`.
+    """
     with torch.device("meta"):
         built = program.build(foreach=gpu is not None)
-    return cost_of(built, _device(gpu))
+    try:
+        return cost_of(built, _device(gpu))
+    except StriateError:
+        raise
+    except Exception as error:
+        raise StriateError(
+            expected=f"{program.model} to run on {' and '.join(map(str, program.inputs))}",
+            received=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
+            remedy="Check its shapes and their number (--input); `striate --debug` shows where it happened.",
+        ) from error
 
 
 def check_card(gpu: str) -> None:

@@ -75,18 +75,19 @@ def _network(page: Page, found: Cost, measured: int | None, level: int) -> None:
     _shares(page, found)
     page.heading("Memory over the run", level)
     _timeline(page, found)
-    maps, image = _maps(found.layers), found.graph.tensors[found.graph.inputs[0]].shape[1:]
-    if maps and len(image) == 3:
+    maps, image = _maps(found.layers), found.graph.image
+    shape = () if image is None else found.graph.tensors[image].shape[1:]
+    if maps and len(shape) == 3:
         page.heading("What its units see", level)
         page.text(
             "Each layer's maps as a block, as wide as the square root of its channels, as high as that of the maps' "
             "height; below it the image, and in it what the middle unit sees, cut off at the image's edges."
         )
-        page.figure(network(image, maps), scrolls=True)
+        page.figure(network(shape, maps), scrolls=True)
 
 
 def _layers(page: Page, found: Cost) -> None:
-    training = found.evaluation is not None
+    training = found.trains
     backward = ["backward"] if training else []
     page.table(
         [
@@ -124,7 +125,7 @@ def _layers(page: Page, found: Cost) -> None:
 
 def _shares(page: Page, found: Cost) -> None:
     # A training step keeps the outputs for its gradients; at prediction they come and go.
-    training = found.evaluation is not None
+    training = found.trains
     activations = Role.SAVED if training else Role.TEMPORARY
     textbook, peak, series = found.textbook, found.peak, _series([found.peak])
     bound = {Role.PARAMETER.value: textbook.parameter_bytes, activations.value: textbook.activation_bytes}
@@ -150,11 +151,11 @@ def _difference(found: Cost) -> str:
     counted = (
         "The textbook counts the parameters once, the inputs, and every layer's output for every image of the batch, "
         "here beside the program's saved activations. "
-        if found.evaluation is not None
+        if found.trains
         else "The textbook counts the parameters once and, at each layer, the outputs that it or a later one still "
         "needs, here beside the program's temporaries. "
     )
-    if found.evaluation is None:
+    if not found.trains:
         more = "the input, activation functions out of place, and what an operator takes inside itself"
         less = "frees what nothing reads any more"
     else:
@@ -180,7 +181,7 @@ def _timeline(page: Page, found: Cost) -> None:
     steps = [
         Step(
             place,
-            _operator(moments[place]),
+            moments[place].operator.removeprefix("aten.").removesuffix(".default"),
             moments[place].layer,
             moments[place].phase,
             moments[place].by,
@@ -216,13 +217,7 @@ def _maps(layers: Sequence[LayerCost]) -> list[Maps]:
 
 
 def _peak(found: Cost) -> str:
-    peak = found.peak
-    layer = f", {peak.layer}" if peak.layer else ""
-    return f"Peak on the {found.device}: {format_bytes(peak.size)}, at {_operator(peak)}, {peak.phase}{layer}"
-
-
-def _operator(moment: Moment) -> str:
-    return moment.operator.removeprefix("aten.").removesuffix(".default")
+    return f"Peak on the {found.device}: {format_bytes(found.peak.size)}, at {found.peak.place}"
 
 
 def _square(sides: Sequence[int | float]) -> int | float | str:
