@@ -6,22 +6,26 @@
 - ``odd``: networks that are not in the zoo, one with recomputed blocks among them.
 - ``peers``: what torchinfo, a plain count of fake tensors and torch's MemTracker say of some of the same programs.
 
-Images are of 96 pixels at most. Each measurement is in a process of its own and becomes a row; what was measured at
-this commit is not measured again, so that the whole can be done in pieces of ``--minutes`` (30). The peers need
-``pip install --group benchmarks``.
+Images are of 96 pixels at most. Each measurement is in a process of its own and becomes a row of ``cost_measured.csv``;
+it stands until what is measured changes, so that the whole can be done in pieces of ``--minutes`` (30). Each prediction
+becomes a row of ``cost.csv``, and stands for one commit. The peers need ``pip install --group benchmarks``.
 """
 
 import argparse
 import itertools
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import Any
 
+import torch
+
 from peers import PEERS
-from record import ROOT, append_row, commit, read_rows
+from record import ROOT, append_row, commit, device, read_rows
 from striate.jobs.cost import cost_of_model
 from striate.jobs.programs import ModelProgram, Settings, find_program
 from striate.jobs.usage import parse_input
@@ -81,8 +85,24 @@ def peers(pattern: str) -> Iterator[ModelProgram]:
 SETS = {"zoo": zoo, "half": half, "odd": odd, "peers": peers}
 
 
-def key(row: dict[str, str]) -> tuple[str, str]:
-    return row["tool"], row["program"]
+# What decides how much memory a program takes for real.
+MEASURED = (
+    "src/striate/graph/programs.py",
+    "src/striate/costing/verify.py",
+    "src/striate/jobs/programs.py",
+    "src/striate/training/optimizers.py",
+    "src/striate/models",
+    "src/striate/blocks",
+    "tests/odd_networks.py",
+)
+
+
+@cache
+def stands(commit_measured: str) -> bool:
+    """Tell whether nothing that decides a measurement has changed since a commit."""
+    return not subprocess.run(
+        ["git", "diff", "--quiet", commit_measured, "--", *MEASURED], cwd=ROOT, check=False
+    ).returncode
 
 
 def run() -> None:
@@ -92,37 +112,46 @@ def run() -> None:
     parser.add_argument("--minutes", type=float, default=30.0, help="stop after so many; default: %(default)s")
     options = parser.parse_args()
     here, until = commit(), time.monotonic() + 60 * options.minutes
-    programs = list(SETS[options.set](options.pattern))
+    programs = {str(program).replace(f"{ROOT}/", ""): program for program in SETS[options.set](options.pattern)}
     tools: dict[str, Callable[[ModelProgram], int]] = {"striate": lambda program: cost_of_model(program).peak.size}
     tools |= PEERS if options.set == "peers" else {}
-    rows = {key(row): row for row in read_rows("cost") if row["commit"] == here}
-    for program in programs:
-        name = str(program).replace(f"{ROOT}/", "")
-        for tool, predict in tools.items():
+    rows = {(row["tool"], row["program"]): row for row in read_rows("cost") if row["commit"] == here}
+    truths = {
+        row["program"]: int(row["measured"])
+        for row in read_rows("cost_measured")
+        if row["device"] == device() and row["torch"] == torch.__version__ and stands(row["commit"])
+    }
+    for name, program in programs.items():
+        for tool in tools:
             if (tool, name) in rows or time.monotonic() > until:
                 continue
-            began = time.monotonic()
-            predicted = predict(program)
-            seconds = time.monotonic() - began
-            known = rows.get(("striate", name))
-            truth = int(known["measured"]) if known else program.measure(0)
-            figures = {
-                "tool": tool,
-                "program": name,
-                "predicted": predicted,
-                "measured": truth,
-                "error": f"{predicted / truth - 1:.6f}",
-                "seconds": f"{seconds:.3f}",
-            }
-            append_row("cost", **figures)
-            rows[tool, name] = {column: str(value) for column, value in figures.items()}
-            print(
-                f"{predicted / truth - 1:+9.4%}  {predicted:>14,} {truth:>14,}  {seconds:5.2f} s  {tool}, {name}",
-                flush=True,
-            )
-    wanted = {str(program).replace(f"{ROOT}/", "") for program in programs}
+            if name not in truths:
+                truths[name] = program.measure(0)
+                append_row("cost_measured", program=name, measured=truths[name])
+            rows[tool, name] = predict(tool, tools[tool], name, program, truths[name])
     for tool in tools:
-        summarise(tool, [row for row in rows.values() if row["tool"] == tool and row["program"] in wanted], len(wanted))
+        summarise(tool, [row for (by, name), row in rows.items() if by == tool and name in programs], len(programs))
+
+
+def predict(
+    tool: str, ask: Callable[[ModelProgram], int], name: str, program: ModelProgram, truth: int
+) -> dict[str, str]:
+    """Have a tool predict a program's peak, and keep and print what it said."""
+    began = time.monotonic()
+    predicted = ask(program)
+    seconds = time.monotonic() - began
+    figures = {
+        "tool": tool,
+        "program": name,
+        "predicted": str(predicted),
+        "measured": str(truth),
+        "error": f"{predicted / truth - 1:.6f}",
+        "seconds": f"{seconds:.3f}",
+    }
+    append_row("cost", **figures)
+    error = f"{predicted / truth - 1:+9.4%}"
+    print(f"{error}  {predicted:>14,} {truth:>14,}  {seconds:5.2f} s  {tool}, {name}", flush=True)
+    return figures
 
 
 def summarise(tool: str, rows: list[dict[str, str]], wanted: int) -> None:
