@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from striate.errors import StriateError, UsageError
+from striate.errors import StriateError, UsageError, nearest
 from striate.graph.programs import Inference, Program, Training
 from striate.jobs.networks import InputSpec, build_network, natural_input
 from striate.training.config import OptimizerName
@@ -45,7 +45,7 @@ class Settings:
         micro_batches: parts of the batch that pass through one after the other, for training.
 
     Raises:
-        UsageError: for a number that cannot be.
+        UsageError: for a name that is not known or a number that cannot be.
     """
 
     batch_size: int = 1
@@ -57,6 +57,13 @@ class Settings:
     micro_batches: int = 1
 
     def __post_init__(self) -> None:
+        for name, known in _CHOICES.items():
+            if getattr(self, name) not in known:
+                raise UsageError(
+                    expected=f"{name} as one of {', '.join(map(str, known))}",
+                    received=repr(getattr(self, name)),
+                    remedy=nearest(str(getattr(self, name)), map(str, known)),
+                )
         if self.batch_size < 1:
             raise UsageError(
                 expected="a batch of 1 image or more", received=str(self.batch_size), remedy="Give a positive number."
@@ -77,6 +84,14 @@ class Settings:
         amp = "" if self.amp_dtype is None else f", {self.amp_dtype} where safe (autocast)"
         layout = "channels_last" if self.channels_last else "contiguous"
         return f"{step}, batch of {self.batch_size}{parts}, {self.dtype}{amp}, {layout}"
+
+
+_CHOICES: dict[str, tuple[str | None, ...]] = {
+    "mode": get_args(Mode),
+    "optimizer": (*get_args(OptimizerName), None),
+    "dtype": get_args(DType),
+    "amp_dtype": (*get_args(AmpDType), None),
+}
 
 
 def build_program(
@@ -248,8 +263,15 @@ def find_program(
     """Return a network's program; what is None or empty is the network's own.
 
     Raises:
-        UsageError: where neither the user nor the network says what its input is.
+        UsageError: where neither the user nor the network says what its input is, or the user says what is not theirs
+            to say.
     """
+    if num_classes is not None and model not in ZOO:
+        raise UsageError(
+            expected="--num-classes with a network of the zoo",
+            received=f"it with {model}",
+            remedy="How many classes this network has, its code or its folder says.",
+        )
     if inputs:
         if model in ZOO and (len(inputs) != 1 or len(inputs[0].shape) != 3 or inputs[0].dtype):
             raise UsageError(
