@@ -1,105 +1,37 @@
-"""What a CPU takes inside an operator, below the dispatcher: oneDNN's reordered copies.
+"""What a CPU takes inside an operator, below the dispatcher.
 
-oneDNN, which computes convolutions on CPUs, has layouts of its own: channels in blocks of sixteen. In the default
-layout (`contiguous`, N x C x H x W) it copies the images, the kernels and the results into blocks and back; in
-`channels_last` it takes images as they are and copies the kernels alone. With x' the blocked copy of x:
+Most operators take no more than the tensors that they read and make. The others are here, each with what its library
+allocates and frees again before it returns:
 
-    convolution, contiguous       max(image' + kernel' + result' - result, result')
-    its backward, contiguous      max(grad' + kernel' - dkernel, 2 dimage - dkernel, grad' + image' + kernel' - dkernel,
-                                  kernel'), each term only where that gradient is asked for
-    channels_last                 kernel', backward 2 kernel'
+    convolution, matrix       oneDNN's copies and scratch (`striate.costing.devices.cpu_convolution` and
+    product, LSTM             `cpu_products`)
+    mixed types               an operator on two tensors of different types first converts one to the type of the result
+    sums and means            of integers, and means of 16-bit floats, convert what they add up
+    gradient of batch norm    made twice over: what was allocated for it is allocated again, in the layout of its input
+    gradient of pooling       and layer norm: what is in another layout than the operator's is copied
+    attention                 for each thread, a block of scores and of what they weigh
 
-A single small image goes another way, through a matrix with a column for each window. A tensor with gaps, such as a
-part of the gradient of maps that were put together, is copied first.
-
-All this was fitted to what torch 2.13 takes on a machine with AVX-512, and is a calibrated table, not a law. Scratch
-that oneDNN takes for itself, up to a hundred kB on small networks, is not in it.
+All this was fitted to what torch 2.13 takes on CPUs with AVX-512, with and without units for 16-bit floats, and is a
+calibrated table, not a law: `uncalibrated_machine` and `is_uncalibrated` tell where it was not fitted. Scratch in
+proportion to the channels alone, a few kilobytes, is not in it.
 """
 
+from collections.abc import Callable
 from math import prod
-from typing import cast
+from typing import Final
 
+import torch
+
+from striate.costing.devices.cpu_convolution import backward_bytes, forward_bytes
+from striate.costing.devices.cpu_products import attention_bytes, encoder_bytes, lstm_bytes, product_bytes
 from striate.costing.devices.device import Device
-from striate.graph.operators import Layout, Operator, OperatorGraph, TensorSpec
+from striate.graph.operators import Layout, Operator, OperatorGraph, TensorIndex, TensorSpec
 
-BLOCK = 16
-SMALL_IMAGE = 20_480  # Elements up to which a single image goes another way, without copies.
+Bytes = Callable[[Operator, OperatorGraph], int]
 
-
-def cpu_bytes(operator: Operator, graph: OperatorGraph) -> int:
-    """Return the bytes that an operator takes on a CPU beyond what it reads and makes."""
-    if operator.name == "aten.convolution.default":
-        return _forward(operator, graph)
-    if operator.name == "aten.convolution_backward.default":
-        return _backward(operator, graph)
-    return 0
-
-
-def _forward(operator: Operator, graph: OperatorGraph) -> int:
-    image, kernel = graph.tensor(operator, "input"), graph.tensor(operator, "weight")
-    result = graph.tensors[operator.outputs[0]]
-    if not _is_onednns(operator, image, kernel):
-        return _columns(kernel, result)
-    copied = _copied(image)
-    if Layout.CHANNELS_LAST in (image.layout, kernel.layout):
-        return copied + _blocked_kernel(kernel)
-    blocked = _blocked(result)
-    return copied + max(_blocked_input(image) + _blocked_kernel(kernel) + blocked - result.size, blocked)
-
-
-def _backward(operator: Operator, graph: OperatorGraph) -> int:
-    grad, image, kernel = (graph.tensor(operator, name) for name in ("grad_output", "input", "weight"))
-    if not _is_onednns(operator, image, kernel):
-        return _columns(kernel, grad)
-    copied, blocked_kernel = _copied(grad) + _copied(image), _blocked_kernel(kernel)
-    if Layout.CHANNELS_LAST in (image.layout, kernel.layout):
-        return copied + 2 * blocked_kernel
-    wants_image, wants_kernel, _ = cast(tuple[bool, bool, bool], operator.arguments["output_mask"])
-    dkernel = kernel.size if wants_kernel else 0
-    terms = [blocked_kernel]
-    if wants_image:
-        terms += [_blocked(grad) + blocked_kernel - dkernel, 2 * image.size - dkernel]
-    if wants_kernel:
-        terms.append(_blocked(grad) + _blocked_input(image) + blocked_kernel - dkernel)
-    return copied + max(terms)
-
-
-def _is_onednns(operator: Operator, image: TensorSpec, kernel: TensorSpec) -> bool:
-    groups = cast(int, operator.arguments["groups"])
-    return groups > 1 or max(kernel.shape[2:]) > 3 or image.shape[0] > 1 or prod(image.shape) > SMALL_IMAGE
-
-
-def _columns(kernel: TensorSpec, result: TensorSpec) -> int:
-    """Return the size of the matrix that holds what each window sees, for the way of small images."""
-    if prod(kernel.shape[2:]) == 1:
-        return 0
-    return prod(kernel.shape[1:]) * prod(result.shape[2:]) * kernel.itemsize
-
-
-def _copied(tensor: TensorSpec) -> int:
-    """Return the size of the copy that is made of a tensor with gaps."""
-    return tensor.size if tensor.layout is Layout.STRIDED else 0
-
-
-def _padded(channels: int) -> int:
-    return -(-channels // BLOCK) * BLOCK
-
-
-def _blocked(tensor: TensorSpec) -> int:
-    """Return the size of maps in blocks."""
-    count, channels, *places = tensor.shape
-    return count * _padded(channels) * prod(places) * tensor.itemsize
-
-
-def _blocked_input(tensor: TensorSpec) -> int:
-    """Return the size of an input's copy in blocks; few channels are taken as they are."""
-    return 0 if tensor.shape[1] < BLOCK else _blocked(tensor)
-
-
-def _blocked_kernel(tensor: TensorSpec) -> int:
-    out, into, *window = tensor.shape
-    inside = into if into < BLOCK else _padded(into)
-    return _padded(out) * inside * prod(window) * tensor.itemsize
+VERSION = "2.13"
+CAPABILITY = "AVX512"
+FITTED_TYPES = ("float32", "bfloat16")
 
 
 def cpu() -> Device:
@@ -107,5 +39,114 @@ def cpu() -> Device:
     return Device("CPU", int, cpu_bytes, _notes)
 
 
-def _notes(_graph: OperatorGraph) -> list[str]:
-    return []
+def _notes(graph: OperatorGraph) -> list[str]:
+    machine = uncalibrated_machine()
+    notes = [] if machine is None else [f"{machine} --verify measures."]
+    if any(op.kind == "mkldnn_rnn_layer" and op.arguments.get("train") for op in graph.operators):
+        notes.append("The peak is higher than said: what an LSTM keeps for its gradients, only oneDNN knows.")
+    odd = sorted({operator.kind for operator in graph.operators if is_uncalibrated(operator, graph)})
+    if odd:
+        notes.append(f"What {', '.join(odd)} takes inside was not fitted to this type of numbers. --verify measures.")
+    return notes
+
+
+def cpu_bytes(operator: Operator, graph: OperatorGraph) -> int:
+    """Return the bytes that an operator takes on a CPU beyond what it reads and makes."""
+    inside = TABLE.get(operator.name)
+    return 0 if inside is None else inside(operator, graph)
+
+
+def uncalibrated_machine() -> str | None:
+    """Return a sentence on what here differs from where the table was fitted; None where nothing does."""
+    if not torch.__version__.startswith(f"{VERSION}."):
+        return f"What operators take inside was fitted to torch {VERSION}, and this is torch {torch.__version__}."
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return "What operators take inside was fitted to torch with oneDNN, and this torch is built without."
+    capability = torch.backends.cpu.get_cpu_capability()
+    if capability != CAPABILITY:
+        return f"What operators take inside was fitted to CPUs with {CAPABILITY}, and this one has {capability}."
+    return None
+
+
+def is_uncalibrated(operator: Operator, graph: OperatorGraph) -> bool:
+    """Tell whether the table has an operator, but was never fitted to the type that it computes in."""
+    if operator.name not in LIBRARY:
+        return False
+    return any(graph.tensors[index].dtype not in FITTED_TYPES for index in operator.outputs[:1])
+
+
+def _mixed_types(operator: Operator, graph: OperatorGraph) -> int:
+    made = graph.tensors[operator.outputs[0]]
+    read = (graph.tensors[index] for index in operator.inputs)
+    return sum(prod(it.shape) * made.itemsize for it in read if it.shape and it.dtype != made.dtype)
+
+
+def _sum(operator: Operator, graph: OperatorGraph) -> int:
+    read, made = graph.tensors[operator.inputs[0]], graph.tensors[operator.outputs[0]]
+    return prod(read.shape) * made.itemsize if read.dtype != made.dtype else 0
+
+
+def _mean(operator: Operator, graph: OperatorGraph) -> int:
+    read, made = graph.tensors[operator.inputs[0]], graph.tensors[operator.outputs[0]]
+    return 4 * (prod(read.shape) + prod(made.shape)) if read.itemsize == 2 else 0
+
+
+def _batch_norm_backward(operator: Operator, graph: OperatorGraph) -> int:
+    image, grad = graph.tensor(operator, "input"), graph.tensor(operator, "grad_out")
+    return image.size if image.layout is grad.layout is not Layout.STRIDED else 0
+
+
+def _pool_backward(operator: Operator, graph: OperatorGraph) -> int:
+    grad, made = graph.tensor(operator, "grad_output"), graph.tensors[operator.outputs[0]]
+    layout = Layout.CHANNELS_LAST if grad.layout is Layout.CHANNELS_LAST else Layout.CONTIGUOUS
+    indices = operator.arguments.get("indices")
+    others = [graph.tensors[indices.index]] if isinstance(indices, TensorIndex) else []
+    return sum(_copied(tensor, layout) for tensor in (grad, made, *others))
+
+
+def _layer_norm(operator: Operator, graph: OperatorGraph) -> int:
+    return _copied(graph.tensor(operator, "input"), Layout.CONTIGUOUS)
+
+
+def _layer_norm_backward(operator: Operator, graph: OperatorGraph) -> int:
+    read = (graph.tensor(operator, name) for name in ("grad_out", "input"))
+    return sum(_copied(tensor, Layout.CONTIGUOUS) for tensor in read)
+
+
+def _safe_softmax(operator: Operator, graph: OperatorGraph) -> int:
+    """Return the size of the mask of rows in which nothing is left to look at."""
+    return prod(graph.tensors[operator.outputs[0]].shape)
+
+
+def _copied(tensor: TensorSpec, wanted: Layout) -> int:
+    return 0 if tensor.layout is wanted or prod(tensor.shape[2:]) == 1 else tensor.size
+
+
+LIBRARY: Final[dict[str, Bytes]] = {
+    "aten.convolution.default": forward_bytes,
+    "aten.convolution_backward.default": backward_bytes,
+    "aten.mkldnn_rnn_layer.default": lstm_bytes,
+    "aten.mkldnn_rnn_layer_backward.default": lstm_bytes,
+    "aten._transformer_encoder_layer_fwd.default": encoder_bytes,
+    "aten.addmm.default": product_bytes,
+    "aten.mm.default": product_bytes,
+}
+
+TABLE: Final[dict[str, Bytes]] = {
+    **LIBRARY,
+    **{f"aten.{name}{ending}.Tensor": _mixed_types for name in ("add", "sub", "mul", "div") for ending in ("", "_")},
+    "aten.sum.default": _sum,
+    "aten.sum.dim_IntList": _sum,
+    "aten.mean.default": _mean,
+    "aten.mean.dim": _mean,
+    "aten.native_batch_norm_backward.default": _batch_norm_backward,
+    "aten.avg_pool2d_backward.default": _pool_backward,
+    "aten.avg_pool3d_backward.default": _pool_backward,
+    "aten.max_pool2d_with_indices_backward.default": _pool_backward,
+    "aten.max_pool3d_with_indices_backward.default": _pool_backward,
+    "aten.native_layer_norm.default": _layer_norm,
+    "aten.native_layer_norm_backward.default": _layer_norm_backward,
+    "aten._safe_softmax.default": _safe_softmax,
+    "aten._scaled_dot_product_flash_attention_for_cpu.default": attention_bytes,
+    "aten._scaled_dot_product_flash_attention_for_cpu_backward.default": attention_bytes,
+}
