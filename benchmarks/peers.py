@@ -2,14 +2,13 @@
 
 import weakref
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from striate.graph.programs import Program, Training
 from striate.jobs.programs import ModelProgram
 
 
@@ -56,23 +55,13 @@ def fake_tensors(program: ModelProgram) -> int:
     """Return the most bytes of fake tensors alive in one first step."""
     with FakeTensorMode():
         built = program.build()
-        built.network.train(isinstance(built, Training))
+        built.begin()
         with LiveBytes() as live:
             for tensor in (*built.network.parameters(), *built.network.buffers(), *built.given):
                 live.hold(tensor)
-            _step(built, built.optimizer(built.network) if isinstance(built, Training) and built.optimizer else None)
+            built.run(lambda _phase: nullcontext())
     most: int = live.most
     return most
-
-
-def _step(built: Program, learner: Optimizer | None) -> None:
-    if isinstance(built, Training) and learner is not None:
-        torch.autograd.backward(built.loss(built.network(*built.inputs), *built.targets))
-        learner.step()
-        learner.zero_grad()
-    else:
-        with torch.no_grad():
-            built.network(*built.inputs)
 
 
 def mem_tracker(program: ModelProgram) -> int:
@@ -81,14 +70,13 @@ def mem_tracker(program: ModelProgram) -> int:
 
     with FakeTensorMode():
         built = program.build()
-        built.network.train(isinstance(built, Training))
-        learner = built.optimizer(built.network) if isinstance(built, Training) and built.optimizer else None
+        built.begin()
         tracker = MemTracker()
-        tracker.track_external(built.network, *([learner] if learner else []), *built.given)
+        tracker.track_external(built.network, *built.given)
         with tracker:
             for _ in range(2):
                 tracker.reset_mod_stats()
-                _step(built, learner)
+                built.run(lambda _phase: nullcontext())
     totals: Any = tracker.get_tracker_snapshot("peak")
     return sum(int(sizes["Total"]) for sizes in totals.values())
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -201,6 +202,39 @@ class Recomputed(nn.Module):
         return logits
 
 
+class Twice(torch.autograd.Function):
+    """A function with a backward pass of its own, which adds two terms of its own."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x * 2
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        first: Tensor = grad * 2
+        second: Tensor = x.exp()
+        return first + second
+
+
+class Own(nn.Module):
+    """Gradients written by hand, a dense layer on what lies transposed, and a part that is never used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter = nn.Linear(64, 500)
+        self.leave = nn.Linear(500, 4)
+        self.unused = nn.Linear(300, 300)
+
+    def forward(self, x: Tensor) -> Tensor:
+        made: Tensor = self.enter(x.transpose(1, 2))
+        for _ in range(2):
+            made = Twice.apply(made)  # type: ignore[no-untyped-call]
+        out: Tensor = self.leave(made).mean(1)
+        return out
+
+
 ODD: dict[str, tuple[Callable[[], nn.Module], tuple[str, ...]]] = {
     "UNet": (UNet, ("3x64x64",)),
     "Dense": (Dense, ("3x48x48",)),
@@ -214,4 +248,5 @@ ODD: dict[str, tuple[Callable[[], nn.Module], tuple[str, ...]]] = {
     "Recurrent": (Recurrent, ("50x16",)),
     "Words": (Words, ("24:int64", "3x32x32")),
     "Recomputed": (Recomputed, ("3x64x64",)),
+    "Own": (Own, ("64x30",)),
 }

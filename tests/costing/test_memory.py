@@ -95,6 +95,8 @@ def test_a_timeline_is_what_lives_and_what_an_operator_takes_inside() -> None:
     graph = trace(Inference(nn.Sequential(nn.Flatten(), nn.Linear(8, 2)), [torch.zeros(1, 2, 2, 2)]))
     plain = timeline(graph, cpu())
     assert [moment.size for moment in plain] == list(graph.live_bytes())
-    device = Device("odd", lambda size: 2 * size, lambda _operator, _graph: 7, lambda _graph: [], {"fixed": 100})
+    device = Device(
+        "odd", lambda size: 2 * size, lambda _operator, _graph: 7, lambda _graph: [], lambda _graph: {"fixed": 100}
+    )
     assert [moment.size for moment in timeline(graph, device)] == [2 * moment.size + 107 for moment in plain]
     assert all(sum(moment.by.values()) == moment.size for moment in plain)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from heapq import nlargest
 
 from striate.costing.devices.device import Device
-from striate.graph.operators import OperatorGraph, Role, Storage
+from striate.graph.operators import OperatorGraph, Phase, Role, Storage
 
 INSIDE = "inside the operator"
 
@@ -48,8 +48,12 @@ def timeline(graph: OperatorGraph, device: Device) -> list[Moment]:
         change[max(storage.born, 0)][storage.role.value] += size
         if storage.died is not None:
             change[storage.died + 1][storage.role.value] -= size
-    alive = Counter[str](device.fixed)
+    alive = Counter[str](device.fixed(graph))
     moments = []
+    if not graph.operators:  # A network that does nothing holds what it is given.
+        for role, size in change[0].items():
+            alive[role] += size
+        moments.append(Moment(sum(alive.values()), Phase.FORWARD.value, "", "", dict(alive)))
     for index, operator in enumerate(graph.operators):
         for role, size in change[index].items():
             alive[role] += size

@@ -20,7 +20,7 @@ from striate.graph.programs import Program
 def measure_cpu_peak(program: Program) -> int:
     """Run a program for real, on the CPU, and return the most bytes of tensors alive.
 
-    It runs once unmeasured, so that what torch makes only once is there.
+    It runs once unmeasured, so that what torch makes only once is there, and the optimizer's state.
     """
     program.begin()
     program.run(lambda _phase: nullcontext())

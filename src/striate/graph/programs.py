@@ -4,8 +4,8 @@ A program is what runs again and again: a network at prediction, or one step of 
 loop does: the network's output dies with the loss that is made of it, gradients die with the step.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -103,16 +103,23 @@ class Training:
         return replace(self, repeats=2)
 
     def begin(self) -> None:
-        """Set the network's mode and take a first step with gradients of zero, which makes the optimizer's state."""
+        """Set the network's mode and make the optimizer, whose state the first step makes."""
         self.network.train()
-        if self.optimizer is None:
+        self._learner = None if self.optimizer is None else self.optimizer(self.network)
+
+    def take_step(self, names: Collection[str]) -> None:
+        """Have the optimizer take a step with gradients of zero for some parameters, and so make its state for them."""
+        if self._learner is None:
             return
-        self._learner = self.optimizer(self.network)
-        for parameter in self.network.parameters():
-            if parameter.requires_grad:
+        for name, parameter in self.network.named_parameters():
+            if name in names:
                 parameter.grad = torch.zeros_like(parameter)
         self._learner.step()
         self._forget_gradients()
+
+    def learning(self) -> set[str]:
+        """Return the names of the parameters that have a gradient now."""
+        return {name for name, parameter in self.network.named_parameters() if parameter.grad is not None}
 
     def state(self) -> Iterator[Tensor]:
         """Yield the optimizer's tensors."""
@@ -122,7 +129,8 @@ class Training:
     def run(self, during: During) -> None:
         """Take one step; ``during`` is entered for each phase."""
         for part in range(self.parts)[: self.repeats]:
-            self._learn(part, during)
+            with torch.enable_grad():
+                self._learn(part, during)
         with during(Phase.OPTIMIZER):
             if self._learner is not None:
                 self._learner.step()
@@ -153,5 +161,6 @@ Program = Inference | Training
 
 
 def _autocast(dtype: torch.dtype | None, inputs: Sequence[Tensor]) -> AbstractContextManager[Any]:
-    """Return the context in which operators that are safe in 16 bits run so; for None, one that changes nothing."""
-    return nullcontext() if dtype is None else torch.autocast(inputs[0].device.type, dtype)
+    """Return the context in which operators that are safe in 16 bits run so; for None, one in which none does."""
+    device = inputs[0].device.type if inputs else "cpu"
+    return torch.autocast(device, enabled=False) if dtype is None else torch.autocast(device, dtype)

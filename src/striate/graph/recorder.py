@@ -4,9 +4,13 @@ A `TorchDispatchMode` sees every operator below autograd, with the tensors that 
 each storage tells when it dies. On torch's fake tensors, which have everything but bytes, a program of any size is
 recorded in a few megabytes.
 
-What is seen differs from what happens unseen in one place. Where two gradients meet, autograd adds the second to the
-first in place if nothing else holds the first; but while any dispatch mode is active, it makes a new tensor of the sum.
-A sum whose first term dies with it is therefore given that term's storage.
+What is seen differs from what happens unseen in two places, since torch takes care not to change a tensor in place
+while a dispatch mode is active. Where two gradients meet, autograd adds the second to the first in place if nothing
+else holds the first, but seen it makes a new tensor of the sum. And ``linear`` adds its bias in place to a product of
+its own, but seen out of place. Such a sum, if its first term dies with it, is therefore given that term's storage.
+
+Which operator another is the gradient of is told by the numbers that autograd gives to its nodes; torch has no public
+name for these.
 """
 
 import weakref
@@ -18,8 +22,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._prims_common import suggest_memory_format
+from torch.autograd.function import BackwardCFunction
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from striate.errors import StriateError
 from striate.graph.operators import (
     BEFORE,
     Call,
@@ -59,6 +66,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._operator_of_node: dict[int, int] = {}
         self._numbered = torch._C._autograd._get_sequence_nr()
         self._sums: list[tuple[int, int, int]] = []
+        self._linear = Linear()
+        self._node = BEFORE, BEFORE  # The one that runs now: its number, and its first operator.
 
     @contextmanager
     def following(self) -> Iterator[None]:
@@ -68,7 +77,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             nn.modules.module.register_module_forward_hook(self._leave, always_call=True),
         )
         try:
-            yield
+            with self._linear:
+                yield
         finally:
             for hook in hooks:
                 hook.remove()
@@ -122,15 +132,24 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._operator_of_node.update(dict.fromkeys(range(self._numbered, numbered), self._now))
             self._numbered = numbered
         else:
-            forward = self._operator_of_node.get(node._sequence_nr())
+            number = node._sequence_nr()
+            if number != self._node[0]:
+                self._node = number, self._now
+            forward = self._operator_of_node.get(number)
             call = None if forward is None else self._operators[forward].call
-            if func is SUM and len(inputs) == 2:
-                self._sums.append((self._now, self._tensors[inputs[0]].storage, self._tensors[outputs[0]].storage))
+        if func is SUM and len(inputs) == 2 and (self._linear.runs or self._gathers(node, inputs)):
+            self._sums.append((self._now, self._tensors[inputs[0]].storage, self._tensors[outputs[0]].storage))
         pointwise = torch.Tag.pointwise in func.tags
         self._operators.append(
             Operator(self.running, self.phase, call, forward, pointwise, arguments, tuple(inputs), tuple(outputs))
         )
         return out
+
+    def _gathers(self, node: Any, inputs: list[int]) -> bool:
+        """Tell autograd's sum of two gradients from one that a function's own backward pass makes of its own terms."""
+        if not isinstance(node, BackwardCFunction):
+            return node is not None
+        return any(self._storages[self._tensors[index].storage].born < self._node[1] for index in inputs)
 
     def _described(self, value: Any, found: list[int]) -> object:
         if isinstance(value, Tensor):
@@ -152,6 +171,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return self._tensor_of[key]
 
     def _storage(self, tensor: Tensor) -> int:
+        if tensor.layout is not torch.strided:
+            raise StriateError(
+                expected="tensors that hold all of their elements",
+                received=f"a {str(tensor.layout).removeprefix('torch.')} one in {self.running}",
+                remedy="What such a tensor takes depends on values; use dense gradients and inputs.",
+            )
         block = tensor.untyped_storage()
         known = self._storage_of.get(block._cdata)
         if known is not None and known[0]() is block:
@@ -171,10 +196,33 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for now, first, total in self._sums:
             first = moved.get(first, first)
             term, made = storages[first], storages[total]
-            if term.died == now and term.born > BEFORE and self._operators[term.born].phase is Phase.BACKWARD:
+            # What was there before this phase is not autograd's, or linear's, to change.
+            if (
+                term.died == now
+                and term.born > BEFORE
+                and self._operators[term.born].phase is self._operators[now].phase
+            ):
                 term.died, term.role, term.name, made.size = made.died, made.role, made.name, 0
                 moved[total] = first
         return storages, tuple(replace(spec, storage=moved.get(spec.storage, spec.storage)) for spec in self._tensors)
+
+
+class Linear(TorchFunctionMode):
+    """Knows while torch's ``linear`` runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runs = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call a function of torch."""
+        if func is not torch.nn.functional.linear:
+            return func(*args, **(kwargs or {}))
+        self.runs = True
+        try:
+            return func(*args, **(kwargs or {}))
+        finally:
+            self.runs = False
 
 
 def _layout(tensor: Tensor) -> Layout:

@@ -1,6 +1,7 @@
 """A program's operator graph, from one run on tensors without bytes."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from striate.errors import StriateError
 from striate.graph.operators import OperatorGraph, Phase, Role
-from striate.graph.programs import Program
+from striate.graph.programs import Program, Training
 from striate.graph.recorder import Recorder
 
 UNKNOWABLE = (
@@ -39,17 +40,34 @@ def trace(program: Program, *, channels_last: bool | None = None) -> OperatorGra
         StriateError: where what runs depends on values, with the operator.
     """
     network = program.network
-    fake = FakeTensorMode(allow_non_fake_inputs=True)  # A constant that the network holds is no parameter, but real.
-    with _faked(network, fake, channels_last):
+    wanted = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
+    graph, learning = _traced(program, channels_last, wanted)
+    if learning is not None and learning != wanted:  # Of a parameter without a gradient, an optimizer keeps no state.
+        graph, _ = _traced(program, channels_last, learning)
+    return graph
+
+
+def _traced(
+    program: Program, channels_last: bool | None, learning: Collection[str]
+) -> tuple[OperatorGraph, set[str] | None]:
+    """Record a program whose optimizer has state for some parameters; return those that get a gradient, too."""
+    network, found = program.network, None
+    # A constant that the network holds besides its parameters and buffers is real.
+    fake = FakeTensorMode(allow_non_fake_inputs=True)
+    with torch.inference_mode(False), _quiet(), _faked(network, fake, channels_last):
         program = program.shortened().with_given([_fake_of(t, fake, channels_last) for t in program.given])
         program.begin()
+        if isinstance(program, Training):
+            program.take_step(learning)
         recorder = Recorder(network)
         _hold(recorder, program)
 
         @contextmanager
         def during(phase: Phase) -> Iterator[None]:
+            nonlocal found
             recorder.phase = phase
-            if phase is Phase.OPTIMIZER:
+            if phase is Phase.OPTIMIZER and isinstance(program, Training):
+                found = program.learning() if program.optimizer is not None else None
                 for name, parameter in network.named_parameters():
                     if parameter.grad is not None:
                         recorder.hold(parameter.grad, Role.GRADIENT, name)
@@ -59,7 +77,7 @@ def trace(program: Program, *, channels_last: bool | None = None) -> OperatorGra
 
         with _explained(recorder), recorder.following():
             program.run(during)
-        return recorder.graph(program.inputs)
+        return recorder.graph(program.inputs), found
 
 
 def _hold(recorder: Recorder, program: Program) -> None:
@@ -84,30 +102,62 @@ def _fake_of(tensor: Tensor, fake: FakeTensorMode, channels_last: bool | None) -
 
 @contextmanager
 def _faked(network: nn.Module, fake: FakeTensorMode, channels_last: bool | None) -> Iterator[None]:
-    """Give a network parameters and buffers without bytes for a while; its mode is as before at the end."""
-    modes = {module: module.training for module in network.modules()}
-    owned: list[tuple[dict[str, Any], str, Tensor]] = []
-    fakes: dict[int, Tensor] = {}
-    for module in network.modules():
-        held: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
-        for tensors in held:
-            for name, tensor in tensors.items():
-                if tensor is None:
-                    continue
-                owned.append((tensors, name, tensor))
-                if id(tensor) not in fakes:
-                    made = _fake_of(tensor, fake, channels_last)
-                    is_parameter = isinstance(tensor, nn.Parameter)
-                    fakes[id(tensor)] = nn.Parameter(made, tensor.requires_grad) if is_parameter else made
+    """Give a network parameters and buffers without bytes for a while.
+
+    At the end every module is what it was: its mode, and whatever it kept of the tensors that it met.
+    """
+    before = {module: {name: _copied(value) for name, value in vars(module).items()} for module in network.modules()}
+    fakes = _fakes(network, fake, channels_last)
     try:
-        for tensors, name, tensor in owned:
-            tensors[name] = fakes[id(tensor)]
+        for module in network.modules():
+            held: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+            for tensors in held:
+                tensors.update({name: fakes[id(tensor)] for name, tensor in tensors.items() if tensor is not None})
+            if isinstance(module, nn.RNNBase):  # It keeps a second list of them.
+                module._flat_weights = [getattr(module, name, None) for name in module._flat_weights_names]
         yield
     finally:
-        for tensors, name, tensor in owned:
-            tensors[name] = tensor
-        for module, mode in modes.items():
-            module.training = mode
+        for module, attributes in before.items():
+            vars(module).clear()
+            vars(module).update(attributes)
+
+
+def _copied(value: Any) -> Any:
+    return value.copy() if isinstance(value, dict | list | set) else value
+
+
+def _fakes(network: nn.Module, fake: FakeTensorMode, channels_last: bool | None) -> dict[int, Tensor]:
+    """Return a fake for each parameter and buffer, by its id; those that share memory share it again."""
+    owned = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
+    by_storage: dict[int, list[Tensor]] = {}
+    for tensor in owned.values():
+        by_storage.setdefault(tensor.untyped_storage()._cdata, []).append(tensor)
+    fakes = {}
+    for sharing in by_storage.values():
+        if len(sharing) == 1:
+            made = [_fake_of(sharing[0], fake, channels_last)]
+        else:
+            with fake:
+                block = torch.empty(sharing[0].untyped_storage().nbytes(), dtype=torch.uint8, device="cpu")
+                made = [
+                    block.view(t.dtype).as_strided(t.shape, t.stride(), t.storage_offset()).detach() for t in sharing
+                ]
+        for tensor, bare in zip(sharing, made, strict=True):
+            is_parameter = isinstance(tensor, nn.Parameter)
+            fakes[id(tensor)] = nn.Parameter(bare, tensor.requires_grad) if is_parameter else bare
+    return fakes
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch from logging a traceback of its own for what is then raised."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,9 @@ from striate.errors import StriateError, UsageError
 from striate.graph.operators import OperatorGraph, Role
 from striate.graph.programs import Inference, Program, Training
 from striate.graph.trace import trace
-from striate.jobs.programs import ModelProgram, Settings, build_program
+from striate.jobs.programs import AmpDType, Mode, ModelProgram, Settings, build_program
+from striate.training.config import OptimizerName
+from striate.zoo import ZOO
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class Cost:
     """What a program takes.
 
     Args:
-        parameters: trained numbers of the network.
+        parameters: numbers of the network that can be trained, those that are frozen among them.
         macs: multiply-adds forward, of the whole batch.
         backward_macs: multiply-adds backward, of the whole batch; 0 at prediction.
         layers: of the network, in the order in which they run; of a training step, as they run there.
@@ -67,12 +69,17 @@ class Cost:
 
 def cost(
     network: nn.Module,
-    input_shape: Sequence[int] | Sequence[Tensor],
+    input_shape: Sequence[int] | Sequence[Tensor] | Tensor,
     *,
+    batch_size: int = 1,
+    mode: Mode = "inference",
+    optimizer: OptimizerName | None = "momentum",
+    amp_dtype: AmpDType | None = None,
+    channels_last: bool = True,
+    micro_batches: int = 1,
     loss: Callable[..., Tensor] | None = None,
     targets: Sequence[Tensor] = (),
     gpu: str | None = None,
-    **settings: Any,
 ) -> Cost:
     """Return what a network costs, without running it or allocating its memory.
 
@@ -80,34 +87,38 @@ def cost(
         network: any module; on any device, ``meta`` too. It is not changed.
         input_shape: of one image, channels x height x width; or the network's arguments themselves, tensors (those of
             the ``meta`` device will do) whose first side is the batch.
+        batch_size: images at once, where a shape is given.
+        mode: prediction, or one step of training: forward, loss, backward, optimizer.
+        optimizer: for training; None for a step that ends with the gradients.
+        amp_dtype: of the operators that autocast deems safe in 16 bits; None without autocast.
+        channels_last: memory layout of images and kernels.
+        micro_batches: parts of the batch that pass through one after the other, for training.
         loss: of the network's output and ``targets``, a scalar; by default cross-entropy for logits, N x classes, the
             sum that a network with auxiliary heads is trained with, and the mean of anything else.
         targets: what ``loss`` takes besides the output.
         gpu: a card that it is planned for, by name or memory such as ``"12GiB"``; the CPU by default.
-        settings: those of `Settings`: ``batch_size``, ``mode`` and ``optimizer`` and so on. The floats are the
-            network's own.
 
     Raises:
         UsageError: for a batch or a shape that cannot be.
         StriateError: where what runs depends on values, with the operator.
     """
-    chosen = Settings(**settings)
-    inputs = [side for side in input_shape if isinstance(side, Tensor)]
-    if inputs:
-        chosen = replace(chosen, batch_size=len(inputs[0]))
-    else:
-        sides = cast(Sequence[int], input_shape)
-        if not sides or min(sides) < 1:
-            raise UsageError(
-                expected="an input shape of positive numbers",
-                received=str(tuple(sides)),
-                remedy="Give the shape of one image, such as (3, 224, 224).",
-            )
+    given: list[Any] = [input_shape] if isinstance(input_shape, Tensor) else list(input_shape)
+    inputs = [side for side in given if isinstance(side, Tensor)]
+    sides: list[int] = [side for side in given if not isinstance(side, Tensor)]
+    if bool(inputs) == bool(sides) or any(side < 1 for side in sides) or any(x.ndim == 0 for x in inputs):
+        raise UsageError(
+            expected="an input shape of positive numbers, or tensors with a batch",
+            received=str(tuple(input_shape)) if sides else f"{len(inputs)} tensors",
+            remedy="Give the shape of one image, such as (3, 224, 224), or the network's arguments in a list.",
+        )
+    batch_size = len(inputs[0]) if inputs else batch_size
+    settings = Settings(batch_size, mode, optimizer, "float32", amp_dtype, channels_last, micro_batches)
+    if sides:
         dtype = next((parameter.dtype for parameter in network.parameters()), None)
-        inputs = [torch.empty(chosen.batch_size, *sides, dtype=dtype, device="meta")]
+        inputs = [torch.empty(batch_size, *sides, dtype=dtype, device="meta")]
     with torch.device("meta"):
-        program = build_program(network, inputs, chosen, loss, targets, foreach=gpu is not None)
-    return cost_of(program, _device(gpu), channels_last=chosen.channels_last)
+        program = build_program(network, inputs, settings, loss, targets, foreach=gpu is not None)
+    return cost_of(program, _device(gpu), channels_last=channels_last)
 
 
 def cost_of_model(program: ModelProgram, gpu: str | None = None) -> Cost:
@@ -116,10 +127,15 @@ def cost_of_model(program: ModelProgram, gpu: str | None = None) -> Cost:
     Raises:
         StriateError: where it does not run on these inputs, and as for `cost`.
     """
-    with torch.device("meta"):
-        built = program.build(foreach=gpu is not None)
     try:
-        return cost_of(built, _device(gpu))
+        try:
+            with torch.device("meta"):
+                return cost_of(program.build(foreach=gpu is not None), _device(gpu))
+        except Exception:
+            if program.model in ZOO:
+                raise
+            # Code that reads values while it builds, or keeps tensors of its own, needs them to be real.
+            return cost_of(program.build(foreach=gpu is not None), _device(gpu))
     except StriateError:
         raise
     except Exception as error:

@@ -89,7 +89,7 @@ def _called(model: str) -> "nn.Module":
 
     place, _, name = model.rpartition(":")
     try:
-        module = _import_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+        module = _import_file(Path(place)) if place.endswith(".py") else _import_package(place)
         made: Callable[[], Any] | None = getattr(module, name, None)
         if made is None:
             raise UsageError(
@@ -104,7 +104,7 @@ def _called(model: str) -> "nn.Module":
         raise StriateError(
             expected=f"{model} to return a network",
             received=f"{type(error).__name__}: {error}",
-            remedy="It is called without arguments, and ran into this itself.",
+            remedy="Its code was loaded and called without arguments; `striate --debug` shows where that failed.",
         ) from error
     if not isinstance(network, nn.Module):
         raise UsageError(
@@ -115,12 +115,22 @@ def _called(model: str) -> "nn.Module":
     return network
 
 
+def _import_package(name: str) -> ModuleType:
+    """Import a module that is installed, or lies in the folder where the user is."""
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.pop(0)
+
+
 def _import_file(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = f"_striate_file_{path.stem}"  # So that a file named random.py does not stand in for Python's own.
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # Where dataclasses, and pickles of what the file defines, look for it.
+    sys.modules[name] = module  # Where dataclasses look for it.
     sys.path.insert(0, str(path.resolve().parent))
     try:
         spec.loader.exec_module(module)

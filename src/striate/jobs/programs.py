@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
+from torch.utils._pytree import tree_leaves
 
 from striate.errors import StriateError, UsageError, nearest
 from striate.graph.programs import Inference, Program, Training
@@ -110,20 +111,24 @@ def build_program(
         inputs: its arguments, with the batch.
         settings: how it is run.
         loss: of the network's output and ``targets``, a scalar. By default cross-entropy for logits, N x classes, and
-            the mean of any other tensor; for a network with auxiliary heads the sum that it is trained with.
+            the mean of anything else; for a network with auxiliary heads the sum that it is trained with.
         targets: what a loss of one's own takes besides the output.
         foreach: whether the optimizer treats all parameters at once, as torch does on a card and not on a CPU.
     """
     amp_dtype = None if settings.amp_dtype is None else getattr(torch, settings.amp_dtype)
     if settings.mode == "inference":
         return Inference(network, inputs, amp_dtype)
-    forward_all = getattr(type(network), "forward_all", None)
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise UsageError(
+            expected="a network with parameters that want a gradient, to train it",
+            received=f"{type(network).__name__}, which has none",
+            remedy="Ask for prediction, or unfreeze some of it.",
+        )
+    forward = None
     if loss is None:
-        loss = _usual_loss if forward_all is None else _auxiliary_loss
+        forward = getattr(type(network), "forward_all", None)
+        loss = _usual_loss if forward is None else _auxiliary_loss
         targets = [torch.zeros(settings.batch_size, dtype=torch.int64)]
-        forward = forward_all
-    else:
-        forward = None
     name = settings.optimizer
     optimizer = None if name is None else partial(_optimizer, name=name, foreach=foreach)
     return Training(network, inputs, targets or (), loss, optimizer, forward, amp_dtype, parts=settings.micro_batches)
@@ -137,15 +142,16 @@ def _optimizer(network: nn.Module, name: OptimizerName, foreach: bool) -> Optimi
 
 
 def _usual_loss(output: Any, targets: Tensor) -> Tensor:
-    if not isinstance(output, Tensor):
-        raise UsageError(
-            expected="a network that returns one tensor, to train it",
-            received=type(output).__name__,
-            remedy="Wrap it in a module that returns the one to learn from; from Python, give a loss.",
-        )
-    if output.ndim == 2 and len(output) == len(targets):
+    if isinstance(output, Tensor) and output.ndim == 2 and len(output) == len(targets):
         return F.cross_entropy(output, targets)
-    return output.mean()
+    means = [part.mean() for part in tree_leaves(output) if isinstance(part, Tensor) and part.requires_grad]
+    if not means:
+        raise UsageError(
+            expected="a network whose output depends on its parameters, to train it",
+            received=type(output).__name__,
+            remedy="Wrap it in a module that returns the tensor to learn from; from Python, give a loss.",
+        )
+    return torch.stack(means).sum() if len(means) > 1 else means[0]
 
 
 def _auxiliary_loss(outputs: Sequence[Tensor], targets: Tensor) -> Tensor:
@@ -226,10 +232,14 @@ class ModelProgram:
 def _free_memory() -> int:
     """Return the bytes that a new process can have; cached files count as free where that is known."""
     known = Path("/proc/meminfo")
-    if known.exists():
-        fields = dict(line.split(":") for line in known.read_text().splitlines())
-        return 1024 * int(fields["MemAvailable"].split()[0])
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if not known.exists():
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    fields = dict(line.split(":") for line in known.read_text().splitlines())
+    free = 1024 * int(fields["MemAvailable"].split()[0])
+    limit, used = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
+    if limit.exists() and limit.read_text().strip() != "max":  # A container may have less than the machine.
+        free = min(free, int(limit.read_text()) - int(used.read_text()))
+    return free
 
 
 def _free_cuda_memory() -> int:

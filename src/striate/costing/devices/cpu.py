@@ -36,7 +36,7 @@ FITTED_TYPES = ("float32", "bfloat16")
 
 def cpu() -> Device:
     """Return what this machine's CPU adds."""
-    return Device("CPU", int, cpu_bytes, _notes)
+    return Device("CPU", int, cpu_bytes, _notes, lambda _graph: {})
 
 
 def _notes(graph: OperatorGraph) -> list[str]:

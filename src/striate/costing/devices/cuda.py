@@ -63,7 +63,11 @@ def card_bytes(card: str) -> int:
 def cuda_card(card: str) -> Device:
     """Return what a card adds; by name or bytes, of which only the name says how large cuBLAS's workspace is."""
     workspace = 32 * MiB if card.lower() in WITH_LARGE_CUBLAS else 8 * MiB + 128 * 1024
-    return Device(f"CUDA card {card}", _rounded, _cudnn, _notes, {CUBLAS: workspace}, card_bytes(card))
+
+    def fixed(graph: OperatorGraph) -> dict[str, int]:
+        return {CUBLAS: workspace} if any(operator.kind in MATRICES for operator in graph.operators) else {}
+
+    return Device(f"CUDA card {card}", _rounded, _cudnn, _notes, fixed, card_bytes(card))
 
 
 def _rounded(size: int) -> int:

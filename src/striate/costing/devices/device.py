@@ -1,7 +1,7 @@
 """What a device adds to what the dispatcher shows, as a type."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from striate.graph.operators import Operator, OperatorGraph
 
@@ -14,7 +14,7 @@ class Device:
         name: for people.
         allocated: bytes that an allocation of so many bytes takes.
         inside: bytes that an operator takes besides what it reads and makes.
-        fixed: bytes that are taken throughout, by what they are for.
+        fixed: bytes that a program takes throughout, by what they are for.
         capacity: bytes that it has; None where that is not asked.
         notes: what is not known of a program on this device, as sentences.
     """
@@ -23,5 +23,5 @@ class Device:
     allocated: Callable[[int], int]
     inside: Callable[[Operator, OperatorGraph], int]
     notes: Callable[[OperatorGraph], list[str]]
-    fixed: Mapping[str, int] = field(default_factory=dict)
+    fixed: Callable[[OperatorGraph], Mapping[str, int]]
     capacity: int | None = None
