@@ -9,11 +9,10 @@ from typing import Any
 from torch import nn
 
 from striate.costing.compute import Products, count, written
-from striate.costing.fields import Seen
 from striate.costing.forward import Layer
 from striate.graph.operators import Operator, OperatorGraph
 from striate.graph.windows import find_windows, is_transposed
-from striate.shapes import Window
+from striate.shapes import Field, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ class Arithmetic:
 
 
 def explain(
-    network: nn.Module, graph: OperatorGraph, layer: Layer, products: Products, seen: dict[int, Seen]
+    network: nn.Module, graph: OperatorGraph, layer: Layer, products: Products, fields: Sequence[Field]
 ) -> Arithmetic:
     """Write out how a layer's numbers come about."""
     output = None if layer.output is None else graph.tensors[layer.output]
@@ -55,7 +54,7 @@ def explain(
         activation = _equation([(*output.shape[1:], output.itemsize, output.shape[0])])
     return Arithmetic(
         parameters=_parameters(network, layer),
-        output=_sizes(graph, layer, seen),
+        output=_sizes(graph, layer, fields),
         macs=_equation(products) if products else "",
         activation=activation,
         dense=_as_dense(graph, layer),
@@ -74,7 +73,9 @@ def _parameters(network: nn.Module, layer: Layer) -> str:
     module = network.get_submodule(layer.name)
     own = [f"{layer.name}.{name}".lstrip(".") for name, _ in module.named_parameters(recurse=False)]
     tensors = [network.get_parameter(name) for name in layer.parameters]
-    account = parameter_arithmetic(module) if sorted(own) == sorted(layer.parameters) else _sum_of(tensors)
+    # A weight that is computed from others is no parameter, and the rules do not know of that.
+    is_plain = sorted(own) == sorted(layer.parameters) and "weight" in dict(module.named_parameters(recurse=False))
+    account = parameter_arithmetic(module) if is_plain else _sum_of(tensors)
     return f"{account} = {sum(tensor.numel() for tensor in tensors):,}"
 
 
@@ -127,7 +128,7 @@ _RULES: list[tuple[Any, Callable[[Any], str]]] = [
 ]
 
 
-def _sizes(graph: OperatorGraph, layer: Layer, seen: dict[int, Seen]) -> str:
+def _sizes(graph: OperatorGraph, layer: Layer, fields: Sequence[Field]) -> str:
     """Write out how the sizes of a layer's maps come about, where it slides one window over them."""
     sliding = [graph.operators[index] for index in layer.operators]
     sliding = [operator for operator in sliding if find_windows(operator, graph)]
@@ -150,7 +151,7 @@ def _sizes(graph: OperatorGraph, layer: Layer, seen: dict[int, Seen]) -> str:
     if is_transposed(last):
         texts = [_transposed_size(w, a, b) for w, a, b in zip(windows, before, after, strict=True)]
     else:
-        whole = _whole(graph, layer.output, seen, len(windows))
+        whole = _whole(graph, fields, len(windows))
         texts = [_size(w, a, b, i) for w, a, b, i in zip(windows, before, after, whole, strict=True)]
     return ", ".join(dict.fromkeys(text for text in texts if text))
 
@@ -165,12 +166,12 @@ def _padded(window: Window, padding: Window) -> Window:
     )
 
 
-def _whole(graph: OperatorGraph, output: int, seen: dict[int, Seen], sides: int) -> list[tuple[int, Fraction]]:
+def _whole(graph: OperatorGraph, fields: Sequence[Field], sides: int) -> list[tuple[int, Fraction]]:
     """Return the image's size along each side, and how many of its pixels lie between two units of the output."""
     image = () if graph.image is None else graph.tensors[graph.image].shape[2:]
-    if output not in seen or len(image) != sides:
+    if len(fields) != sides or len(image) != sides:
         return [(0, Fraction(0))] * sides
-    return [(size, side.stride) for size, side in zip(image, seen[output].fields, strict=True)]
+    return [(size, side.stride) for size, side in zip(image, fields, strict=True)]
 
 
 def _size(window: Window, before: int, after: int, whole: tuple[int, Fraction]) -> str:

@@ -27,6 +27,7 @@ class Layer:
         name: path of the module; of the caller for an operator that a module with children calls.
         kind: class of the module, or name of the operator.
         operators: indices of what runs in it.
+        last: index of the last operator that has run when it is done.
         output: index of the first tensor that it returns; None where it returns none.
         reads: storages that it takes from outside.
         parameters: names of the network's parameters that it is the first to read.
@@ -37,6 +38,7 @@ class Layer:
     name: str
     kind: str
     operators: tuple[int, ...]
+    last: int
     output: int | None
     reads: tuple[int, ...] = ()
     parameters: list[str] = field(default_factory=list)
@@ -59,12 +61,13 @@ def find_layers(graph: OperatorGraph) -> list[Layer]:
                 inside[operator.call].append(index)
             elif _does_something(operator, graph):
                 kind = operator.kind.strip("_")
-                found.append((index, Layer(graph.layer_of(operator), kind, (index,), operator.outputs[0])))
+                found.append((index, Layer(graph.layer_of(operator), kind, (index,), index, operator.outputs[0])))
     for index, operators in inside.items():
         call = graph.calls[index]
         if call.kind != "Identity" and (operators or call.outputs):
             output = call.outputs[0] if call.outputs else None
-            found.append((call.first, Layer(call.layer, call.kind, tuple(operators), output)))
+            last = operators[-1] if operators else call.first - 1
+            found.append((call.first, Layer(call.layer, call.kind, tuple(operators), last, output)))
     layers = [layer for _, layer in sorted(found, key=lambda placed: placed[0])]
     _connect(layers, graph)
     return layers
@@ -72,7 +75,8 @@ def find_layers(graph: OperatorGraph) -> list[Layer]:
 
 def _unfolds(index: int, graph: OperatorGraph) -> bool:
     """Tell a network that is one module made of several operators, each of which is then a layer."""
-    if graph.calls[index].layer or graph.calls[index].parent is not None:
+    call = graph.calls[index]
+    if call.layer or call.parent is not None or call.is_torchs:
         return False
     return sum(op.call == index and _does_something(op, graph) for op in graph.operators) > 1
 

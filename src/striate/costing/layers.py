@@ -10,7 +10,7 @@ from torch import nn
 
 from striate.costing.arithmetic import Arithmetic, explain
 from striate.costing.compute import Products, count, multiply_adds
-from striate.costing.fields import Seen, receptive_fields
+from striate.costing.fields import Fields
 from striate.costing.forward import Layer, find_layers
 from striate.graph.operators import OperatorGraph, Phase
 from striate.graph.programs import Inference
@@ -67,16 +67,16 @@ def layer_costs(network: nn.Module, input_shape: Sequence[int]) -> list[LayerCos
 
 def layer_table(network: nn.Module, graph: OperatorGraph) -> list[LayerCost]:
     """Return the layers of a network's graph with all that each takes."""
-    seen, backward = receptive_fields(graph), _backward_products(graph)
+    fields, backward = Fields(graph), _backward_products(graph)
     layers = find_layers(graph)
-    rows = [_cost(network, graph, layer, seen, backward) for layer in layers]
+    rows = [_cost(network, graph, layer, fields, backward) for layer in layers]
     used = {name for layer in layers for name in layer.parameters}
     for path, module in network.named_modules():
         left = [name for name, _ in module.named_parameters(path, recurse=False) if name not in used]
         used.update(left)
         if left:
-            idle = Layer(path, type(module).__name__, (), None, parameters=left)
-            rows.append(_cost(network, graph, idle, seen, backward))
+            idle = Layer(path, type(module).__name__, (), -1, None, parameters=left)
+            rows.append(_cost(network, graph, idle, fields, backward))
     return rows
 
 
@@ -98,7 +98,8 @@ def fold(layers: Sequence[LayerCost], depth: int, kinds: Mapping[str, str]) -> l
             what: sum(getattr(layer, what) for layer in group)
             for what in ("parameters", "macs", "backward_macs", "activation_bytes")
         }
-        rows.append(replace(group[-1], name=name, kind=kinds.get(name, ""), arithmetic=Arithmetic(), **sums))
+        ran = [layer for layer in group if layer.output_shape] or group
+        rows.append(replace(ran[-1], name=name, kind=kinds.get(name, ""), arithmetic=Arithmetic(), **sums))
     return rows
 
 
@@ -117,12 +118,12 @@ def _backward_products(graph: OperatorGraph) -> dict[int, Products]:
 
 
 def _cost(
-    network: nn.Module, graph: OperatorGraph, layer: Layer, seen: dict[int, Seen], backward: dict[int, Products]
+    network: nn.Module, graph: OperatorGraph, layer: Layer, fields: Fields, backward: dict[int, Products]
 ) -> LayerCost:
     products = tuple(product for index in layer.operators for product in multiply_adds(graph.operators[index], graph))
     output = None if layer.output is None else graph.tensors[layer.output]
-    field = None if layer.output is None else seen.get(layer.output)
-    sides = () if field is None else field.fields
+    seen = None if layer.output is None else fields.of(layer.output, layer.last)
+    sides = () if seen is None else seen.fields
     return LayerCost(
         name=layer.name,
         kind=layer.kind,
@@ -134,7 +135,7 @@ def _cost(
         receptive_field=tuple(int(side.size) for side in sides),
         stride=tuple(_plain(side.stride) for side in sides),
         offset=tuple(_plain(side.start) for side in sides),
-        arithmetic=explain(network, graph, layer, products, seen),
+        arithmetic=explain(network, graph, layer, products, sides),
     )
 
 

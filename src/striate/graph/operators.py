@@ -136,6 +136,7 @@ class Call:
     Args:
         layer: the module's path in the network; that of the caller for a module that is not the network's.
         kind: name of its class.
+        is_torchs: whether that is one of torch's own.
         phase: of the program; backward where a forward pass is repeated for the gradients.
         parent: index of the call that it was made in; None for the network itself.
         first: index of the first operator after it began.
@@ -144,6 +145,7 @@ class Call:
 
     layer: str
     kind: str
+    is_torchs: bool
     phase: Phase
     parent: int | None
     first: int
@@ -170,8 +172,12 @@ class OperatorGraph:
 
     @property
     def image(self) -> int | None:
-        """Index of the first input tensor that has sides besides batch and channels; None where there is none."""
-        return next((index for index in self.inputs if len(self.tensors[index].shape) > 2), None)
+        """Index of the input tensor that is an image, or a sequence that is convolved; None where there is none."""
+        given = [(index, len(self.tensors[index].shape)) for index in self.inputs]
+        convolved = any(
+            op.kind == "convolution" and len(self.tensors[op.outputs[0]].shape) == 3 for op in self.operators
+        )
+        return next((index for index, sides in given if sides > 3 or (sides == 3 and convolved)), None)
 
     def layer_of(self, operator: Operator) -> str:
         """Return the path of an operator's layer; empty for the program itself and for the network as a whole."""

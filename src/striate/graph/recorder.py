@@ -104,7 +104,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         parent = self._entered[-1] if self._entered else None
         layer = self._paths.get(module, "" if parent is None else self._calls[parent].layer)
         self._entered.append(len(self._calls))
-        self._calls.append(Call(layer, type(module).__name__, self.phase, parent, len(self._operators)))
+        kind = type(module)
+        is_torchs = kind.__module__.startswith("torch.nn.")
+        self._calls.append(Call(layer, kind.__name__, is_torchs, self.phase, parent, len(self._operators)))
 
     def _leave(self, _module: nn.Module, _args: Any, output: Any) -> None:
         outputs: list[int] = []
