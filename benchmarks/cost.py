@@ -38,7 +38,7 @@ WHAT: list[tuple[Any, int]] = [
     *itertools.product(("sgd", "momentum", "adam"), (2, 4)),
 ]
 HALVES: list[dict[str, Any]] = [{"dtype": "bfloat16"}, {"amp_dtype": "bfloat16"}]
-HALF_MODELS = ("alexnet_owt", "vgg11", "googlenet", "resnet18", "resnet50", "seresnet18", "xception", "mobilenet_v2")
+HALF_MODELS = ("alexnet_owt", "vgg11", "googlenet_bn", "resnet18", "resnet50", "seresnet18", "xception", "mobilenet_v2")
 
 
 def settings(optimizer: Any, batch: int, **options: Any) -> Settings:

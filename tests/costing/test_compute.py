@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from striate.costing.compute import count, multiply_adds
+from striate.costing.layers import layer_table, recomputed_macs
 from striate.graph.operators import Phase
 from striate.graph.programs import Inference, Training
 from striate.graph.trace import trace
@@ -176,7 +178,7 @@ def test_products_of_tensors_and_of_matrices() -> None:
 def test_attention_is_two_products_of_matrices_and_five_backward() -> None:
     class Attend(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            return F.scaled_dot_product_attention(x, x, x)
+            return F.scaled_dot_product_attention(x, x[..., :], x[..., :])
 
     one = 2 * 3 * 7 * 7 * 8
     assert counted(Attend(), torch.zeros(2, 3, 7, 8)) == (2 * one, 5 * one)
@@ -187,6 +189,57 @@ def test_a_recurrent_layer_multiplies_its_gates_at_every_step() -> None:
     steps, batch = 7, 2
     gates = (4 * 5 * 3 + 4 * 5 * 5) + (4 * 5 * 5 + 4 * 5 * 5)
     assert counted(network, torch.zeros(batch, steps, 3)) == (gates * steps * batch, 2 * gates * steps * batch)
+
+
+def test_attention_of_several_heads_counts_alike_fused_and_not() -> None:
+    class Heads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.heads = nn.MultiheadAttention(16, 4, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            made: Tensor = self.heads(x, x, x, need_weights=False)[0]
+            return made
+
+    x, found = torch.zeros(2, 6, 16), []
+    for program in (Inference(Heads(), [x]), Training(Heads(), [x], [], lambda out: out.sum())):
+        graph = trace(program)
+        forward = [op for op in graph.operators if op.phase is Phase.FORWARD]
+        assert any(op.kind == "_native_multi_head_attention" for op in forward) is isinstance(program, Inference)
+        found.append(sum(count(multiply_adds(op, graph)) for op in forward))
+    assert found == [4 * 16 * 16 * 12 + 2 * 6 * 6 * 16 * 2] * 2
+
+
+def test_a_square_is_a_product_however_it_is_written() -> None:
+    class Squares(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * x + x.square() + x**2 + torch.addcmul(x, x, x) + x**3
+
+    graph = trace(Inference(Squares(), [torch.zeros(X)]))
+    assert sum(count(multiply_adds(op, graph)) for op in graph.operators) == 4 * N
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_what_runs_once_more_is_counted_apart(reentrant: bool) -> None:
+    class Block(nn.Module):
+        def __init__(self, again: bool) -> None:
+            super().__init__()
+            self.enter, self.block, self.again = nn.Linear(8, 64), nn.Sequential(nn.Linear(64, 64), nn.Tanh()), again
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.enter(x)
+            made: Tensor = checkpoint(self.block, x, use_reentrant=reentrant) if self.again else self.block(x)
+            return made
+
+    plain, again = (trace(Training(Block(b), [torch.zeros(5, 8)], [], lambda out: out.sum())) for b in (False, True))
+    tables = [layer_table(Block(False), graph) for graph in (plain, again)]
+    for table in tables:
+        assert [(row.macs, row.backward_macs) for row in table] == [
+            (5 * 8 * 64, 5 * 8 * 64),
+            (5 * 64 * 64, 2 * 5 * 64 * 64),
+            (0, 0),
+        ]
+    assert (recomputed_macs(plain), recomputed_macs(again)) == (0, 5 * 64 * 64)
 
 
 @pytest.mark.parametrize("training", [False, True])

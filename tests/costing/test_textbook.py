@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from striate.costing.textbook import Textbook, textbook_bound
 from striate.graph.programs import Inference, Training
@@ -53,6 +54,25 @@ def test_activations_in_place_views_and_dropout_share_their_layers_output() -> N
     )  # fmt: skip
     for training in (False, True):
         assert bound(dressed, 2, 3, 8, 8, training=training) == bound(plain, 2, 3, 8, 8, training=training)
+
+
+def test_functions_share_as_modules_do() -> None:
+    class Functions(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.dense = nn.Conv2d(3, 4, 3), nn.Linear(4 * 36, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            maps = F.dropout(F.leaky_relu(self.conv(x)), training=self.training)
+            logits: Tensor = self.dense(maps.flatten(1)).softmax(1)
+            return logits
+
+    plain = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 5))
+    modules = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Softsign(), nn.RReLU(), nn.FeatureAlphaDropout(), *list(plain)[1:])
+    for training in (False, True):
+        expected = bound(plain, 2, 3, 8, 8, training=training)
+        assert bound(Functions(), 2, 3, 8, 8, training=training) == expected
+        assert bound(modules, 2, 3, 8, 8, training=training) == expected
 
 
 def test_a_layout_changes_nothing() -> None:

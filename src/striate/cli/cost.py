@@ -127,6 +127,7 @@ def _document(program: "ModelProgram", found: "Cost", measured: int | None) -> d
         "parameters": found.parameters,
         "macs": found.macs,
         "backward_macs": found.backward_macs,
+        "recomputed_macs": found.recomputed_macs,
         "layers": layers,
         "textbook": asdict(found.textbook),
         "peak_bytes": peak.size,

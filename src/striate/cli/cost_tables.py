@@ -33,7 +33,8 @@ def print_cost(program: str, found: "Cost", measured: int | None, depth: int | N
     if explained:
         say(console, "")
     backward = f", {found.backward_macs:,} backward" if found.trains else ""
-    say(console, f"{found.parameters:,} parameters; {found.macs:,} multiply-adds{backward}")
+    again = f", {found.recomputed_macs:,} once more" if found.recomputed_macs else ""
+    say(console, f"{found.parameters:,} parameters; {found.macs:,} multiply-adds{backward}{again}")
     say(console, f"textbook bound: {_textbook(found)}")
     say(console, "")
     for line in plot(found.timeline):

@@ -14,7 +14,7 @@ sum of products, here kept as such: ``((5, 5, 3, 200, 100, 150),)`` for a 5x5 co
 | average pooling | a convolution with equal weights: 1 for each place of each window, forward and backward |
 | mean | 1 for each value, forward and backward: the average pooling of everything |
 | interpolation | bilinear 4 for each value (2 neighbours on a side), bicubic 16, linear 2, nearest none |
-| product of two tensors | 1 for each value |
+| product of two tensors, square | 1 for each value |
 
 Additions, maxima, activation functions, moving data, the loss and the optimizer have none. (torch's own counter knows
 products of matrices and convolutions alone, and takes the kernels' gradient of a grouped convolution for that of an
@@ -32,7 +32,7 @@ from striate.graph.windows import is_transposed
 Products = tuple[tuple[int, ...], ...]
 Rule = Callable[[Operator, OperatorGraph], Products]
 
-TAPS = {"nearest": 0, "linear": 2, "bilinear": 4, "trilinear": 8, "bicubic": 16}
+NEIGHBOURS = {"nearest": 0, "linear": 2, "bilinear": 4, "trilinear": 8, "bicubic": 16}
 
 
 def multiply_adds(operator: Operator, graph: OperatorGraph) -> Products:
@@ -106,6 +106,14 @@ def _attention_backward(operator: Operator, graph: OperatorGraph) -> Products:
     return (keys,) * 3 + (values,) * 2
 
 
+def _heads(operator: Operator, graph: OperatorGraph) -> Products:
+    """Count attention of several heads with its four dense layers, which runs as one operator at prediction."""
+    batch, length, width = _shape(operator, graph, "query")
+    heads, keys = cast(int, operator.arguments["num_head"]), _shape(operator, graph, "key")[1]
+    inputs, outputs = 2 * length, 2 * keys  # Queries and what is made of them; keys and values.
+    return ((width, width, inputs + outputs, batch), (2, heads, width // heads, length, keys, batch))
+
+
 def _encoder_layer(operator: Operator, graph: OperatorGraph) -> Products:
     """Count a whole layer of a transformer's encoder, which runs as one operator at prediction."""
     batch, length, width = _shape(operator, graph, "src")
@@ -175,13 +183,17 @@ def _share(operator: Operator, graph: OperatorGraph) -> Products:
 def _interpolation(operator: Operator, graph: OperatorGraph) -> Products:
     mode = re.search(r"upsample_([a-z]+?)(?:_exact)?\d", operator.kind)
     assert mode is not None
-    taps = TAPS[mode[1]]
+    taps = NEIGHBOURS[mode[1]]
     values = graph.tensors[operator.inputs[0] if "backward" in operator.kind else operator.outputs[0]].shape
     return ((taps, *_batch_last(values)),) if taps else ()
 
 
 def _product(operator: Operator, graph: OperatorGraph) -> Products:
-    return (_batch_last(_out(operator, graph)),) if len(operator.inputs) == 2 else ()
+    return (_batch_last(_out(operator, graph)),) if len(operator.inputs) > 1 else ()
+
+
+def _square(operator: Operator, graph: OperatorGraph) -> Products:
+    return (_batch_last(_out(operator, graph)),) if operator.arguments.get("exponent") == 2 else ()
 
 
 _RULES: list[tuple[re.Pattern[str], Rule]] = [
@@ -192,6 +204,7 @@ _RULES: list[tuple[re.Pattern[str], Rule]] = [
         ("mm|bmm|addmm|baddbmm|mv|addmv", _matrices),
         (r"_scaled_dot_product_\w+(?<!backward)", _attention),
         (r"_scaled_dot_product_\w+_backward", _attention_backward),
+        ("_native_multi_head_attention", _heads),
         ("_transformer_encoder_layer_fwd", _encoder_layer),
         ("mkldnn_rnn_layer", _recurrent),
         ("mkldnn_rnn_layer_backward", _recurrent_backward),
@@ -202,6 +215,7 @@ _RULES: list[tuple[re.Pattern[str], Rule]] = [
         ("mean", _mean),
         ("div", _share),
         (r"_?upsample_\w+(?<!_aa)(?<!_aa_backward)", _interpolation),
-        ("mul_?", _product),
+        ("(mul|addcmul)_?", _product),
+        ("pow_?", _square),
     )
 ]

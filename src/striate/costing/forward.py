@@ -14,8 +14,9 @@ from striate.graph.operators import Operator, OperatorGraph, Phase, Role
 ACTIVATIONS = {
     "relu", "hardtanh", "sigmoid", "tanh", "gelu", "silu", "leaky_relu", "elu", "celu", "selu", "hardswish",
     "hardsigmoid", "mish", "softplus", "_prelu_kernel", "_softmax", "_log_softmax", "log_sigmoid_forward",
-    "hardshrink", "softshrink",
+    "hardshrink", "softshrink", "threshold", "rrelu_with_noise", "native_dropout",
 }  # fmt: skip
+SHARING_MODULES = ("torch.nn.modules.activation", "torch.nn.modules.dropout")
 MOVES = {"detach", "clone", "view", "_unsafe_view", "transpose", "permute", "t", "expand", "_to_copy"}
 
 
@@ -32,7 +33,8 @@ class Layer:
         reads: storages that it takes from outside.
         parameters: names of the network's parameters that it is the first to read.
         shares: whether its output lies in what it reads, as that of a view, of what is done in place and, in textbooks,
-            of an activation function or a copy in another layout.
+            of an activation function, of dropout or of a copy in another layout.
+        is_activation: whether the module is one of torch's for that.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Layer:
     reads: tuple[int, ...] = ()
     parameters: list[str] = field(default_factory=list)
     shares: bool = False
+    is_activation: bool = False
 
 
 def find_layers(graph: OperatorGraph) -> list[Layer]:
@@ -67,7 +70,9 @@ def find_layers(graph: OperatorGraph) -> list[Layer]:
         if call.kind != "Identity" and (operators or call.outputs):
             output = call.outputs[0] if call.outputs else None
             last = operators[-1] if operators else call.first - 1
-            found.append((call.first, Layer(call.layer, call.kind, tuple(operators), last, output)))
+            is_activation = call.home in SHARING_MODULES and call.kind != "MultiheadAttention"
+            layer = Layer(call.layer, call.kind, tuple(operators), last, output, is_activation=is_activation)
+            found.append((call.first, layer))
     layers = [layer for _, layer in sorted(found, key=lambda placed: placed[0])]
     _connect(layers, graph)
     return layers
@@ -76,14 +81,14 @@ def find_layers(graph: OperatorGraph) -> list[Layer]:
 def _unfolds(index: int, graph: OperatorGraph) -> bool:
     """Tell a network that is one module made of several operators, each of which is then a layer."""
     call = graph.calls[index]
-    if call.layer or call.parent is not None or call.is_torchs:
+    if call.layer or call.parent is not None or call.home.startswith("torch.nn."):
         return False
     return sum(op.call == index and _does_something(op, graph) for op in graph.operators) > 1
 
 
 def _does_something(operator: Operator, graph: OperatorGraph) -> bool:
     """Tell an operator that makes or changes values from a view, and from making a constant."""
-    if not operator.inputs or not operator.outputs:
+    if not operator.inputs or not operator.outputs or operator.kind == "empty_like":
         return False
     read = {graph.tensors[index].storage for index in operator.inputs}
     return operator.kind.endswith("_") or graph.tensors[operator.outputs[0]].storage not in read
@@ -92,6 +97,7 @@ def _does_something(operator: Operator, graph: OperatorGraph) -> bool:
 def _connect(layers: Sequence[Layer], graph: OperatorGraph) -> None:
     """Find what each layer reads, which parameters it is the first to use, and whether its output is its own."""
     names = {index: s.name for index, s in enumerate(graph.storages) if s.role is Role.PARAMETER}
+    noise: set[int] = set()
     for layer in layers:
         made: set[int] = set()
         read: dict[int, None] = {}
@@ -105,9 +111,10 @@ def _connect(layers: Sequence[Layer], graph: OperatorGraph) -> None:
             )
         layer.parameters.extend(name for storage in sorted(read) if (name := names.pop(storage, "")))
         layer.reads = tuple(storage for storage in read if storage not in made)
-        working = {
-            graph.operators[index].kind.rstrip("_") for index in layer.operators if graph.operators[index].inputs
-        }
+        operators = [graph.operators[index] for index in layer.operators]
+        noise.update(graph.tensors[op.outputs[0]].storage for op in operators if op.kind == "bernoulli_")
+        working = {operator.kind.rstrip("_") for operator in operators if operator.inputs}
+        drops = working == {"mul"} and not noise.isdisjoint(read)
         activates = bool(working) and working <= ACTIVATIONS | MOVES
         own = layer.output is not None and graph.tensors[layer.output].storage in made
-        layer.shares = not own or activates or layer.kind.startswith(("Dropout", "AlphaDropout"))
+        layer.shares = not own or layer.is_activation or activates or drops

@@ -67,8 +67,8 @@ def layer_costs(network: nn.Module, input_shape: Sequence[int]) -> list[LayerCos
 
 def layer_table(network: nn.Module, graph: OperatorGraph) -> list[LayerCost]:
     """Return the layers of a network's graph with all that each takes."""
-    fields, backward = Fields(graph), _backward_products(graph)
     layers = find_layers(graph)
+    fields, backward = Fields(graph), _backward_products(graph, layers)
     rows = [_cost(network, graph, layer, fields, backward) for layer in layers]
     used = {name for layer in layers for name in layer.parameters}
     for path, module in network.named_modules():
@@ -108,13 +108,26 @@ def total_parameters(layers: Sequence[LayerCost]) -> int:
     return sum(layer.parameters for layer in layers)
 
 
-def _backward_products(graph: OperatorGraph) -> dict[int, Products]:
-    """Return the multiply-adds of each operator's backward pass, by its index."""
+def _backward_products(graph: OperatorGraph, layers: Sequence[Layer]) -> dict[int, Products]:
+    """Return the multiply-adds of each operator's backward pass, by the operator's index.
+
+    What is the gradient of an operator that ran again in the backward pass is that of the layer which ran again.
+    """
+    first = {layer.name: layer.operators[0] for layer in reversed(layers) if layer.operators}
     found: dict[int, Products] = {}
     for operator in graph.operators:
         if operator.phase is Phase.BACKWARD and operator.forward is not None:
-            found[operator.forward] = found.get(operator.forward, ()) + multiply_adds(operator, graph)
+            forward = graph.operators[operator.forward]
+            index = first.get(graph.layer_of(forward)) if forward.phase is Phase.BACKWARD else operator.forward
+            if index is not None:
+                found[index] = found.get(index, ()) + multiply_adds(operator, graph)
     return found
+
+
+def recomputed_macs(graph: OperatorGraph) -> int:
+    """Return the multiply-adds of what runs again in the backward pass, since it was not kept."""
+    again = (op for op in graph.operators if op.phase is Phase.BACKWARD and op.forward is None and op.call is not None)
+    return sum(count(multiply_adds(operator, graph)) for operator in again)
 
 
 def _cost(

@@ -136,7 +136,7 @@ class Call:
     Args:
         layer: the module's path in the network; that of the caller for a module that is not the network's.
         kind: name of its class.
-        is_torchs: whether that is one of torch's own.
+        home: the Python module that the class is of.
         phase: of the program; backward where a forward pass is repeated for the gradients.
         parent: index of the call that it was made in; None for the network itself.
         first: index of the first operator after it began.
@@ -145,7 +145,7 @@ class Call:
 
     layer: str
     kind: str
-    is_torchs: bool
+    home: str
     phase: Phase
     parent: int | None
     first: int

@@ -6,8 +6,8 @@ recorded in a few megabytes.
 
 What is seen differs from what happens unseen in two places, since torch takes care not to change a tensor in place
 while a dispatch mode is active. Where two gradients meet, autograd adds the second to the first in place if nothing
-else holds the first, but seen it makes a new tensor of the sum. And ``linear`` adds its bias in place to a product of
-its own, but seen out of place. Such a sum, if its first term dies with it, is therefore given that term's storage.
+else holds the first, but seen it makes a new tensor of the sum. And ``nn.Linear`` adds its bias in place to a product
+of its own, but seen out of place. Such a sum, if its first term dies with it, is therefore given that term's storage.
 
 Which operator another is the gradient of is told by the numbers that autograd gives to its nodes; torch has no public
 name for these.
@@ -23,7 +23,6 @@ import torch
 from torch import Tensor, nn
 from torch._prims_common import suggest_memory_format
 from torch.autograd.function import BackwardCFunction
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from striate.errors import StriateError
@@ -66,7 +65,6 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._operator_of_node: dict[int, int] = {}
         self._numbered = torch._C._autograd._get_sequence_nr()
         self._sums: list[tuple[int, int, int]] = []
-        self._linear = Linear()
         self._node = BEFORE, BEFORE  # The one that runs now: its number, and its first operator.
 
     @contextmanager
@@ -77,8 +75,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             nn.modules.module.register_module_forward_hook(self._leave, always_call=True),
         )
         try:
-            with self._linear:
-                yield
+            yield
         finally:
             for hook in hooks:
                 hook.remove()
@@ -105,8 +102,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         layer = self._paths.get(module, "" if parent is None else self._calls[parent].layer)
         self._entered.append(len(self._calls))
         kind = type(module)
-        is_torchs = kind.__module__.startswith("torch.nn.")
-        self._calls.append(Call(layer, kind.__name__, is_torchs, self.phase, parent, len(self._operators)))
+        self._calls.append(Call(layer, kind.__name__, kind.__module__, self.phase, parent, len(self._operators)))
 
     def _leave(self, _module: nn.Module, _args: Any, output: Any) -> None:
         outputs: list[int] = []
@@ -139,7 +135,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._node = number, self._now
             forward = self._operator_of_node.get(number)
             call = None if forward is None else self._operators[forward].call
-        if func is SUM and len(inputs) == 2 and (self._linear.runs or self._gathers(node, inputs)):
+        if func is SUM and len(inputs) == 2 and self._adds_in_place(call, node, inputs):
             self._sums.append((self._now, self._tensors[inputs[0]].storage, self._tensors[outputs[0]].storage))
         pointwise = torch.Tag.pointwise in func.tags
         self._operators.append(
@@ -147,10 +143,15 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         )
         return out
 
-    def _gathers(self, node: Any, inputs: list[int]) -> bool:
-        """Tell autograd's sum of two gradients from one that a function's own backward pass makes of its own terms."""
+    def _adds_in_place(self, call: int | None, node: Any, inputs: list[int]) -> bool:
+        """Tell whether a sum is autograd's, of two gradients, or that of a dense layer with its bias.
+
+        A function whose backward pass is written in Python may add two terms of its own, which is neither.
+        """
+        if node is None:
+            return call is not None and self._calls[call].home == nn.Linear.__module__
         if not isinstance(node, BackwardCFunction):
-            return node is not None
+            return True
         return any(self._storages[self._tensors[index].storage].born < self._node[1] for index in inputs)
 
     def _described(self, value: Any, found: list[int]) -> object:
@@ -207,24 +208,6 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 term.died, term.role, term.name, made.size = made.died, made.role, made.name, 0
                 moved[total] = first
         return storages, tuple(replace(spec, storage=moved.get(spec.storage, spec.storage)) for spec in self._tensors)
-
-
-class Linear(TorchFunctionMode):
-    """Knows while torch's ``linear`` runs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.runs = False
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call a function of torch."""
-        if func is not torch.nn.functional.linear:
-            return func(*args, **(kwargs or {}))
-        self.runs = True
-        try:
-            return func(*args, **(kwargs or {}))
-        finally:
-            self.runs = False
 
 
 def _layout(tensor: Tensor) -> Layout:

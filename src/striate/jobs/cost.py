@@ -1,6 +1,7 @@
 """What a network costs before it runs."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from striate.costing.devices.cpu import cpu
 from striate.costing.devices.cuda import card_bytes, cuda_card
 from striate.costing.devices.device import Device
-from striate.costing.layers import LayerCost, layer_table
+from striate.costing.layers import LayerCost, layer_table, recomputed_macs
 from striate.costing.memory import Moment, find_peak, timeline
 from striate.costing.textbook import Textbook, textbook_bound
 from striate.errors import StriateError, UsageError
@@ -30,6 +31,7 @@ class Cost:
         parameters: numbers of the network that can be trained, those that are frozen among them.
         macs: multiply-adds forward, of the whole batch.
         backward_macs: multiply-adds backward, of the whole batch; 0 at prediction.
+        recomputed_macs: multiply-adds of what runs once more for the backward pass, where the network says so.
         layers: of the network, in the order in which they run; of a training step, as they run there.
         textbook: the idealised memory.
         peak: the most bytes alive at one moment of the real program in its steady state: inputs, parameters, buffers,
@@ -46,6 +48,7 @@ class Cost:
     parameters: int
     macs: int
     backward_macs: int
+    recomputed_macs: int
     layers: Sequence[LayerCost]
     textbook: Textbook
     peak: Moment
@@ -127,15 +130,19 @@ def cost_of_model(program: ModelProgram, gpu: str | None = None) -> Cost:
     Raises:
         StriateError: where it does not run on these inputs, and as for `cost`.
     """
+
+    def found(place: torch.device | None) -> Cost:
+        with nullcontext() if place is None else place:
+            built = program.build(foreach=gpu is not None)
+        return cost_of(built, _device(gpu))
+
     try:
         try:
-            with torch.device("meta"):
-                return cost_of(program.build(foreach=gpu is not None), _device(gpu))
+            return found(torch.device("meta"))
         except Exception:
             if program.model in ZOO:
                 raise
-            # Code that reads values while it builds, or keeps tensors of its own, needs them to be real.
-            return cost_of(program.build(foreach=gpu is not None), _device(gpu))
+            return found(None)  # Code that reads values while it builds, or keeps tensors of its own, needs real ones.
     except StriateError:
         raise
     except Exception as error:
@@ -176,6 +183,7 @@ def cost_of(program: Program, device: Device, channels_last: bool | None = None)
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         macs=sum(layer.macs for layer in layers),
         backward_macs=sum(layer.backward_macs for layer in layers),
+        recomputed_macs=recomputed_macs(whole),
         layers=layers,
         textbook=textbook_bound(whole, training),
         peak=find_peak(moments),

@@ -23,7 +23,7 @@ from typing import Final
 import torch
 
 from striate.costing.devices.cpu_convolution import backward_bytes, forward_bytes
-from striate.costing.devices.cpu_products import attention_bytes, encoder_bytes, lstm_bytes, product_bytes
+from striate.costing.devices.cpu_products import attention_bytes, encoder_bytes, heads_bytes, lstm_bytes, product_bytes
 from striate.costing.devices.device import Device
 from striate.graph.operators import Layout, Operator, OperatorGraph, TensorIndex, TensorSpec
 
@@ -127,6 +127,7 @@ LIBRARY: Final[dict[str, Bytes]] = {
     "aten.convolution_backward.default": backward_bytes,
     "aten.mkldnn_rnn_layer.default": lstm_bytes,
     "aten.mkldnn_rnn_layer_backward.default": lstm_bytes,
+    "aten._native_multi_head_attention.default": heads_bytes,
     "aten._transformer_encoder_layer_fwd.default": encoder_bytes,
     "aten.addmm.default": product_bytes,
     "aten.mm.default": product_bytes,

@@ -90,6 +90,14 @@ def attention_bytes(operator: Operator, graph: OperatorGraph) -> int:
     return torch.get_num_threads() * block
 
 
+def heads_bytes(operator: Operator, graph: OperatorGraph) -> int:
+    """Return the bytes that attention of several heads, with its dense layers, takes inside itself."""
+    taken = graph.tensor(operator, "query")
+    batch, length, _ = taken.shape
+    scores = batch * cast(int, operator.arguments["num_head"]) * length * graph.tensor(operator, "key").shape[1]
+    return max(5 * taken.size, 2 * taken.size + scores * taken.itemsize)
+
+
 def encoder_bytes(operator: Operator, graph: OperatorGraph) -> int:
     """Return the bytes that a whole layer of a transformer's encoder takes inside itself."""
     taken = graph.tensor(operator, "src")
