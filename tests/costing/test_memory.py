@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+import odd_networks
+from odd_networks import ODD
 from striate.costing.devices.cpu import cpu
 from striate.costing.devices.device import Device
 from striate.costing.memory import INSIDE, Moment, find_peak, timeline
@@ -14,6 +16,7 @@ from striate.graph.programs import Inference, Training
 from striate.graph.trace import trace
 from striate.jobs.cost import cost_of_model
 from striate.jobs.programs import ModelProgram, Settings, find_program
+from striate.jobs.usage import parse_input
 
 CASES = [
     ("lenet5", "momentum", 16, 32, False),
@@ -42,6 +45,27 @@ def test_the_predicted_peak_is_the_measured_one(case: tuple[str, Any, int, int, 
     predicted = cost_of_model(program).peak.size
     # What oneDNN takes for itself shows in networks of a megabyte or two.
     assert predicted == pytest.approx(program.measure(predicted), rel=0.005, abs=32_768)
+
+
+ODD_CASES: list[tuple[str, dict[str, Any]]] = [
+    ("UNet", {"mode": "training", "micro_batches": 3, "channels_last": False}),
+    ("Dense", {"mode": "training", "amp_dtype": "bfloat16"}),
+    ("generator", {"mode": "training", "channels_last": False}),
+    ("volume", {}),
+    ("Attention", {}),
+    ("Words", {"mode": "training", "optimizer": "adam"}),
+    ("Recomputed", {"mode": "training", "optimizer": None}),
+    ("Own", {"mode": "training", "optimizer": "adam"}),
+]
+
+
+@pytest.mark.parametrize("case", ODD_CASES, ids=lambda case: case[0])
+def test_so_is_that_of_networks_that_are_odd(case: tuple[str, dict[str, Any]]) -> None:
+    name, settings = case
+    inputs = tuple(parse_input(shape) for shape in ODD[name][1])
+    program = ModelProgram(f"{odd_networks.__file__}:{name}", inputs, Settings(4, **settings))
+    predicted = cost_of_model(program).peak.size
+    assert predicted == pytest.approx(program.measure(predicted), rel=0.01)
 
 
 def exercise() -> nn.Sequential:

@@ -299,3 +299,36 @@ def test_autocast_runs_in_16_bits_where_it_would() -> None:
         truth = str(network(torch.zeros(2, 3, 8, 8)).dtype).removeprefix("torch.")
     assert dtypes["convolution"] == dtypes["addmm"] == "bfloat16"
     assert dtypes["_softmax"] == truth
+
+
+def test_a_dense_layer_adds_its_bias_in_place_and_a_sum_of_ones_own_does_not() -> None:
+    class Written(nn.Module):
+        def __init__(self, by_hand: bool) -> None:
+            super().__init__()
+            self.dense, self.by_hand = nn.Linear(8, 100), by_hand
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = x.transpose(0, 1)
+            made: Tensor = x @ self.dense.weight.t() + self.dense.bias if self.by_hand else self.dense(x)
+            return made
+
+    def made(by_hand: bool) -> list[int]:
+        graph = trace(Inference(Written(by_hand), [torch.zeros(5, 6, 8)]))
+        return [s.size for s in graph.storages if s.role is Role.TEMPORARY and s.size >= 4 * 5 * 6 * 100]
+
+    assert made(False) == [4 * 5 * 6 * 100]
+    assert made(True) == [4 * 5 * 6 * 100] * 2
+
+
+def test_parts_of_one_block_are_tensors_of_their_own() -> None:
+    graph = infer(lambda _, x: x.chunk(2)[0] * x.chunk(2)[1], X)
+    (product,) = (op for op in graph.operators if op.kind == "mul")
+    assert len(set(product.inputs)) == 2
+    assert len({graph.tensors[index].storage for index in product.inputs}) == 1
+
+
+def test_what_was_a_real_constant_is_left_alone() -> None:
+    constant = torch.ones(1000)
+    graph = infer(lambda _, x: x + constant, X)
+    assert [op.kind for op in graph.operators][-1] == "add"
+    assert type(constant) is Tensor
