@@ -128,19 +128,20 @@ def run() -> None:
             if name not in truths:
                 truths[name] = program.measure(0)
                 append_row("cost_measured", program=name, measured=truths[name])
-            rows[tool, name] = predict(tool, tools[tool], name, program, truths[name])
+            rows[tool, name] = predict(options.set, tool, tools[tool], name, program, truths[name])
     for tool in tools:
         summarise(tool, [row for (by, name), row in rows.items() if by == tool and name in programs], len(programs))
 
 
 def predict(
-    tool: str, ask: Callable[[ModelProgram], int], name: str, program: ModelProgram, truth: int
+    which: str, tool: str, ask: Callable[[ModelProgram], int], name: str, program: ModelProgram, truth: int
 ) -> dict[str, str]:
     """Have a tool predict a program's peak, and keep and print what it said."""
     began = time.monotonic()
     predicted = ask(program)
     seconds = time.monotonic() - began
     figures = {
+        "set": which,
         "tool": tool,
         "program": name,
         "predicted": str(predicted),

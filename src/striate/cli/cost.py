@@ -27,7 +27,10 @@ def cost(
     ],
     batch_size: Annotated[int, typer.Option("-b", "--batch-size", min=1, help="images at once")] = 1,
     train: Annotated[bool, typer.Option("--train", help="a step of training, not prediction")] = False,
-    opt: Annotated[Literal["none", OptimizerName], typer.Option(help="optimizer, with --train")] = "momentum",
+    opt: Annotated[
+        Literal["none", OptimizerName] | None,
+        typer.Option(help="optimizer, with --train; momentum by default", show_default=False),
+    ] = None,
     inputs: Annotated[
         list[str] | None,
         typer.Option(
@@ -44,7 +47,10 @@ def cost(
     num_classes: Annotated[int | None, typer.Option(min=1, help="classes", show_default=False)] = None,
     dtype: Annotated[Literal["float32", "bfloat16"], typer.Option(help="of weights and images")] = "float32",
     amp: Annotated[bool, typer.Option("--amp", help="16-bit floats where they are safe (autocast)")] = False,
-    amp_dtype: Annotated[Literal["bfloat16", "float16"], typer.Option(help="with --amp")] = "bfloat16",
+    amp_dtype: Annotated[
+        Literal["bfloat16", "float16"] | None,
+        typer.Option(help="with --amp; bfloat16 by default", show_default=False),
+    ] = None,
     channels_last: Annotated[bool, typer.Option(help="memory layout of images and kernels")] = True,
     depth: Annotated[
         int | None, typer.Option(min=1, help="fold modules nested deeper than this", show_default=False)
@@ -75,6 +81,12 @@ def cost(
             remedy="--input 3x224x224 says all of it.",
         )
 
+    for flag, given, other in (("--opt", opt, "--train"), ("--amp-dtype", amp_dtype, "--amp")):
+        if given is not None and not (train if other == "--train" else amp):
+            raise UsageError(
+                expected=f"{flag} with {other}", received="it alone", remedy=f"Add {other}, or leave it out."
+            )
+
     from striate.cli.cost_tables import print_comparison, print_cost
     from striate.jobs.cost import check_card, cost_of_model
     from striate.jobs.programs import Settings, find_program
@@ -84,9 +96,9 @@ def cost(
     settings = Settings(
         batch_size,
         "training" if train else "inference",
-        None if opt == "none" else opt,
+        None if opt == "none" else opt or "momentum",
         dtype,
-        amp_dtype if amp else None,
+        (amp_dtype or "bfloat16") if amp else None,
         channels_last,
     )
     programs = [

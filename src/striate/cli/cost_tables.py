@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from striate.cli.tables import plain_table, say
-from striate.costing.layers import LayerCost, fold
 from striate.units import format_bytes, format_count
 
 if TYPE_CHECKING:
+    from striate.costing.layers import LayerCost
     from striate.costing.memory import Moment
     from striate.jobs.cost import Cost
 
@@ -21,9 +21,7 @@ def print_cost(program: str, found: "Cost", measured: int | None, depth: int | N
     """Print one network's layers with their arithmetic, the textbook's bound, the timeline and the peak."""
     console = Console()
     say(console, program)
-    layers = list(found.layers)
-    if depth is not None:
-        layers = fold(layers, depth, found.kinds)
+    layers = found.layers if depth is None else found.folded(depth)
     for line in layer_lines(layers, training=found.trains):
         say(console, line)
     say(console, "")
@@ -41,11 +39,9 @@ def print_cost(program: str, found: "Cost", measured: int | None, depth: int | N
         say(console, line)
     say(console, f"peak on the {found.device}: {format_bytes(found.peak.size)}, at {found.peak.place}")
     if found.capacity is not None:
-        share = found.peak.size / found.capacity
-        say(
-            console,
-            f"that is {share:.1%} of its {format_bytes(found.capacity)}{'' if share <= 1 else ': it does not fit'}",
-        )
+        verdict = "it fits" if found.peak.size <= found.capacity else "it does not fit"
+        part = f"{found.peak.size / found.capacity:.1%} of {format_bytes(found.capacity)}"
+        say(console, f"that is {part}: {verdict}")
     table = plain_table(None, [("of the peak", False), ("bytes", True), ("", False)])
     for what, share in found.peak.by.items():
         table.add_row(what, f"{share:,}", format_bytes(share))
@@ -89,7 +85,7 @@ def print_comparison(
         say(console, f"note: {note}")
 
 
-def layer_lines(layers: Sequence[LayerCost], *, training: bool) -> list[str]:
+def layer_lines(layers: "Sequence[LayerCost]", *, training: bool) -> list[str]:
     """Return the layers as lines with aligned columns, as wide as they have to be: numbers without their arithmetic."""
     backward = ["backward"] if training else []
     headings = ["layer", "kind", "output", "parameters", "multiply-adds", *backward, "out", "sees", "stride", "from"]
@@ -109,7 +105,7 @@ def _aligned(rows: Sequence[Sequence[str]], left: int) -> list[str]:
     ]
 
 
-def _cells(layer: LayerCost, training: bool) -> list[str]:
+def _cells(layer: "LayerCost", training: bool) -> list[str]:
     return [
         layer.name,
         layer.kind,
@@ -151,7 +147,7 @@ def _textbook(found: "Cost") -> str:
     return f"{' + '.join(parts)} = {textbook.total_bytes:,} bytes, {format_bytes(textbook.total_bytes)}"
 
 
-def _last_field(layers: Sequence[LayerCost]) -> str:
+def _last_field(layers: "Sequence[LayerCost]") -> str:
     fields = [layer.receptive_field for layer in layers if layer.receptive_field]
     return _sides(fields[-1]) if fields else ""
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from striate.costing.devices.cpu import cpu
 from striate.costing.devices.cuda import card_bytes, cuda_card
 from striate.costing.devices.device import Device
-from striate.costing.layers import LayerCost, layer_table, recomputed_macs
+from striate.costing.layers import LayerCost, fold, layer_table, recomputed_macs
 from striate.costing.memory import Moment, find_peak, timeline
 from striate.costing.textbook import Textbook, textbook_bound
 from striate.errors import StriateError, UsageError
@@ -64,10 +64,9 @@ class Cost:
         """Whether it is a step of training that costs this."""
         return self.evaluation is not None
 
-    @property
-    def kinds(self) -> dict[str, str]:
-        """Classes of the modules by their path."""
-        return {call.layer: call.kind for call in reversed(self.graph.calls)}
+    def folded(self, depth: int) -> list[LayerCost]:
+        """Return the layers with modules more than ``depth`` deep added up in the one that holds them."""
+        return fold(self.layers, depth, {call.layer: call.kind for call in reversed(self.graph.calls)})
 
 
 def cost(
