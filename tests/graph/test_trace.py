@@ -33,10 +33,15 @@ def infer(function: Callable[..., Any], *inputs: Tensor) -> OperatorGraph:
     return trace(Inference(Calls(function), inputs))
 
 
+def live_bytes(graph: OperatorGraph) -> list[int]:
+    """Return the bytes alive during each operator."""
+    return [sum(storage.size for storage in graph.alive_at(index)) for index in range(len(graph.operators))]
+
+
 def live(graph: OperatorGraph, name: str) -> int:
     """Return the bytes alive during the one operator of that name."""
     (found,) = (
-        size for size, operator in zip(graph.live_bytes(), graph.operators, strict=True) if operator.name == name
+        size for size, operator in zip(live_bytes(graph), graph.operators, strict=True) if operator.name == name
     )
     return found
 
@@ -52,7 +57,7 @@ def test_a_chain_holds_an_operators_input_and_output() -> None:
         "aten.exp.default",
         "aten.sin.default",
     ]
-    assert list(graph.live_bytes()) == [W + 8000, W + 12000, W + 12000]
+    assert live_bytes(graph) == [W + 8000, W + 12000, W + 12000]
     assert [(s.size, s.born, s.died, s.role) for s in graph.storages] == [
         (4, -1, None, Role.PARAMETER),
         (4000, -1, None, Role.INPUT),
@@ -332,3 +337,27 @@ def test_what_was_a_real_constant_is_left_alone() -> None:
     graph = infer(lambda _, x: x + constant, X)
     assert [op.kind for op in graph.operators][-1] == "add"
     assert type(constant) is Tensor
+
+
+def test_a_sum_that_is_made_again_is_no_sum_of_gradients() -> None:
+    class Sums(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.other = nn.Linear(8, 64), nn.Linear(8, 64)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return (self.one(x).exp() * 2 + self.other(x)).tanh()
+
+    class Again(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.sums = Sums()
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = checkpoint(self.sums, x, use_reentrant=False)
+            return out
+
+    graph = trace(Training(Again(), [torch.zeros(5, 8)], [], lambda out: out.sum()))
+    sums = [index for index, op in enumerate(graph.operators) if op.kind == "add" and graph.layer_of(op) == "sums"]
+    made = [sum(s.size for s in graph.storages if s.born == index) for index in sums]
+    assert made == [4 * 5 * 64] * 2

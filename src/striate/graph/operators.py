@@ -189,18 +189,6 @@ class OperatorGraph:
         assert isinstance(index, TensorIndex)
         return self.tensors[index.index]
 
-    def live_bytes(self) -> Iterator[int]:
-        """Yield the bytes alive during each operator: what it reads and makes, and everything that is kept."""
-        change = [0] * (len(self.operators) + 1)
-        for storage in self.storages:
-            change[max(storage.born, 0)] += storage.size
-            if storage.died is not None:
-                change[storage.died + 1] -= storage.size
-        total = 0
-        for index in range(len(self.operators)):
-            total += change[index]
-            yield total
-
     def alive_at(self, index: int) -> Iterator[Storage]:
         """Yield the storages alive during one operator."""
         for storage in self.storages:

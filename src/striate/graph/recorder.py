@@ -122,9 +122,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         out = func(*args, **kwargs)
         outputs: list[int] = []
         self._described(out, outputs)
-        node = torch._C._current_autograd_node() if self.phase is Phase.BACKWARD else None
         call, forward = self._entered[-1] if self._entered else None, None
-        if self._entered or node is None:
+        # While a module runs, it is a forward pass, even where that is repeated for the gradients.
+        is_backward = self.phase is Phase.BACKWARD and not self._entered
+        node = torch._C._current_autograd_node() if is_backward else None
+        if node is None:
             # Autograd numbers its nodes just before the operators of their forward pass run.
             numbered = torch._C._autograd._get_sequence_nr()
             self._operator_of_node.update(dict.fromkeys(range(self._numbered, numbered), self._now))
