@@ -346,7 +346,8 @@ def test_a_sum_that_is_made_again_is_no_sum_of_gradients() -> None:
             self.one, self.other = nn.Linear(8, 64), nn.Linear(8, 64)
 
         def forward(self, x: Tensor) -> Tensor:
-            return (self.one(x).exp() * 2 + self.other(x)).tanh()
+            made: Tensor = self.one(x).exp() * 2 + self.other(x)
+            return made.tanh()
 
     class Again(nn.Module):
         def __init__(self) -> None:
