@@ -8,7 +8,8 @@ allocates and frees again before it returns:
     mixed types               an operator on two tensors of different types first converts one to the type of the result
     sums and means            of integers, and means of 16-bit floats, convert what they add up
     gradient of batch norm    made twice over: what was allocated for it is allocated again, in the layout of its input
-    gradient of pooling       and layer norm: what is in another layout than the operator's is copied
+    gradient of pooling       and layer norm: what is in another layout than the operator's is copied; of adaptive
+                              pooling, all that is made in channels_last is made twice
     attention                 for each thread, a block of scores and of what they weigh
 
 All this was fitted to what torch 2.13 takes on CPUs with AVX-512, with and without units for 16-bit floats, and is a
@@ -104,6 +105,11 @@ def _pool_backward(operator: Operator, graph: OperatorGraph) -> int:
     return sum(_copied(tensor, layout) for tensor in (grad, made, *others))
 
 
+def _adaptive_pool_backward(operator: Operator, graph: OperatorGraph) -> int:
+    made = graph.tensors[operator.outputs[0]]
+    return made.size if made.layout is Layout.CHANNELS_LAST else 0
+
+
 def _layer_norm(operator: Operator, graph: OperatorGraph) -> int:
     return _copied(graph.tensor(operator, "input"), Layout.CONTIGUOUS)
 
@@ -145,6 +151,7 @@ TABLE: Final[dict[str, Bytes]] = {
     "aten.avg_pool3d_backward.default": _pool_backward,
     "aten.max_pool2d_with_indices_backward.default": _pool_backward,
     "aten.max_pool3d_with_indices_backward.default": _pool_backward,
+    "aten._adaptive_avg_pool2d_backward.default": _adaptive_pool_backward,
     "aten.native_layer_norm.default": _layer_norm,
     "aten.native_layer_norm_backward.default": _layer_norm_backward,
     "aten._safe_softmax.default": _safe_softmax,

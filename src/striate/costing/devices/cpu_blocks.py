@@ -13,6 +13,7 @@ import torch
 from striate.graph.operators import Layout, Operator, OperatorGraph, TensorSpec
 
 BLOCK = 16
+ODD = 4  # Channels of a group, of which no multiple is computed by columns.
 PAIRED = 32  # Channels that matrix units sum at once.
 SMALL_IMAGE = 20_480  # Elements up to which a single image goes another way, without copies.
 
@@ -113,6 +114,16 @@ class Convolution:
         return self.groups > 1 and not self.is_depthwise and any(side % BLOCK for side in self.channels)
 
     @property
+    def is_by_columns(self) -> bool:
+        """Whether its groups have so odd a number of channels that the windows are laid out as columns, in blocks."""
+        return self.is_ragged and self.is_in_blocks and any(side % ODD for side in self.channels)
+
+    @property
+    def sums_in_blocks(self) -> bool:
+        """Whether the kernel's gradient of groups that are no whole blocks goes through half ones all the same."""
+        return self.dilation == 1 and not any(side % (BLOCK // 2) for side in self.channels)
+
+    @property
     def takes_few(self) -> bool:
         """Whether its images have so few channels that blocks of them would be mostly empty."""
         return self.groups == 1 and self.kernel.shape[1] < BLOCK and self.window > 1
@@ -132,12 +143,17 @@ class Convolution:
     def is_strided_back(self) -> bool:
         """Whether the way back goes through channels last for its stride."""
         is_wide = self.is_depthwise and self.kernel.itemsize > 2
-        return self.units != "none" and not is_wide and (self.stride > 1 or self.is_transposed)
+        is_plain = not (is_wide or self.is_ragged)
+        return self.units != "none" and is_plain and (self.stride > 1 or self.is_transposed)
 
     @property
     def image_copy(self) -> int:
         """The image in blocks; few channels are taken as they are."""
-        return 0 if self.takes_few else blocked(self.image)
+        return 0 if self.takes_few else self.blocked(self.image)
+
+    def blocked(self, maps: TensorSpec) -> int:
+        """Return the size of maps in blocks, which are not filled up where groups are no whole ones."""
+        return maps.size if self.is_ragged else blocked(maps)
 
     def kernel_copy(self, *, is_backwards: bool = False) -> int:
         """Return the size of the kernel's copy, which is another for the way back."""
@@ -163,7 +179,7 @@ class Convolution:
         if not self.is_in_blocks:
             return self.result.size + self.image.size
         if self.is_ragged:
-            return 0
+            return self.result.size + self.image.size if self.sums_in_blocks else 0
         if self.is_in_half_blocks:
             return blocked(self.result, BLOCK // 2) + blocked(self.image, BLOCK // 2)
         return blocked(self.result) + self.image_copy

@@ -30,7 +30,7 @@ layout than the operator's, such as a part of the gradient of maps that were put
 
 from typing import cast
 
-from striate.costing.devices.cpu_blocks import Convolution, blocked
+from striate.costing.devices.cpu_blocks import Convolution
 from striate.costing.devices.cpu_scratch import summing_scratch, working_scratch
 from striate.graph.operators import Operator, OperatorGraph
 
@@ -72,8 +72,9 @@ def _forwards(it: Convolution) -> int:
         return it.result.size + kernel + scratch
     if not it.is_in_blocks:
         return max(it.image.size + kernel + it.result.size + scratch, 3 * it.result.size)
-    copy = blocked(it.result)
-    return max(it.image_copy + kernel + copy + scratch, copy + it.result.size)
+    copy = it.blocked(it.result)
+    taken = it.threads * it.columns(it.result) if it.is_by_columns else it.image_copy + kernel + scratch
+    return max(taken + copy, copy + it.result.size)
 
 
 def _backwards(it: Convolution) -> int:
@@ -83,5 +84,8 @@ def _backwards(it: Convolution) -> int:
         return it.image.size + kernel + scratch
     if not it.is_in_blocks or it.is_strided_back:
         return max(it.result.size + kernel + it.image.size + scratch, 3 * it.image.size)
-    copy = blocked(it.image)
-    return max(blocked(it.result) + it.kernel_copy() + copy + scratch, copy + it.image.size)
+    copy = it.blocked(it.image)
+    taken = it.blocked(it.result) + it.kernel_copy() + scratch
+    if it.is_by_columns:
+        taken = it.threads * it.columns(it.result)
+    return max(taken + copy, copy + it.image.size)

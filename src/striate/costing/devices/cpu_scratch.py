@@ -44,7 +44,7 @@ def working_scratch(it: Convolution, *, is_backwards: bool) -> int:
 def summing_scratch(it: Convolution) -> int:
     """Return what a kernel's gradient is summed in, where that is not the kernel's copy."""
     if it.is_ragged and not it.is_channels_last:
-        return it.columns(it.result)
+        return 0 if it.sums_in_blocks else it.columns(it.result)
     if it.is_depthwise:
         return it.kernel_copy() * (2 if it.kernel.itemsize == 2 else 1) + ALIGNMENT
     is_light = it.dkernel_copy < LIGHT * (it.image.size + it.result.size)
