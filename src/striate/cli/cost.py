@@ -87,6 +87,11 @@ def cost(
                 expected=f"{flag} with {other}", received="it alone", remedy=f"Add {other}, or leave it out."
             )
 
+    if html is not None and html.is_dir():
+        raise UsageError(
+            expected="--html as a file to write", received=f"{html}, a folder", remedy="Name a file, such as cost.html."
+        )
+
     from striate.cli.cost_tables import print_comparison, print_cost
     from striate.jobs.cost import check_card, cost_of_model
     from striate.jobs.programs import Settings, find_program
@@ -120,7 +125,7 @@ def cost(
     elif len(costs) == 1:
         print_cost(str(programs[0]), costs[0], measured[0], depth)
     else:
-        print_comparison(models, str(settings), costs, measured)
+        print_comparison(programs, costs, measured)
     if html is not None and not as_json:
         print(f"page: {html}")
 

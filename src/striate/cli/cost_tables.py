@@ -1,6 +1,7 @@
 """What a network costs, as text."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from striate.costing.layers import LayerCost
     from striate.costing.memory import Moment
     from striate.jobs.cost import Cost
+    from striate.jobs.programs import ModelProgram
 
 BARS = " ▁▂▃▄▅▆▇█"
 PLOT_WIDTH, PLOT_HEIGHT = 64, 8
@@ -55,12 +57,14 @@ def print_cost(program: str, found: "Cost", measured: int | None, depth: int | N
 
 
 def print_comparison(
-    models: Sequence[str], settings: str, costs: "Sequence[Cost]", measured: Sequence[int | None]
+    programs: "Sequence[ModelProgram]", costs: "Sequence[Cost]", measured: Sequence[int | None]
 ) -> None:
     """Print several networks side by side."""
     console = Console()
-    say(console, settings)
+    say(console, str(programs[0].settings))
+    models = [program.model for program in programs]
     rows = {
+        "input": [" + ".join(map(str, program.inputs)) for program in programs],
         "parameters": [f"{found.parameters:,}" for found in costs],
         "multiply-adds": [f"{found.macs:,}" for found in costs],
         "backward": [f"{found.backward_macs:,}" for found in costs],
@@ -130,12 +134,10 @@ def plot(moments: "Sequence[Moment]") -> list[str]:
     for row in reversed(range(PLOT_HEIGHT)):
         bar = "".join(BARS[min(max(height - 8 * row, 0), 8)] for height in heights)
         lines.append(f"{bar} {format_bytes(top)}" if row == PLOT_HEIGHT - 1 else bar)
-    phases = [part[0].phase for part in parts]
-    marks, end = "", 0
-    for column, phase in enumerate(phases):
-        if column >= end and (column == 0 or phase != phases[column - 1]):
-            marks = marks.ljust(column) + phase + " "
-            end = len(marks)
+    marks = ""
+    for phase, run in groupby(part[0].phase for part in parts):
+        width = len(list(run))
+        marks += (phase if len(phase) < width else "").ljust(width)
     return [*lines, marks.rstrip()]
 
 
@@ -153,9 +155,9 @@ def _last_field(layers: "Sequence[LayerCost]") -> str:
 
 
 def _sides(shape: Sequence[float]) -> str:
-    return "x".join(f"{side:g}" for side in shape)
+    return "x".join(map(str, shape))
 
 
 def _square(sides: Sequence[float]) -> str:
     """Say one number for sides that are alike."""
-    return f"{sides[0]:g}" if len(set(sides)) == 1 else ",".join(f"{side:g}" for side in sides)
+    return str(sides[0]) if len(set(sides)) == 1 else ",".join(map(str, sides))

@@ -50,7 +50,7 @@ def explain(
     """Write out how a layer's numbers come about."""
     output = None if layer.output is None else graph.tensors[layer.output]
     activation = ""
-    if output is not None and not layer.shares:
+    if output is not None and output.shape and not layer.shares:
         activation = _equation([(*output.shape[1:], output.itemsize, output.shape[0])])
     return Arithmetic(
         parameters=_parameters(network, layer),

@@ -23,11 +23,12 @@ Rule = Callable[[Operator, "Seen", tuple[int, ...], tuple[int, ...]], "Seen | No
 # They leave each value at its place, or make of it what its channels say.
 IN_PLACE = {
     "native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "native_group_norm",
-    "native_layer_norm", "native_dropout", "clone", "_to_copy", "contiguous", "detach", "alias", "copy_", "empty_like",
-    "bernoulli_", "channel_shuffle", "native_channel_shuffle", "cat", "split", "split_with_sizes", "index_select",
-    "expand", "slice",
+    "native_layer_norm", "native_dropout", "clone", "_to_copy", "contiguous", "detach", "alias", "copy_",
+    "rrelu_with_noise", "bernoulli_", "channel_shuffle", "native_channel_shuffle", "cat", "split", "split_with_sizes",
+    "index_select", "expand", "slice",
 }  # fmt: skip
 REDUCTIONS = {"mean", "sum", "amax", "amin", "max", "min", "var", "std", "_softmax", "_log_softmax", "cumsum"}
+MAKES = re.compile(r"new_|\w+_like$|bernoulli$")  # Of another tensor they take the shape alone.
 RESIZING = re.compile(r"_?upsample_(nearest|linear|bilinear|trilinear|bicubic)")
 NEIGHBOURS = {"nearest": 1, "linear": 2, "bilinear": 2, "trilinear": 2, "bicubic": 4}
 
@@ -81,6 +82,8 @@ class Fields:
         sides = range(2, len(shape))
         self._changes[graph.image] = [(-1, Seen((Field(),) * len(sides), tuple(sides)))]
         for index, operator in enumerate(graph.operators):
+            if MAKES.match(operator.kind):
+                continue
             known = [(tensor, seen) for tensor in operator.inputs if (seen := self.of(tensor, index)) is not None]
             if known:
                 for tensor in operator.outputs:

@@ -63,7 +63,7 @@ def find_layers(graph: OperatorGraph) -> list[Layer]:
             if operator.call in whole:
                 inside[operator.call].append(index)
             elif _does_something(operator, graph):
-                kind = operator.kind.strip("_")
+                kind = operator.kind.strip("_").removesuffix("_with_indices")
                 found.append((index, Layer(graph.layer_of(operator), kind, (index,), index, operator.outputs[0])))
     for index, operators in inside.items():
         call = graph.calls[index]
@@ -87,8 +87,8 @@ def _unfolds(index: int, graph: OperatorGraph) -> bool:
 
 
 def _does_something(operator: Operator, graph: OperatorGraph) -> bool:
-    """Tell an operator that makes or changes values from a view, and from making a constant."""
-    if not operator.inputs or not operator.outputs or operator.kind == "empty_like":
+    """Tell an operator that makes or changes values from one that moves them, and from making a constant."""
+    if not operator.inputs or not operator.outputs or operator.kind in MOVES | {"empty_like"}:
         return False
     read = {graph.tensors[index].storage for index in operator.inputs}
     return operator.kind.endswith("_") or graph.tensors[operator.outputs[0]].storage not in read

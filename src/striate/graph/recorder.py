@@ -62,6 +62,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._paths = {module: path for path, module in network.named_modules()}
         self._calls: list[Call] = []
         self._entered: list[int] = []
+        self._at: int | None = None
         self._operator_of_node: dict[int, int] = {}
         self._numbered = torch._C._autograd._get_sequence_nr()
         self._sums: list[tuple[int, int, int]] = []
@@ -97,6 +98,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         given = tuple(self._index(tensor) for tensor in inputs)
         return OperatorGraph(tuple(self._operators), tensors, storages, tuple(self._calls), given)
 
+    @property
+    def where(self) -> str:
+        """Say which layer's operator ran last, for a message; nothing where it was no layer's."""
+        call = None if self._at is None else self._calls[self._at]
+        return f" in {call.layer}, {call.kind}" if call is not None and call.layer else ""
+
     def _enter(self, module: nn.Module, _args: Any) -> None:
         parent = self._entered[-1] if self._entered else None
         layer = self._paths.get(module, "" if parent is None else self._calls[parent].layer)
@@ -114,7 +121,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         if func.namespace == "prim":  # Questions about a tensor, such as on which device it is.
             return func(*args, **kwargs)
-        self.running = str(func)
+        self.running, self._at = str(func), self._entered[-1] if self._entered else None
         inputs: list[int] = []
         named = zip((argument.name for argument in func._schema.arguments), args, strict=False)
         arguments = {name: self._described(value, inputs) for name, value in (*named, *kwargs.items())}

@@ -167,6 +167,11 @@ def _explained(recorder: Recorder) -> Iterator[None]:
     except UNKNOWABLE as error:
         raise StriateError(
             expected="a program whose operators depend on shapes alone",
-            received=f"{recorder.running or 'a value'}: {str(error).partition(chr(10))[0]}",
-            remedy="What runs there depends on values, so what it costs cannot be known before it runs.",
+            received=f"{recorder.running or 'a value'}{recorder.where}",
+            remedy="What runs there depends on values (`.item()`, printing, `if` on a tensor, a mask as an index), so "
+            "what it costs cannot be known before it runs.",
         ) from error
+    except RuntimeError as error:
+        if recorder.where:
+            error.add_note(recorder.where.strip())
+        raise

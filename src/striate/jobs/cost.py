@@ -80,7 +80,7 @@ def cost(
     channels_last: bool = True,
     micro_batches: int = 1,
     loss: Callable[..., Tensor] | None = None,
-    targets: Sequence[Tensor] = (),
+    targets: Sequence[Tensor] | Tensor = (),
     gpu: str | None = None,
 ) -> Cost:
     """Return what a network costs, without running it or allocating its memory.
@@ -118,8 +118,9 @@ def cost(
     if sides:
         dtype = next((parameter.dtype for parameter in network.parameters()), None)
         inputs = [torch.empty(batch_size, *sides, dtype=dtype, device="meta")]
+    wanted = [targets] if isinstance(targets, Tensor) else targets
     with torch.device("meta"):
-        program = build_program(network, inputs, settings, loss, targets, foreach=gpu is not None)
+        program = build_program(network, inputs, settings, loss, wanted, foreach=gpu is not None)
     return cost_of(program, _device(gpu), channels_last=channels_last)
 
 
@@ -145,10 +146,12 @@ def cost_of_model(program: ModelProgram, gpu: str | None = None) -> Cost:
     except StriateError:
         raise
     except Exception as error:
+        where = "".join(f", {note}" for note in getattr(error, "__notes__", ()))
         raise StriateError(
             expected=f"{program.model} to run on {' and '.join(map(str, program.inputs))}",
-            received=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
-            remedy="Check its shapes and their number (--input); `striate --debug` shows where it happened.",
+            received=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}{where}",
+            remedy="Check --input, its shapes, their number and types (such as 20:int64), and --batch-size; "
+            "`striate --debug cost ...` shows where it happened.",
         ) from error
 
 

@@ -48,6 +48,12 @@ def check_network(model: str) -> None:
             received=f"{place!r}, which is not there",
             remedy="Check the path.",
         )
+    if model.endswith(".py"):
+        raise UsageError(
+            expected=f"something callable in {model}",
+            received="the file alone",
+            remedy=f"Name a function or a class of it: {model}:NAME.",
+        )
     if not sign and model not in ZOO:
         if Path(model).is_dir():
             read_weights_config(find_weights(model))

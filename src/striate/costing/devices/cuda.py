@@ -47,11 +47,14 @@ def card_bytes(card: str) -> int:
     Raises:
         UsageError: for a name that is not in the table and no number of bytes.
     """
-    known = CARDS.get(card.lower())
+    known = CARDS.get(_named(card))
     if known is not None:
         return known
     try:
-        return parse_bytes(card)
+        size = parse_bytes(card)
+        if size < GiB // 4:
+            raise UsageError(expected="a card's memory", received=card, remedy="Give a unit, such as 12GiB.")
+        return size
     except UsageError as error:
         raise UsageError(
             expected="--gpu as a card's name or its memory, such as rtx3060 or 12GiB",
@@ -62,12 +65,16 @@ def card_bytes(card: str) -> int:
 
 def cuda_card(card: str) -> Device:
     """Return what a card adds; by name or bytes, of which only the name says how large cuBLAS's workspace is."""
-    workspace = 32 * MiB if card.lower() in WITH_LARGE_CUBLAS else 8 * MiB + 128 * 1024
+    workspace = 32 * MiB if _named(card) in WITH_LARGE_CUBLAS else 8 * MiB + 128 * 1024
 
     def fixed(graph: OperatorGraph) -> dict[str, int]:
         return {CUBLAS: workspace} if any(operator.kind in MATRICES for operator in graph.operators) else {}
 
     return Device(f"CUDA card {card}", _rounded, _cudnn, _notes, fixed, card_bytes(card))
+
+
+def _named(card: str) -> str:
+    return card.lower().replace(" ", "")
 
 
 def _rounded(size: int) -> int:
