@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 import striate
+from odd_networks import ODD
 from striate.blocks.convolution import SameConv2d
 from striate.costing.arithmetic import parameter_arithmetic
 from striate.costing.layers import fold, layer_costs, layer_table
@@ -188,6 +189,22 @@ def test_modules_fold_at_a_depth() -> None:
     for what in ("parameters", "macs", "activation_bytes"):
         assert sum(getattr(layer, what) for layer in folded) == sum(getattr(layer, what) for layer in layers)
     assert fold(layers, 99, {}) == layers
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_networks_have_tables_at_prediction_and_in_training(name: str) -> None:
+    build, shapes = ODD[name]
+    network = build()
+    inputs = []
+    for shape in shapes:
+        sides, _, dtype = shape.partition(":")
+        inputs.append(torch.zeros(2, *map(int, sides.split("x")), dtype=torch.int64 if dtype else None))
+    total = sum(p.numel() for p in network.parameters())
+    for program in (Inference(network, inputs), Training(network, inputs, [], lambda out: out.mean())):
+        layers = layer_table(network, trace(program))
+        assert sum(layer.parameters for layer in layers) == total
+        assert sum(layer.macs for layer in layers) > 0
+        assert (sum(layer.backward_macs for layer in layers) > 0) is isinstance(program, Training)
 
 
 def test_the_backward_pass_is_each_layers_own() -> None:

@@ -14,7 +14,7 @@ from fractions import Fraction
 from math import prod
 from typing import cast
 
-from striate.graph.operators import Operator, OperatorGraph, TensorSpec
+from striate.graph.operators import Operator, OperatorGraph, Phase, TensorSpec
 from striate.graph.windows import ADAPTIVE, find_windows, is_transposed
 from striate.shapes import Field, Window
 
@@ -82,12 +82,14 @@ class Fields:
         sides = range(2, len(shape))
         self._changes[graph.image] = [(-1, Seen((Field(),) * len(sides), tuple(sides)))]
         for index, operator in enumerate(graph.operators):
-            if MAKES.match(operator.kind):
+            if operator.phase is not Phase.FORWARD or MAKES.match(operator.kind):
                 continue
             known = [(tensor, seen) for tensor in operator.inputs if (seen := self.of(tensor, index)) is not None]
             if known:
                 for tensor in operator.outputs:
                     seen = _through(operator, graph, known, graph.tensors[tensor])
+                    if any(dim is not None and dim >= len(graph.tensors[tensor].shape) for dim in seen.dims):
+                        seen = seen.mixed(graph.tensors[known[0][0]].shape)  # Such as the mean that a norm gives too.
                     self._changes.setdefault(tensor, []).append((index, seen))
 
     def of(self, tensor: int, after: int) -> Seen | None:
