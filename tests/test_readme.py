@@ -151,6 +151,33 @@ def test_figures_are_those_of_the_measured_rows(script: str, recipe: str) -> Non
     assert f"{statistics.mean(last):.2%}" == f"{said}%"
 
 
+@pytest.mark.parametrize(
+    ("said", "which", "tool"),
+    [
+        ("whole zoo", "zoo", "striate"),
+        ("not in the zoo", "odd", "striate"),
+        ("by torchinfo", "peers", "torchinfo"),
+        ("by a plain count", "peers", "fake tensors"),
+        ("by torch's MemTracker", "peers", "MemTracker"),
+    ],
+)
+def test_figures_of_predicted_peaks_are_those_of_the_rows(said: str, which: str, tool: str) -> None:
+    lines = [line for line in README.splitlines() if said in line and f"`benchmarks/cost.py {which}`" in line]
+    (figures,) = re.findall(r", (\d+) programs.* median ([\d.]+) %, largest ([\d.]+) %", "".join(lines))
+    with (ROOT / "benchmarks" / "results" / "cost.csv").open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if (row["set"], row["tool"]) == (which, tool)]
+    last = [abs(float(row["error"])) for row in rows if row["commit"] == rows[-1]["commit"]]
+    assert figures == (str(len(last)), f"{statistics.median(last):.3%}"[:-1], f"{max(last):.2%}"[:-1])
+
+
+def test_figures_of_predicting_itself_are_those_of_the_last_row() -> None:
+    with (ROOT / "benchmarks" / "results" / "cost_itself.csv").open(newline="", encoding="utf-8") as file:
+        *_, row = csv.DictReader(file)
+    (said,) = re.findall(r"\| ([\d.]+) s; ([\d.]+) s cold; (\d+) MB \| `benchmarks/cost_itself.py`", README)
+    seconds = [f"{float(row[f'seconds_{name}']):.2f}" for name in ("warm_8", "cold")]
+    assert said == (*seconds, f"{int(row['bytes_beyond']) / 1e6:.0f}")
+
+
 def test_every_network_is_in_the_tables_with_its_size() -> None:
     page = (ROOT / "docs" / "networks.md").read_text(encoding="utf-8")
     said = re.findall(r"^\| `(\w+)` \| ([\d,]+) \| ([\d.]+ \w) \|", page, re.MULTILINE)

@@ -88,7 +88,8 @@ class Fields:
             if known:
                 for tensor in operator.outputs:
                     seen = _through(operator, graph, known, graph.tensors[tensor])
-                    if any(dim is not None and dim >= len(graph.tensors[tensor].shape) for dim in seen.dims):
+                    known_dims = len(seen.rows or graph.tensors[tensor].shape)
+                    if any(dim is not None and dim >= known_dims for dim in seen.dims):
                         seen = seen.mixed(graph.tensors[known[0][0]].shape)  # Such as the mean that a norm gives too.
                     self._changes.setdefault(tensor, []).append((index, seen))
 
