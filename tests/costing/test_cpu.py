@@ -42,12 +42,19 @@ def convolution(x: Tensor, w: Tensor, stride: int = 1, padding: int = 0, groups:
     )
 
 
-def gradients(grad: Tensor, x: Tensor, w: Tensor, stride: int = 1, padding: int = 0) -> Case:
-    """Return the gradients of a convolution, for its image and its kernel."""
+def gradients(
+    grad: Tensor,
+    x: Tensor,
+    w: Tensor,
+    stride: int = 1,
+    padding: int = 0,
+    wanted: tuple[bool, ...] = (True, True, False),
+) -> Case:
+    """Return the gradients of a convolution: for its image, its kernel and its bias, as they are wanted."""
     sides = x.ndim - 2
     return aten.convolution_backward.default, (
-        *(grad, x, w, None, [stride] * sides, [padding] * sides, [1] * sides),
-        *(False, [0] * sides, 1, [True, True, False]),
+        *(grad, x, w, [len(w)] if wanted[2] else None, [stride] * sides, [padding] * sides, [1] * sides),
+        *(False, [0] * sides, 1, list(wanted)),
     )
 
 
@@ -74,6 +81,19 @@ EXACT: dict[str, Callable[[], Case]] = {
     "blocks, depthwise": lambda: convolution(maps(4, 40, 32, 32), maps(40, 1, 3, 3), padding=1, groups=40),
     "blocks, backwards": lambda: gradients(maps(4, 12, 48, 48), maps(4, 108, 48, 48), maps(12, 108, 3, 3), padding=1),
     "blocks, backwards, 1x1": lambda: gradients(maps(4, 24, 64, 64), maps(4, 96, 64, 64), maps(24, 96, 1, 1)),
+    # Sums of few values: each thread has its own of half the batch, or a part of the channels.
+    "few channels, sums of threads": lambda: gradients(
+        maps(2, 6, 28, 28), maps(2, 1, 32, 32), maps(6, 1, 5, 5), wanted=(False, True, True)
+    ),
+    "few channels, parts of the kernel": lambda: gradients(
+        maps(1, 48, 8, 8), maps(1, 3, 8, 8), maps(48, 3, 7, 7), padding=3, wanted=(False, True, False)
+    ),
+    "few channels in half blocks": lambda: gradients(
+        maps(2, 6, 14, 14), maps(2, 4, 14, 14), maps(6, 4, 3, 3), padding=1, wanted=(False, True, True)
+    ),
+    "sums of threads, 1x1": lambda: gradients(
+        maps(16, 16, 24, 24), maps(16, 32, 24, 24), maps(16, 32, 1, 1), wanted=(False, True, True)
+    ),
     "backwards, strided": lambda: gradients(maps(4, 128, 16, 16), maps(4, 64, 32, 32), maps(128, 64, 3, 3), 2, 1),
     "backwards of a part": lambda: gradients(maps(4, 48, 32, 32)[:, 16:], maps(4, 16, 32, 32), maps(32, 16, 1, 1)),
     "channels last": lambda: convolution(maps(4, 64, 32, 32, layout=LAST), maps(64, 64, 3, 3, layout=LAST), padding=1),
@@ -103,6 +123,17 @@ ESTIMATED: dict[str, Callable[[], Case]] = {
     ),
     "16 bits, heavy kernel": lambda: gradients(
         maps(4, 512, 7, 7, dtype=BF16), maps(4, 512, 7, 7, dtype=BF16), maps(512, 512, 3, 3, dtype=BF16), padding=1
+    ),
+    "16 bits, images in pairs": lambda: gradients(
+        maps(4, 320, 6, 6, dtype=BF16, layout=LAST),
+        maps(4, 160, 6, 6, dtype=BF16, layout=LAST),
+        maps(320, 160, 3, 3, dtype=BF16, layout=LAST),
+        padding=1,
+    ),
+    "16 bits, 1x1 in pairs": lambda: gradients(
+        maps(2, 320, 24, 24, dtype=BF16, layout=LAST),
+        maps(2, 320, 24, 24, dtype=BF16, layout=LAST),
+        maps(320, 320, 1, 1, dtype=BF16, layout=LAST),
     ),
     "LSTM": lstm,
 }

@@ -13,6 +13,7 @@ import torch
 from striate.graph.operators import Layout, Operator, OperatorGraph, TensorSpec
 
 BLOCK = 16
+FLAT = 3  # Channels of an image up to which it is taken as it is.
 ODD = 4  # Channels of a group, of which no multiple is computed by columns.
 PAIRED = 32  # Channels that matrix units sum at once.
 SMALL_IMAGE = 20_480  # Elements up to which a single image goes another way, without copies.
@@ -104,6 +105,12 @@ class Convolution:
         return self.kernel.shape[0] // self.groups, self.kernel.shape[1]
 
     @property
+    def blocks(self) -> tuple[int, int]:
+        """Blocks of the results and images of a group; few channels are one."""
+        out, into = self.channels
+        return padded(out) // BLOCK, 1 if self.takes_few else padded(into) // BLOCK
+
+    @property
     def is_depthwise(self) -> bool:
         """Whether each channel is a group."""
         return self.groups > 1 and self.channels == (1, 1)
@@ -132,7 +139,7 @@ class Convolution:
     def is_in_half_blocks(self) -> bool:
         """Whether its kernel's gradient goes through blocks of eight: few channels, but more than those of an image."""
         is_blocked = not self.is_channels_last and self.kernel.itemsize > 2
-        return is_blocked and self.takes_few and self.kernel.shape[1] not in (1, 3)
+        return is_blocked and self.takes_few and self.kernel.shape[1] > FLAT
 
     @property
     def is_in_blocks(self) -> bool:
@@ -165,11 +172,14 @@ class Convolution:
             return padded(self.groups) * size * (PAIRED if is_paired else 1)
         if self.is_ragged and self.units != "matrix":
             return self.kernel.size
-        if self.units == "matrix" or (self.units == "vector" and (self.is_channels_last or is_backwards)):
-            made, summed = (into, out) if is_backwards else (out, into)
+        made, summed = (into, out) if is_backwards else (out, into)
+        if self.is_in_blocks and not (is_backwards and self.is_strided_back):
+            step = pair if self.takes_few and not is_backwards else BLOCK
+        elif self.units == "none":
+            step = pair if self.takes_few else BLOCK
+        else:
             step = PAIRED if self.units == "matrix" and summed > BLOCK else pair
-            return self.groups * padded(made) * padded(summed, step) * size
-        return self.groups * padded(out) * padded(into, pair if self.takes_few else BLOCK) * size
+        return self.groups * padded(made) * padded(summed, step) * size
 
     @property
     def factor_copies(self) -> int:

@@ -60,7 +60,7 @@ def backward_bytes(operator: Operator, graph: OperatorGraph) -> int:
         peaks.append(_forwards(it) if it.is_transposed else _backwards(it))
     if wants_kernel:
         made = it.dkernel_copy
-        peaks.append(dimage + it.factor_copies + made + dbias + summing_scratch(it))
+        peaks.append(dimage + it.factor_copies + made + dbias + summing_scratch(it, has_bias=wants_bias))
         peaks.append(dimage + made + 2 * dbias + dkernel * (2 if it.is_channels_last else 1))
     return it.copied(grad) + it.copied(taken) + it.copied(it.kernel) + max(peaks) - dimage - dkernel - dbias
 
@@ -85,7 +85,7 @@ def _backwards(it: Convolution) -> int:
     if not it.is_in_blocks or it.is_strided_back:
         return max(it.result.size + kernel + it.image.size + scratch, 3 * it.image.size)
     copy = it.blocked(it.image)
-    taken = it.blocked(it.result) + it.kernel_copy() + scratch
+    taken = it.blocked(it.result) + kernel + scratch
     if it.is_by_columns:
         taken = it.threads * it.columns(it.result)
     return max(taken + copy, copy + it.image.size)

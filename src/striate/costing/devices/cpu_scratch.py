@@ -7,10 +7,10 @@ cache; the figures here were fitted to what it chose on a CPU with 2 MiB of it f
 from math import prod
 
 from striate.costing.devices.cpu_blocks import BLOCK, PAIRED, Convolution, blocked, padded
+from striate.costing.devices.cpu_sums import ALIGNMENT, paired_sum_bytes, sum_bytes
 from striate.graph.operators import TensorSpec
 
 PAGE = 4096
-ALIGNMENT = 128
 TILES = 8 * PAGE  # Of a thread's matrix unit, with the list of what it multiplies.
 STEPS = 128  # Of a strided row that a thread takes at once.
 MANY = 128  # Channels from which on a thread's rows are cut by size, not by number.
@@ -41,22 +41,24 @@ def working_scratch(it: Convolution, *, is_backwards: bool) -> int:
     return 0 if it.is_ragged else PAGE * (it.threads + 1)
 
 
-def summing_scratch(it: Convolution) -> int:
+def summing_scratch(it: Convolution, *, has_bias: bool) -> int:
     """Return what a kernel's gradient is summed in, where that is not the kernel's copy."""
     if it.is_ragged and not it.is_channels_last:
         return 0 if it.sums_in_blocks else it.columns(it.result)
     if it.is_depthwise:
         return it.kernel_copy() * (2 if it.kernel.itemsize == 2 else 1) + ALIGNMENT
-    is_light = it.dkernel_copy < LIGHT * (it.image.size + it.result.size)
     if it.kernel.itemsize > 2:
-        return it.dkernel_copy if is_light else 0
+        return sum_bytes(it, has_bias=has_bias)
+    if it.units == "vector":
+        return paired_sum_bytes(it) + _gathered(it)
+    is_light = it.dkernel_copy < LIGHT * (it.image.size + it.result.size)
     out, into = map(padded, it.channels)
     own = it.groups * out * into * it.window * 4
-    if it.units != "matrix" and it.window == 1 and not (is_light and it.is_channels_last):
+    if it.units == "none" and it.window == 1 and not (is_light and it.is_channels_last):
         return own * (2 if is_light else 1)
     image = it.groups * into * prod(it.image.shape[2:-1]) * _paired_width(it) * 2
     result = it.groups * out * prod(it.result.shape[2:]) * 2
-    if it.units != "matrix" and it.takes_few:
+    if it.units == "none" and it.takes_few:
         return own * it.kernel.shape[1] // into + (image if it.is_channels_last else 0) + result + TILES // 2
     is_even = into % (2 * PAIRED) == 0
     is_heavy = own * into > HEAVY[is_even] * result * out
