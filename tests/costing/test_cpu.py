@@ -18,6 +18,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from striate.costing.devices import cpu, cpu_blocks, cpu_products
 from striate.costing.devices.cpu import cpu_bytes, is_uncalibrated, uncalibrated_machine
+from striate.costing.devices.cpu_products import lstm_workspace
 from striate.graph.operators import Operator, OperatorGraph
 from striate.graph.programs import Inference
 from striate.graph.trace import trace
@@ -236,6 +237,21 @@ def test_a_product_in_16_bits_copies_strips_of_columns(
     monkeypatch.setattr(cpu_products, "units_for_16_bits", lambda: units)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     assert predicted(lambda: (aten.mm.default, (maps(64, 512, dtype=BF16), maps(512, 1000, dtype=BF16)))) == expected
+
+
+@fitted
+@pytest.mark.parametrize("dtype", [torch.float32, BF16])
+@pytest.mark.parametrize(
+    ("steps", "batch", "width", "hidden"), [(50, 4, 16, 64), (10, 8, 100, 20), (20, 1, 300, 256), (5, 4, 128, 100)]
+)
+def test_an_lstm_keeps_what_onednn_says(steps: int, batch: int, width: int, hidden: int, dtype: torch.dtype) -> None:
+    def arguments() -> tuple[Any, ...]:
+        shapes = ((4 * hidden, width), (4 * hidden, hidden), (4 * hidden,), (4 * hidden,), *[(batch, hidden)] * 2)
+        tensors = [maps(*shape, dtype=dtype) for shape in ((steps, batch, width), *shapes)]
+        return (*tensors, False, [], 2, hidden, 1, True, False, False, True)
+
+    kept = aten.mkldnn_rnn_layer(*arguments())[3]
+    assert lstm_workspace(*traced(lambda: (aten.mkldnn_rnn_layer.default, arguments()))) == kept.nbytes
 
 
 def test_a_product_in_32_bits_takes_nothing() -> None:

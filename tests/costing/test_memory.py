@@ -19,7 +19,7 @@ from striate.jobs.programs import ModelProgram, Settings, find_program
 from striate.jobs.usage import parse_input
 
 CASES = [
-    ("lenet5", "momentum", 16, 32, False),
+    ("lenet5", "momentum", 2, 32, False),
     ("alexnet_28", "inference", 1, 28, False),
     ("squeezenet1_0", "momentum", 2, 96, True),
     ("googlenet", "momentum", 4, 96, False),
@@ -43,8 +43,8 @@ def program_of(model: str, what: Any, batch: int, side: int, channels_last: bool
 def test_the_predicted_peak_is_the_measured_one(case: tuple[str, Any, int, int, bool]) -> None:
     program = program_of(*case)
     predicted = cost_of_model(program).peak.size
-    # What oneDNN takes for itself shows in networks of a megabyte or two.
-    assert predicted == pytest.approx(program.measure(predicted), rel=0.005, abs=32_768)
+    # Scratch in proportion to the channels, a few kB, is not predicted.
+    assert predicted == pytest.approx(program.measure(predicted), rel=0.005, abs=4096)
 
 
 ODD_CASES: list[tuple[str, dict[str, Any]]] = [
@@ -53,6 +53,7 @@ ODD_CASES: list[tuple[str, dict[str, Any]]] = [
     ("generator", {"mode": "training", "channels_last": False}),
     ("volume", {}),
     ("Attention", {}),
+    ("Recurrent", {"mode": "training"}),
     ("Words", {"mode": "training", "optimizer": "adam"}),
     ("Recomputed", {"mode": "training", "optimizer": None}),
     ("Own", {"mode": "training", "optimizer": "adam"}),

@@ -171,7 +171,7 @@ def _device(gpu: str | None) -> Device:
 def cost_of(program: Program, device: Device, channels_last: bool | None = None) -> Cost:
     """Return what a program costs on a device; ``channels_last`` as for `trace`."""
     network = program.network
-    graph = trace(program, channels_last=channels_last)
+    graph = device.completed(trace(program, channels_last=channels_last))
     moments = timeline(graph, device)
     training, evaluation, whole = isinstance(program, Training), None, graph
     if isinstance(program, Training):

@@ -18,13 +18,21 @@ proportion to the channels alone, a few kilobytes, is not in it.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import prod
 from typing import Final
 
 import torch
 
 from striate.costing.devices.cpu_convolution import backward_bytes, forward_bytes
-from striate.costing.devices.cpu_products import attention_bytes, encoder_bytes, heads_bytes, lstm_bytes, product_bytes
+from striate.costing.devices.cpu_products import (
+    attention_bytes,
+    encoder_bytes,
+    heads_bytes,
+    lstm_bytes,
+    lstm_workspace,
+    product_bytes,
+)
 from striate.costing.devices.device import Device
 from striate.graph.operators import Layout, Operator, OperatorGraph, TensorIndex, TensorSpec
 
@@ -37,14 +45,22 @@ FITTED_TYPES = ("float32", "bfloat16")
 
 def cpu() -> Device:
     """Return what this machine's CPU adds."""
-    return Device("CPU", int, cpu_bytes, _notes, lambda _graph: {})
+    return Device("CPU", int, cpu_bytes, _notes, lambda _graph: {}, _with_workspaces)
+
+
+def _with_workspaces(graph: OperatorGraph) -> OperatorGraph:
+    """Return a graph with what the layers of an LSTM keep for their gradients."""
+    storages = list(graph.storages)
+    for operator in graph.operators:
+        if operator.kind == "mkldnn_rnn_layer" and operator.arguments.get("train"):
+            index = graph.tensors[operator.outputs[-1]].storage
+            storages[index] = replace(storages[index], size=lstm_workspace(operator, graph))
+    return replace(graph, storages=tuple(storages))
 
 
 def _notes(graph: OperatorGraph) -> list[str]:
     machine = uncalibrated_machine()
     notes = [] if machine is None else [f"{machine} --verify measures."]
-    if any(op.kind == "mkldnn_rnn_layer" and op.arguments.get("train") for op in graph.operators):
-        notes.append("The peak is higher than said: what an LSTM keeps for its gradients, only oneDNN knows.")
     odd = sorted({operator.kind for operator in graph.operators if is_uncalibrated(operator, graph)})
     if odd:
         notes.append(f"What {', '.join(odd)} takes inside was not fitted to this type of numbers. --verify measures.")

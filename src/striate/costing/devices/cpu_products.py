@@ -30,7 +30,8 @@ DEPTH = 1024  # Of a strip of columns, for the CPU's vector units.
 WIDE, NARROW = 160, 32  # Columns of a strip for matrix units; narrow for few rows, if the factor lies transposed.
 COLUMNS = 64  # For vector units.
 GATES = 4
-LSTM_SCRATCH = 24_576
+LSTM_SCRATCH, LSTM_LISTS = 24_576, 568
+LINE, PAGE = 64, 4096
 QUERIES = ((768, 256), (192, 64), (0, 32))  # In a block, by how many there are.
 KEYS = 512  # In a block.
 
@@ -63,18 +64,59 @@ def lstm_bytes(operator: Operator, graph: OperatorGraph) -> int:
     sequence = graph.tensors[operator.inputs[0]]
     kernels = [graph.tensors[index] for index in operator.inputs[1:3]]
     steps, batch, width = sequence.shape
-    hidden = kernels[1].shape[1]
+    hidden, size = kernels[1].shape[1], sequence.itemsize
+    is_backwards = operator.name.endswith("_backward.default")
     copies = sum(kernel.size for kernel in kernels)
-    gates = steps * batch * GATES * hidden * 4
-    if operator.name.endswith("_backward.default"):
-        # In 16 bits, the kernels are turned too, and the gradient of what comes out is converted.
-        is_half = sequence.itemsize == 2
-        grads = sum(prod(kernel.shape) * 4 for kernel in kernels)
-        return copies + grads + steps * batch * hidden * 4 + 2 * LSTM_SCRATCH if is_half else grads + gates
-    if not operator.arguments.get("train"):
-        states = (steps + 1) * batch * 2 * (max(width, hidden) + hidden) * sequence.itemsize
-        return copies + states + LSTM_SCRATCH
-    return copies + LSTM_SCRATCH + (gates if sequence.itemsize == 4 else 0)
+    gates = GATES * hidden * 4
+    if not is_backwards and not operator.arguments.get("train"):
+        states = (steps + 1) * batch * 2 * (max(width, hidden) + hidden) * size
+        return copies + states + LSTM_SCRATCH + (steps * gates if batch == 1 else 0)  # Those of all steps at once.
+    if size == 4:
+        row = _row(GATES * hidden, size) * size
+        taken = (width + hidden) * row + gates + _paged(steps * batch * row) + LSTM_SCRATCH // 2 + LSTM_LISTS
+        if is_backwards:  # The gradients of the last states, the bias once more, and what comes in another order.
+            grad = graph.tensor(operator, "grad_output")
+            taken += 2 * batch * hidden * 4 + gates + (0 if grad.layout is Layout.CONTIGUOUS else grad.size)
+        return taken
+    # In 16 bits, the kernels are turned too, and the gradient of what comes out is converted.
+    grads = sum(prod(kernel.shape) * 4 for kernel in kernels)
+    back = grads + steps * batch * hidden * 4 + LSTM_SCRATCH if is_backwards else 0
+    return copies + LSTM_SCRATCH + back
+
+
+def lstm_workspace(operator: Operator, graph: OperatorGraph) -> int:
+    """Return the bytes that a layer of an LSTM keeps for its gradients, which fake tensors show as none.
+
+    They are, for each step, the gates and what came out; and for the layer before and this one the states that go up
+    (as wide as what comes in, if that is wider), the states that go on, the cells, and the gradients of the first two.
+    Each begins a page. Rows are whole cache lines, but those of states that go on and of cells; a row of a multiple of
+    256 numbers gets a line more.
+    """
+    sequence = graph.tensors[operator.inputs[0]]
+    steps, batch, width = sequence.shape
+    hidden, size = graph.tensors[operator.inputs[2]].shape[1], sequence.itemsize
+    each, around = steps * batch, 2 * (steps + 1) * batch
+    wide = max(width, hidden)
+    kept = (
+        each * _row(GATES * hidden, size) * size,
+        each * _row(hidden, size) * size,
+        around * _row(wide, size) * size,
+        around * hidden * size,
+        around * hidden * 4,
+        around * _row(wide, 4) * 4,
+        around * _row(wide, 4) * 4,
+    )
+    return sum(map(_paged, kept))
+
+
+def _row(numbers: int, size: int) -> int:
+    line = LINE // size
+    whole = -(-numbers // line) * line
+    return whole + line if whole % 256 == 0 else whole
+
+
+def _paged(size: int) -> int:
+    return -(-size // PAGE) * PAGE
 
 
 def attention_bytes(operator: Operator, graph: OperatorGraph) -> int:

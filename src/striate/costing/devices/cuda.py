@@ -70,7 +70,7 @@ def cuda_card(card: str) -> Device:
     def fixed(graph: OperatorGraph) -> dict[str, int]:
         return {CUBLAS: workspace} if any(operator.kind in MATRICES for operator in graph.operators) else {}
 
-    return Device(f"CUDA card {card}", _rounded, _cudnn, _notes, fixed, card_bytes(card))
+    return Device(f"CUDA card {card}", _rounded, _cudnn, _notes, fixed, capacity=card_bytes(card))
 
 
 def _named(card: str) -> str:

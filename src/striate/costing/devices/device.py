@@ -15,6 +15,7 @@ class Device:
         allocated: bytes that an allocation of so many bytes takes.
         inside: bytes that an operator takes besides what it reads and makes.
         fixed: bytes that a program takes throughout, by what they are for.
+        completed: a graph with the sizes of storages that only the device's libraries know.
         capacity: bytes that it has; None where that is not asked.
         notes: what is not known of a program on this device, as sentences.
     """
@@ -24,4 +25,5 @@ class Device:
     inside: Callable[[Operator, OperatorGraph], int]
     notes: Callable[[OperatorGraph], list[str]]
     fixed: Callable[[OperatorGraph], Mapping[str, int]]
+    completed: Callable[[OperatorGraph], OperatorGraph] = lambda graph: graph
     capacity: int | None = None
