@@ -31,10 +31,12 @@ def working_scratch(it: Convolution, *, is_backwards: bool) -> int:
             return 2 * made.size  # The result, in 32 bits.
         stored = blocked(made) + ALIGNMENT if it.kernel.itemsize == 2 and it.window == 1 else 0
         return stored + (0 if is_backwards else _gathered(it))
-    if is_backwards and it.stride > 1:
-        width = min(made.shape[-1], STEPS)
-        own = TILES - PAGE + PAGE // 4 * width if it.units == "matrix" else TILES // 2 + PAGE // 2 * width
-        return it.threads * own
+    if is_backwards and it.stride > 1 and it.units == "matrix":
+        return it.threads * (TILES - PAGE + PAGE // 4 * min(made.shape[-1], STEPS))
+    if is_backwards and it.stride > 1:  # A row of sums, and the rows that windows slide over.
+        rows = BLOCK if it.kernel.shape[-1] > it.stride else BLOCK // 2
+        place = PAGE // 2 + rows * padded(it.channels[0]) * taken.itemsize
+        return it.threads * (min(taken.shape[-1], STEPS) * place - PAGE // 2)
     if it.units == "matrix":
         own = TILES // 2 if it.window == 1 else TILES + _rows(it, taken, 1 if is_backwards else it.stride)
         return it.threads * own + (0 if is_backwards else _gathered(it))
