@@ -72,6 +72,9 @@ def test_the_document_holds_every_layer(striate: Run) -> None:
     assert sum(layer["macs"] for layer in told["layers"]) == told["macs"]
     assert told["backward_macs"] == 0
     assert "measured_bytes" not in told
+    folded = document(striate("cost", "lenet5", "-b", "2", "--depth", "1", "--json"))
+    assert [layer["name"] for layer in folded["layers"]] == ["features", "classifier"]
+    assert sum(layer["macs"] for layer in folded["layers"]) == told["macs"]
 
 
 def test_several_are_shown_side_by_side(striate: Run) -> None:

@@ -174,6 +174,7 @@ def test_several_networks_stand_side_by_side_and_each_by_itself(tmp_path: Path) 
     assert [row[head.index("peak")] for row in rows] == [f"{found.peak.size:,}" for found in (first, second)]
     assert [row[head.index("measured")] for row in rows] == ["", "20,000"]
     assert [table[1][0] for table in read.tables if table[0][0] == "layer"] == ["stem", second.layers[0].name]
+    assert "measured" not in page(tmp_path / "b.html", ("first", first, None), ("second", second, None)).tables[0][0]
     assert read.tags.count("h1") == 1
     assert read.tags.count("script") == 4  # each network's data, and the two scripts once
 

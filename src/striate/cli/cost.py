@@ -120,7 +120,7 @@ def cost(
 
         write_cost_page(html, list(zip(map(str, programs), costs, measured, strict=True)))
     if as_json:
-        rows = [_document(*row) for row in zip(programs, costs, measured, strict=True)]
+        rows = [_document(*row, depth) for row in zip(programs, costs, measured, strict=True)]
         print(json.dumps(rows[0] if len(rows) == 1 else {"networks": rows}, indent=2))
     elif len(costs) == 1:
         print_cost(str(programs[0]), costs[0], measured[0], depth)
@@ -130,11 +130,12 @@ def cost(
         print(f"page: {html}")
 
 
-def _document(program: "ModelProgram", found: "Cost", measured: int | None) -> dict[str, Any]:
+def _document(program: "ModelProgram", found: "Cost", measured: int | None, depth: int | None) -> dict[str, Any]:
     from dataclasses import asdict
 
     peak = found.peak
-    layers = [asdict(layer) | {"arithmetic": str(layer.arithmetic)} for layer in found.layers]
+    shown = found.layers if depth is None else found.folded(depth)
+    layers = [asdict(layer) | {"arithmetic": str(layer.arithmetic)} for layer in shown]
     document: dict[str, Any] = {
         "model": program.model,
         "inputs": [str(spec) for spec in program.inputs],

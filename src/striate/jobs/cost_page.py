@@ -44,8 +44,12 @@ def write_cost_page(path: Path, costs: Sequence[tuple[str, Cost, int | None]]) -
 
 
 def _comparison(page: Page, costs: Sequence[tuple[str, Cost, int | None]]) -> None:
+    is_measured = any(measured is not None for _, _, measured in costs)
     page.table(
-        ["program", "parameters", "multiply-adds", "backward", "textbook bound", "peak", "measured"],
+        [
+            *("program", "parameters", "multiply-adds", "backward", "textbook bound", "peak"),
+            *(["measured"] if is_measured else []),
+        ],
         [
             (
                 program,
@@ -54,7 +58,7 @@ def _comparison(page: Page, costs: Sequence[tuple[str, Cost, int | None]]) -> No
                 found.backward_macs,
                 found.textbook.total_bytes,
                 found.peak.size,
-                "" if measured is None else measured,
+                *(["" if measured is None else measured] if is_measured else []),
             )
             for program, found, measured in costs
         ],
