@@ -12,6 +12,7 @@ from striate.graph.operators import TensorSpec
 
 PAGE = 4096
 TILES = 8 * PAGE  # Of a thread's matrix unit, with the list of what it multiplies.
+SUMS = 11 * PAGE // 2  # Of a thread's part of a strided convolution's way back.
 STEPS = 128  # Of a strided row that a thread takes at once.
 MANY = 128  # Channels from which on a thread's rows are cut by size, not by number.
 ROWS = 12
@@ -33,10 +34,10 @@ def working_scratch(it: Convolution, *, is_backwards: bool) -> int:
         return stored + (0 if is_backwards else _gathered(it))
     if is_backwards and it.stride > 1 and it.units == "matrix":
         return it.threads * (TILES - PAGE + PAGE // 4 * min(made.shape[-1], STEPS))
-    if is_backwards and it.stride > 1:  # A row of sums, and the rows that windows slide over.
-        rows = BLOCK if it.kernel.shape[-1] > it.stride else BLOCK // 2
-        place = PAGE // 2 + rows * padded(it.channels[0]) * taken.itemsize
-        return it.threads * (min(taken.shape[-1], STEPS) * place - PAGE // 2)
+    if is_backwards and it.stride > 1:  # For each thread a result, with an edge where windows overlap, and its sums.
+        edge = 1 if it.kernel.shape[-1] > it.stride else 0
+        places = prod(side + edge for side in taken.shape[2:])
+        return it.threads * (places * it.channels[0] * taken.itemsize + SUMS)
     if it.units == "matrix":
         own = TILES // 2 if it.window == 1 else TILES + _rows(it, taken, 1 if is_backwards else it.stride)
         return it.threads * own + (0 if is_backwards else _gathered(it))
