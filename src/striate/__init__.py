@@ -13,10 +13,15 @@ if TYPE_CHECKING:
     from striate.errors import StriateError as StriateError
     from striate.jobs.cost import Cost as Cost
     from striate.jobs.cost import cost as cost
+    from striate.jobs.plan import plan as plan
     from striate.jobs.predict import predict as predict
     from striate.jobs.train import Finished as Finished
     from striate.jobs.train import Started as Started
     from striate.jobs.train import train as train
+    from striate.planning.apply import apply_plan as apply_plan
+    from striate.planning.apply import micro_batches as micro_batches
+    from striate.planning.plan import Plan as Plan
+    from striate.planning.plan import read_plan as read_plan
     from striate.training.config import TrainConfig as TrainConfig
     from striate.training.records import EpochRecord as EpochRecord
     from striate.training.records import StepRecord as StepRecord
@@ -33,15 +38,20 @@ _HOMES = {
     "Started": "striate.jobs.train",
     "StepRecord": "striate.training.records",
     "StriateError": "striate.errors",
+    "Plan": "striate.planning.plan",
     "Preprocessing": "striate.data.preprocessing",
     "TrainConfig": "striate.training.config",
     "WeightsConfig": "striate.weights",
+    "apply_plan": "striate.planning.apply",
     "cost": "striate.jobs.cost",
     "create_model": "striate.zoo",
     "layer_costs": "striate.costing.layers",
     "list_models": "striate.zoo",
     "load_network": "striate.zoo",
+    "micro_batches": "striate.planning.apply",
+    "plan": "striate.jobs.plan",
     "predict": "striate.jobs.predict",
+    "read_plan": "striate.planning.plan",
     "save_weights": "striate.weights",
     "train": "striate.jobs.train",
 }
@@ -50,18 +60,23 @@ __all__ = [
     "Cost",
     "EpochRecord",
     "Finished",
+    "Plan",
     "Preprocessing",
     "Started",
     "StepRecord",
     "StriateError",
     "TrainConfig",
     "WeightsConfig",
+    "apply_plan",
     "cost",
     "create_model",
     "layer_costs",
     "list_models",
     "load_network",
+    "micro_batches",
+    "plan",
     "predict",
+    "read_plan",
     "save_weights",
     "train",
 ]

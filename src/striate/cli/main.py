@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from striate.cli import cost, models, predict, train
+from striate.cli import cost, models, plan, predict, train
 from striate.errors import InterruptedRunError, StriateError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 app.command("models")(models.models)
 app.command("cost", no_args_is_help=True)(cost.cost)
+app.command("plan", no_args_is_help=True)(plan.plan)
 app.command("train", no_args_is_help=True)(train.train)
 app.command("predict", no_args_is_help=True)(predict.predict)
 

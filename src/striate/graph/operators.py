@@ -109,6 +109,8 @@ class Operator:
         call: index of the module's call that it belongs to, forward or backward; None for the program itself.
         forward: index of the operator whose gradient it computes; None for one that computes no gradient.
         pointwise: whether each element of the result is made of the elements at its own place.
+        random: whether it draws random numbers.
+        view: whether it only looks at a tensor in another way.
         arguments: by name, with defaults left out; each tensor as a `TensorIndex`.
         inputs: indices of the tensors among them.
         outputs: indices of the tensors that it made or changed.
@@ -119,6 +121,8 @@ class Operator:
     call: int | None
     forward: int | None
     pointwise: bool
+    random: bool
+    view: bool
     arguments: dict[str, object]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]

@@ -4,9 +4,9 @@ A program is what runs again and again: a network at prediction, or one step of 
 loop does: the network's output dies with the loss that is made of it, gradients die with the step.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from striate.graph.operators import Phase
+from striate.graph.recompute import recomputing
 
 During = Callable[[Phase], AbstractContextManager[None]]
 
@@ -86,6 +87,7 @@ class Training:
     amp_dtype: torch.dtype | None = None
     parts: int = 1
     repeats: int | None = None
+    recompute: Mapping[int, str] = field(default_factory=dict)
     _learner: Optimizer | None = None
 
     @property
@@ -140,7 +142,10 @@ class Training:
         forward = self.network if self.forward is None else partial(self.forward, self.network)
         with _autocast(self.amp_dtype, self.inputs):
             with during(Phase.FORWARD):
-                output: Any = forward(*(self._part_of(tensor, part) for tensor in self.inputs))
+                given = [self._part_of(tensor, part) for tensor in self.inputs]
+                with recomputing(self.recompute):
+                    output: Any = forward(*given)
+                del given
             with during(Phase.LOSS):
                 loss = self.loss(output, *(self._part_of(tensor, part) for tensor in self.targets))
                 if self.parts > 1:

@@ -38,6 +38,7 @@ from striate.graph.operators import (
     TensorIndex,
     TensorSpec,
 )
+from striate.graph.recompute import is_made_again, is_view
 
 SUM = torch.ops.aten.add.Tensor
 
@@ -129,6 +130,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         out = func(*args, **kwargs)
         outputs: list[int] = []
         self._described(out, outputs)
+        changed = (value for argument, value in zip(func._schema.arguments, args, strict=False) if argument.is_write)
+        for value in changed:
+            self._described(value, outputs)
+        outputs = list(dict.fromkeys(outputs))
         call, forward = self._entered[-1] if self._entered else None, None
         # While a module runs, it is a forward pass, even where that is repeated for the gradients.
         is_backward = self.phase is Phase.BACKWARD and not self._entered
@@ -144,11 +149,17 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._node = number, self._now
             forward = self._operator_of_node.get(number)
             call = None if forward is None else self._operators[forward].call
-        if func is SUM and len(inputs) == 2 and self._adds_in_place(call, node, inputs):
+        again = is_made_again()
+        if again:  # For a gradient, but not a part of it.
+            forward = None
+        if func is SUM and len(inputs) == 2 and not again and self._adds_in_place(call, node, inputs):
             self._sums.append((self._now, self._tensors[inputs[0]].storage, self._tensors[outputs[0]].storage))
-        pointwise = torch.Tag.pointwise in func.tags
+        pointwise, random = torch.Tag.pointwise in func.tags, torch.Tag.nondeterministic_seeded in func.tags
         self._operators.append(
-            Operator(self.running, self.phase, call, forward, pointwise, arguments, tuple(inputs), tuple(outputs))
+            Operator(
+                *(self.running, self.phase, call, forward, pointwise, random, is_view(func)),
+                *(arguments, tuple(inputs), tuple(outputs)),
+            )
         )
         return out
 

@@ -4,8 +4,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_leaves
 from striate.errors import StriateError, UsageError, nearest
 from striate.graph.programs import Inference, Program, Training
 from striate.jobs.networks import InputSpec, build_network, natural_input
+from striate.planning.plan import Plan
 from striate.training.config import OptimizerName
 from striate.training.optimizers import build_optimizer
 from striate.training.tasks import AUXILIARY_WEIGHT
@@ -168,12 +169,14 @@ class ModelProgram:
         inputs: its arguments.
         settings: how it is run.
         num_classes: of a network of the zoo; its own by default.
+        recompute: operators of the forward pass that run again for the gradients, as `Plan.chosen` has them.
     """
 
     model: str
     inputs: tuple[InputSpec, ...]
     settings: Settings = field(default_factory=Settings)
     num_classes: int | None = None
+    recompute: Mapping[int, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.model}, {' + '.join(map(str, self.inputs))}, {self.settings}"
@@ -198,7 +201,16 @@ class ModelProgram:
             for spec in self.inputs
         ]
         laid = [x.contiguous(memory_format=layout) if x.ndim == 4 else x for x in inputs]
-        return build_program(network, laid, settings, foreach=foreach)
+        program = build_program(network, laid, settings, foreach=foreach)
+        if isinstance(program, Training):
+            program.recompute = self.recompute
+        return program
+
+    def planned(self, plan: Plan) -> "ModelProgram":
+        """Return the same step as a plan has it run."""
+        amp_dtype: Any = plan.amp_dtype
+        settings = replace(self.settings, mode="training", micro_batches=plan.accumulate, amp_dtype=amp_dtype)
+        return replace(self, settings=settings, recompute=plan.chosen)
 
     def measure(self, predicted: int, gpu: str | None = None) -> int:
         """Run it for real, in a process of its own, and return the most bytes that it took.

@@ -1,0 +1,169 @@
+"""``striate plan``."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from striate.cli.tables import plain_table, say
+from striate.errors import UsageError
+from striate.jobs.networks import check_network
+from striate.jobs.usage import parse_input, parse_size
+from striate.training.config import OptimizerName
+from striate.units import format_bytes
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from striate.jobs.plan import Fit
+    from striate.planning.plan import Plan
+
+
+def plan(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODEL]",
+            help="a network of the zoo, a run folder or PLACE:CALLABLE, as for `striate cost`; without, the whole zoo",
+            show_default=False,
+        ),
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            help="bytes that a step of training may take, such as 4GiB, 500MB or 80%; all of --gpu by default",
+            show_default=False,
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option("-b", "--batch-size", min=1, help="images a step; else the largest that fits", show_default=False),
+    ] = None,
+    opt: Annotated[Literal["none", OptimizerName], typer.Option(help="optimizer")] = "momentum",
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", metavar="CxHxW", help="shape of one image", show_default=False),
+    ] = None,
+    image_size: Annotated[
+        str | None, typer.Option(help="side or HEIGHTxWIDTH; the network's own by default", show_default=False)
+    ] = None,
+    in_chans: Annotated[int | None, typer.Option(min=1, help="channels of the images", show_default=False)] = None,
+    num_classes: Annotated[int | None, typer.Option(min=1, help="classes", show_default=False)] = None,
+    dtype: Annotated[Literal["float32", "bfloat16"], typer.Option(help="of weights and images")] = "float32",
+    channels_last: Annotated[bool, typer.Option(help="memory layout of images and kernels")] = True,
+    lossless: Annotated[
+        bool, typer.Option("--lossless", help="only what leaves gradients equal, bit for bit: recomputation")
+    ] = False,
+    margin: Annotated[float, typer.Option(min=0, help="share of the budget that is left free")] = 0.02,
+    gpu: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|BYTES", help="the card that it is planned for; the CPU by default"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one document on standard output")] = False,
+) -> None:
+    """Find what makes a step of training fit into a budget of memory, at the least cost in time.
+
+    Smaller micro-batches, 16-bit floats and recomputation, each predicted before anything runs. Exit status 1 where
+    nothing fits; then the smallest budget that would is said.
+    """
+    if model is not None:
+        check_network(model)
+    shapes = [parse_input(text) for text in inputs or ()]
+    size = parse_size(image_size)
+    if shapes and (size or in_chans):
+        raise UsageError(
+            expected="either --input or --image-size and --in-chans",
+            received="both",
+            remedy="--input 3x224x224 says all of it.",
+        )
+
+    from rich.console import Console
+
+    from striate.jobs.memory import find_budget
+    from striate.jobs.plan import plan_of_model, what_fits
+    from striate.jobs.programs import ModelProgram, Settings, find_program
+    from striate.zoo import list_models
+
+    budget = find_budget(memory, gpu)
+    settings = Settings(batch_size or 1, "training", None if opt == "none" else opt, dtype, channels_last=channels_last)
+
+    def program(name: str) -> ModelProgram:
+        return find_program(name, settings, inputs=shapes, image_size=size, in_chans=in_chans, num_classes=num_classes)
+
+    out, err = Console(), Console(stderr=True)
+    if model is not None and batch_size is not None:
+        found = plan_of_model(program(model), budget, lossless=lossless, margin=margin, gpu=gpu)
+        if as_json:
+            print(found.to_json())
+        else:
+            _print_plan(out, str(program(model)), found)
+        if not found.fits:
+            raise typer.Exit(1)
+        return
+    fits: dict[str, list[Fit]] = {}
+    for name in [model] if model is not None else list_models():
+        with err.status(f"{name}: the largest batch that fits"):
+            wanted = what_fits(program(name), budget, margin=margin, gpu=gpu)
+            fits[name] = list(wanted) if model is not None else [next(wanted)]
+    if as_json:
+        rows: list[dict[str, Any]] = [{"model": name} | asdict(fit) for name, found in fits.items() for fit in found]
+        print(json.dumps({"budget_bytes": budget, "fits": rows}, indent=2))
+    else:
+        _print_fits(out, fits, budget)
+    if not any(fit.batch_size for found in fits.values() for fit in found):
+        raise typer.Exit(1)
+
+
+def _print_plan(out: "Console", program: str, found: "Plan") -> None:
+    say(out, program)
+    say(out, f"plain: {format_bytes(found.plain_bytes)}; granted: {format_bytes(found.budget_bytes)}")
+    if not found.fits:
+        say(out, f"Nothing fits. The smallest budget that would is {format_bytes(found.smallest_budget_bytes)}:")
+    say(out, in_words(found))
+    layers = list(dict.fromkeys(recomputed.layer for recomputed in found.recompute))
+    if layers:
+        say(out, f"made again for the gradients, in {len(layers)} layers: {_shortened(layers)}")
+    if found.evaluation_batch < found.batch_size:
+        say(out, f"validation: {found.evaluation_batch} images at once")
+    alone = plain_table("Each remedy alone", [("remedy", False), ("peak", True), ("time", True), ("changes", False)])
+    for remedy in found.remedies:
+        time = f"x {remedy.relative_time:.2f}"
+        alone.add_row(remedy.name, format_bytes(remedy.peak_bytes), time, remedy.changes_result or "nothing")
+    out.print(alone)
+    if found.frontier:
+        table = plain_table("With gradients equal, bit for bit", [("peak", True), ("time", True), ("made again", True)])
+        for point in found.frontier:
+            table.add_row(
+                format_bytes(point.peak_bytes), f"x {point.relative_time:.2f}", f"{point.recomputed} operators"
+            )
+        out.print(table)
+    say(out, "Times are estimated, from products and from bytes that are moved.")
+
+
+def in_words(found: "Plan") -> str:
+    """Say a plan in a sentence."""
+    batch = f"{found.batch_size} images"
+    if found.accumulate > 1:
+        batch += f" as {found.accumulate} x {found.micro_batch}"
+    parts = [batch, *([found.amp_dtype + " where safe (autocast)"] if found.amp_dtype else [])]
+    if found.recompute:
+        parts.append(f"{len(found.recompute)} operators run again")
+    share = f"{format_bytes(found.peak_bytes)} predicted of {format_bytes(found.budget_bytes)}"
+    return f"{', '.join(parts)}: {share}, about {found.relative_time:.2f} x the time"
+
+
+def _shortened(names: Sequence[str], most: int = 6) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _print_fits(out: "Console", fits: "dict[str, list[Fit]]", budget: int) -> None:
+    say(out, f"The largest batch of a training step within {format_bytes(budget)}:")
+    table = plain_table(None, [("network", False), ("remedy", False), ("batch", True), ("peak", True)])
+    for name, found in fits.items():
+        for fit in found:
+            table.add_row(
+                name, fit.name, str(fit.batch_size) if fit.batch_size else "none", format_bytes(fit.peak_bytes)
+            )
+    out.print(table)

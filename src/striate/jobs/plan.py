@@ -1,0 +1,262 @@
+"""Make a training step fit into a budget: which remedies, and what they cost."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from striate.costing.devices.cpu import cpu
+from striate.costing.devices.cuda import cuda_card
+from striate.costing.devices.device import Device
+from striate.costing.memory import find_peak, timeline
+from striate.errors import UsageError
+from striate.graph.operators import Role
+from striate.graph.programs import Inference, Training
+from striate.graph.trace import trace
+from striate.jobs.memory import find_budget
+from striate.jobs.programs import ModelProgram, Settings, build_program
+from striate.planning.plan import Plan, Point, Remedy
+from striate.planning.search import Candidate, MakeProgram, Search
+from striate.planning.times import TYPICAL_CARD, Rates, measure_rates
+from striate.training.config import OptimizerName
+
+MARGIN = 0.02
+POINTS = 5
+
+ROUNDING = "rounding"
+STATISTICS = "batch norm's statistics"
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """The largest batch that fits, in one way.
+
+    Args:
+        name: of the remedy; ``plain`` for none.
+        batch_size: 0 where not one image fits.
+        peak_bytes: of a step with it.
+    """
+
+    name: str
+    batch_size: int
+    peak_bytes: int
+
+
+def plan(
+    network: nn.Module,
+    input_shape: Sequence[int],
+    *,
+    batch_size: int,
+    memory: str | int | None = None,
+    optimizer: OptimizerName | None = "momentum",
+    channels_last: bool = True,
+    lossless: bool = False,
+    margin: float = MARGIN,
+    loss: Callable[..., Tensor] | None = None,
+    targets: Sequence[Tensor] = (),
+    gpu: str | None = None,
+    frontier: bool = True,
+) -> Plan:
+    """Find the fastest way to train a network on batches of a size within a budget.
+
+    Args:
+        network: any module; it is not changed, and nothing of it is run.
+        input_shape: of one image, channels x height x width.
+        batch_size: images of a step.
+        memory: bytes that it may take, such as ``"4GiB"`` or ``"80%"``; all that ``gpu`` has by default.
+        optimizer: whose state counts; None for none.
+        channels_last: memory layout of images and kernels.
+        lossless: whether only remedies are allowed that leave gradients equal, bit for bit.
+        margin: share of the budget that is left free, for what is bounded and not known.
+        loss: of output and targets, as for `striate.cost`.
+        targets: what ``loss`` takes besides the output.
+        gpu: a card that it is planned for, by name or memory; the CPU by default.
+        frontier: whether to find plans for larger budgets, too.
+
+    Returns:
+        The plan; one that does not fit, but comes closest, where none does.
+
+    Raises:
+        UsageError: for a budget or a batch that cannot be.
+    """
+    inputs = [torch.empty(batch_size, *input_shape, device="meta")]
+
+    def make(parts: int, amp_dtype: str | None) -> Training:
+        settings = _settings(batch_size, optimizer, channels_last, parts, amp_dtype)
+        with torch.device("meta"):
+            built = build_program(network, inputs, settings, loss, targets, foreach=gpu is not None)
+        assert isinstance(built, Training)
+        return built
+
+    search = _search(make, batch_size, gpu, channels_last)
+    return _plan(search, find_budget(memory, gpu), channels_last, "float32", lossless, margin, frontier)
+
+
+def plan_of_model(
+    program: ModelProgram,
+    memory: str | int | None,
+    *,
+    lossless: bool = False,
+    margin: float = MARGIN,
+    gpu: str | None = None,
+    frontier: bool = True,
+) -> Plan:
+    """Find the fastest way to train a network that a user names, as `plan` does."""
+    settings = program.settings
+    search = _search(partial(_made, program, gpu is not None), settings.batch_size, gpu, None)
+    budget = find_budget(memory, gpu)
+    return _plan(search, budget, settings.channels_last, settings.dtype, lossless, margin, frontier)
+
+
+def what_fits(
+    program: ModelProgram, memory: str | int | None, *, margin: float = MARGIN, gpu: str | None = None
+) -> Iterator[Fit]:
+    """Yield the largest batch that fits, plain and with each remedy."""
+    limit = int(find_budget(memory, gpu) / (1 + margin))
+
+    def search(batch_size: int) -> Search:
+        sized = replace(program, settings=replace(program.settings, batch_size=batch_size))
+        return _search(partial(_made, sized, gpu is not None), batch_size, gpu, None)
+
+    ways: dict[str, Callable[[int], int]] = {
+        "plain": lambda size: search(size).variant(1).plain.peak,
+        "16-bit floats": lambda size: search(size).variant(1, "bfloat16").plain.peak,
+        "recomputation": lambda size: search(size).variant(1).smallest().peak,
+        "both": lambda size: search(size).variant(1, "bfloat16").smallest().peak,
+    }
+    for name, peak in ways.items():
+        size = largest_batch(peak, limit)
+        yield Fit(name, size, peak(max(size, 1)))
+
+
+def largest_batch(peak: Callable[[int], int], limit: int) -> int:
+    """Return the largest batch whose peak is within a limit; 0 where there is none.
+
+    A peak is nearly a constant and so much for each image: between a size that fits and one that does not, the next one
+    tried is where a straight line would cross the limit, or their middle where that narrowed it little.
+
+    Args:
+        peak: bytes by batch size, growing with it.
+        limit: in bytes.
+    """
+    low, low_peak, high, high_peak = 0, 0, 1, peak(1)
+    while high_peak <= limit:
+        low, low_peak, high = high, high_peak, 2 * high
+        high_peak = peak(high)
+    halve = False
+    while high - low > 1:
+        width = high - low
+        crossing = low + (limit - low_peak) * width // max(high_peak - low_peak, 1)
+        size = low + width // 2 if halve else min(max(crossing, low + 1), high - 1)
+        found = peak(size)
+        if found <= limit:
+            low, low_peak = size, found
+        else:
+            high, high_peak = size, found
+        halve = 2 * (high - low) > width
+    return low
+
+
+def _made(program: ModelProgram, foreach: bool, parts: int, amp_dtype: Literal["bfloat16"] | None) -> Training:
+    settings = replace(program.settings, mode="training", micro_batches=parts, amp_dtype=amp_dtype)
+    with torch.device("meta"):
+        built = replace(program, settings=settings).build(foreach=foreach)
+    assert isinstance(built, Training)
+    return built
+
+
+def _settings(
+    batch_size: int, optimizer: OptimizerName | None, channels_last: bool, parts: int, amp_dtype: str | None
+) -> Settings:
+    amp: Literal["bfloat16"] | None = None if amp_dtype is None else "bfloat16"
+    return Settings(batch_size, "training", optimizer, "float32", amp, channels_last, parts)
+
+
+def _search(make: MakeProgram, batch_size: int, gpu: str | None, channels_last: bool | None) -> Search:
+    if batch_size < 1:
+        raise UsageError(
+            expected="a batch of 1 image or more", received=str(batch_size), remedy="Give a positive number."
+        )
+    device: Device = cpu() if gpu is None else cuda_card(gpu)
+    return Search(make, batch_size, device, partial(_rates, gpu), channels_last=channels_last)
+
+
+def _rates(gpu: str | None, amp_dtype: str | None) -> Rates:
+    if gpu is None:
+        return measure_rates("cpu", amp_dtype)
+    if torch.cuda.is_available():
+        return measure_rates("cuda", amp_dtype)
+    faster = 4 if amp_dtype is not None else 1
+    return Rates(TYPICAL_CARD.macs * faster, TYPICAL_CARD.bytes)
+
+
+def _plan(
+    search: Search, budget: int, channels_last: bool, dtype: str, lossless: bool, margin: float, frontier: bool
+) -> Plan:
+    limit = int(budget / (1 + margin))
+    plain = search.variant(1).plain
+    # Of weights in 16 bits, autocast has nothing left to convert.
+    amp_dtypes: tuple[str | None, ...] = (None,) if lossless or dtype != "float32" else (None, "bfloat16")
+    most_parts = 1 if lossless else search.batch_size
+    found = plain if plain.peak <= limit else search.fastest(limit, most_parts=most_parts, amp_dtypes=amp_dtypes)
+    closest = search.closest(most_parts=most_parts, amp_dtypes=amp_dtypes)
+    chosen = found or closest
+    return Plan(
+        fits=found is not None,
+        budget_bytes=budget,
+        peak_bytes=chosen.peak,
+        plain_bytes=plain.peak,
+        smallest_budget_bytes=-int(-closest.peak * (1 + margin) // 1),
+        relative_time=chosen.seconds / plain.seconds,
+        is_measured=False,
+        batch_size=search.batch_size,
+        micro_batch=-(-search.batch_size // chosen.parts),
+        accumulate=chosen.parts,
+        evaluation_batch=_evaluation_batch(search, chosen, limit),
+        dtype=dtype,
+        amp_dtype=chosen.amp_dtype,
+        channels_last=channels_last,
+        recompute=chosen.recompute,
+        remedies=tuple(_remedies(search, dtype)),
+        frontier=tuple(dict.fromkeys(_frontier(search, plain))) if frontier else (),
+    )
+
+
+def _evaluation_batch(search: Search, chosen: Candidate, limit: int) -> int:
+    """Return how many images validation can take at once, between two steps."""
+    variant = search.variant(chosen.parts, chosen.amp_dtype)
+    program, graph = variant.program, variant.graph
+    state = sum(search.device.allocated(s.size) for s in graph.storages if s.role is Role.STATE)
+    size = search.batch_size
+    while size > 1:
+        inputs = [tensor[:size] for tensor in program.inputs]
+        predicted = trace(Inference(program.network, inputs, program.amp_dtype), channels_last=search.channels_last)
+        if find_peak(timeline(search.device.completed(predicted), search.device)).size + state <= limit:
+            break
+        size //= 2
+    return size
+
+
+def _remedies(search: Search, dtype: str) -> Iterator[Remedy]:
+    plain = search.variant(1).plain
+    alone: dict[str, tuple[Candidate, str]] = {}
+    if search.batch_size > 1:
+        alone["micro-batches of one image"] = search.variant(search.batch_size).plain, STATISTICS
+    if dtype == "float32":
+        alone["16-bit floats"] = search.variant(1, "bfloat16").plain, ROUNDING
+    alone["recomputation"] = search.variant(1).smallest(), ""
+    for name, (candidate, changes) in alone.items():
+        yield Remedy(name, candidate.peak, candidate.seconds / plain.seconds, changes)
+
+
+def _frontier(search: Search, plain: Candidate) -> Iterator[Point]:
+    """Yield plans that leave gradients as they are, from the plain step down to the smallest."""
+    variant = search.variant(1)
+    smallest = variant.smallest()
+    steps = [plain.peak - (plain.peak - smallest.peak) * step // POINTS for step in range(1, POINTS)]
+    for candidate in (plain, *(variant.fastest(budget) for budget in steps), smallest):
+        if candidate is not None:
+            yield Point(candidate.peak, candidate.seconds / plain.seconds, search.batch_size, len(candidate.recompute))

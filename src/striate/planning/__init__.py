@@ -1,0 +1,1 @@
+"""Which remedies make a training step fit into a budget."""

@@ -1,0 +1,70 @@
+"""Running a plan: on any network, in any training loop."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import wraps
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from striate.errors import UsageError
+from striate.graph.recompute import recomputing
+from striate.planning.plan import Plan
+
+FORWARDS = ("forward", "forward_all")
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def apply_plan(plan: Plan, network: Network) -> Network:
+    """Have a network's forward pass in training keep no more than its plan says.
+
+    Args:
+        plan: made for this network.
+        network: changed in place: its memory layout, and its forward pass.
+
+    Returns:
+        The network.
+    """
+    layout = torch.channels_last if plan.channels_last else torch.contiguous_format
+    network.to(memory_format=layout)  # type: ignore[call-overload]
+    chosen = plan.chosen
+    for name in FORWARDS if chosen else ():
+        forward = getattr(type(network), name, None)
+        if forward is not None:
+            setattr(network, name, _planned(network, forward, plan))
+    return network
+
+
+def _planned(network: nn.Module, forward: Callable[..., Any], plan: Plan) -> Callable[..., Any]:
+    @wraps(forward)
+    def run(*arguments: Any, **keywords: Any) -> Any:
+        # Evaluation runs other operators, and keeps nothing.
+        with recomputing(plan.chosen if network.training else {}):
+            return forward(network, *arguments, **keywords)
+
+    return run
+
+
+def micro_batches(plan: Plan, batch: Sequence[Tensor]) -> Iterator[tuple[float, tuple[Tensor, ...]]]:
+    """Yield the parts of a batch that pass through at once, each with its share of the batch.
+
+    A part's loss, a mean over its images, times its share adds up to the batch's mean, and so do the gradients.
+
+    Args:
+        plan: that says how many images pass through at once.
+        batch: tensors whose first side is the batch, such as images and targets.
+
+    Raises:
+        UsageError: for tensors of different lengths.
+    """
+    lengths = {len(tensor) for tensor in batch}
+    if len(lengths) != 1:
+        raise UsageError(
+            expected="a batch of tensors whose first sides are alike",
+            received=" and ".join(str(tuple(tensor.shape)) for tensor in batch) or "none",
+            remedy="Give images and targets of the same batch, in a tuple.",
+        )
+    (count,) = lengths
+    parts = max(1, -(-count // plan.micro_batch))
+    for part in zip(*(tensor.tensor_split(parts) for tensor in batch), strict=True):
+        yield len(part[0]) / count, part

@@ -1,0 +1,145 @@
+"""A plan: the remedies chosen for a budget, with the peak and the time that they are predicted to take."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from striate.errors import UsageError
+from striate.files import replace_file
+
+
+@dataclass(frozen=True, slots=True)
+class Recomputed:
+    """An operator whose values are made again.
+
+    Args:
+        place: among the operators of the forward pass, as `striate.graph.recompute` counts them.
+        operator: its name.
+        layer: that it belongs to.
+    """
+
+    place: int
+    operator: str
+    layer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """What one remedy alone does, as far as it goes.
+
+    Args:
+        name: of the remedy.
+        peak_bytes: with it.
+        relative_time: of a step, to the plain one.
+        changes_result: how, as a sentence; empty where gradients are equal bit for bit.
+    """
+
+    name: str
+    peak_bytes: int
+    relative_time: float
+    changes_result: str
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A plan among those between the plain step and the smallest: its peak and its time.
+
+    Args:
+        peak_bytes: of a step.
+        relative_time: to the plain one.
+        micro_batch: images at once.
+        recomputed: operators that run again.
+    """
+
+    peak_bytes: int
+    relative_time: float
+    micro_batch: int
+    recomputed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a training step is run within a budget.
+
+    Args:
+        fits: whether it does; else this is the plan that comes closest.
+        budget_bytes: that the user grants.
+        peak_bytes: predicted, with all remedies.
+        plain_bytes: predicted without any.
+        smallest_budget_bytes: the least for which there is a plan.
+        relative_time: of a step, to the plain one.
+        is_measured: whether that time was measured; else it is estimated from products and bytes.
+        batch_size: images of a step.
+        micro_batch: images at once.
+        accumulate: micro-batches whose gradients add up.
+        evaluation_batch: images at once in validation.
+        dtype: of weights.
+        amp_dtype: of the operators that autocast deems safe in 16 bits; None without autocast.
+        channels_last: memory layout of images and kernels.
+        recompute: what is made again for the gradients.
+        devices: that share the batch.
+        remedies: what each alone would do.
+        frontier: peak against time, from the plain step on.
+    """
+
+    fits: bool
+    budget_bytes: int
+    peak_bytes: int
+    plain_bytes: int
+    smallest_budget_bytes: int
+    relative_time: float
+    is_measured: bool
+    batch_size: int
+    micro_batch: int
+    accumulate: int
+    evaluation_batch: int
+    dtype: str
+    amp_dtype: str | None
+    channels_last: bool
+    recompute: tuple[Recomputed, ...]
+    devices: int = 1
+    remedies: tuple[Remedy, ...] = ()
+    frontier: tuple[Point, ...] = ()
+
+    @property
+    def chosen(self) -> Mapping[int, str]:
+        """The operators that run again, as `striate.graph.recompute.recomputing` takes them."""
+        return {recomputed.place: recomputed.operator for recomputed in self.recompute}
+
+    def to_json(self) -> str:
+        """Return the plan as one document."""
+        return json.dumps(asdict(self), indent=2)
+
+    def save(self, path: Path) -> None:
+        """Write the plan to a file.
+
+        Raises:
+            StriateError: where the file system refuses.
+        """
+        text = self.to_json() + "\n"
+        replace_file(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+
+
+def read_plan(path: str | Path) -> Plan:
+    """Read a plan from a file.
+
+    Raises:
+        UsageError: where there is none.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        return TypeAdapter(Plan).validate_json(text)
+    except (OSError, UnicodeDecodeError, ValidationError) as error:
+        raise UsageError(
+            expected=f"a plan at {path}, as `striate plan --json` prints it",
+            received=_short(error),
+            remedy="Make one: striate plan MODEL --memory 4GiB -b 64 --json > plan.json",
+        ) from error
+
+
+def _short(error: Any) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,258 @@
+"""Which values to make again, so that a step fits: the fastest choice, by dynamic programming over the forward pass.
+
+The forward pass is cut into stretches where few values are alive, and those are kept. A stretch may run over several
+cuts; what it reads is then kept, and of the rest one of a few *levels* is dropped: nothing; what operators without
+products can make again (norms, activations, sums, pooling); that and what cheap convolutions make; all that can be.
+
+While a stretch's gradients are computed, all stretches behind it are done, and of those before it only what they keep
+is there. So what it takes depends on one sum, the bytes that stretches before it do not keep. The search goes through
+the cuts from first to last and holds, for each, the pairs of that sum and of the time that no other pair beats in both:
+it is exact over these cuts, stretches and levels.
+"""
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from striate.costing.devices.device import Device
+from striate.costing.memory import Moment
+from striate.graph.operators import Operator, OperatorGraph, Phase
+from striate.planning.times import Rates
+from striate.planning.values import KEEP_ALL, Choice, Step, choose
+
+MOST_CUTS = 64
+SPAN = 16  # Cuts that a stretch may run over.
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A part of the forward pass, and what is dropped of it.
+
+    Args:
+        first: the cut that it begins at.
+        last: the cut that it ends at.
+        choice: what is dropped.
+        saved: bytes that are not kept.
+        seconds: that it takes to make them again.
+        needed: the most bytes during its forward pass and its gradients, with all that stretches before it make.
+    """
+
+    first: int
+    last: int
+    choice: Choice
+    saved: int
+    seconds: float
+    needed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A choice for the whole forward pass.
+
+    Args:
+        makers: the operators that run again, by their indices.
+        seconds: that this takes.
+    """
+
+    makers: frozenset[int]
+    seconds: float
+
+
+class Recomputation:
+    """All that can be recomputed of one step, and the search over it.
+
+    Args:
+        graph: of the step, as it runs without recomputation.
+        moments: its timeline.
+        device: that it runs on.
+        rates: how fast that is.
+    """
+
+    def __init__(self, graph: OperatorGraph, moments: Sequence[Moment], device: Device, rates: Rates) -> None:
+        self.graph, self.device, self.rates = graph, device, rates
+        self.alive = [moment.size for moment in moments]
+        self.step = Step.of(graph)
+        self._seconds = {index: rates.seconds(graph.operators[index], graph) for index in self.step.forward}
+        self.cuts = self._find_cuts()
+        self._levels = self._find_levels()
+        self.ends = [-1, *self.cuts, len(self.step.forward) - 1]
+        self._by_first: dict[int, list[Stretch]] = defaultdict(list)
+        for stretch in self._find_stretches():
+            self._by_first[stretch.first].append(stretch)
+
+    @property
+    def places(self) -> dict[int, int]:
+        """The place of each forward operator, as `recomputing` counts them."""
+        return {index: place for place, index in enumerate(self.step.forward)}
+
+    def _find_cuts(self) -> list[int]:
+        """Return positions among the forward operators behind which all that is still read is kept anyway."""
+        step, forward = self.step, self.step.forward
+        last = {storage: step.last_forward_read(storage) for storage in step.writers}
+        alive: set[int] = set()
+        at: list[tuple[int, set[int], int]] = []  # Position, what is alive there, and its bytes.
+        for position, index in enumerate(forward[:-1]):
+            alive = {storage for storage in alive | step.written(index) if last.get(storage, -1) > index}
+            size = sum(self.graph.storages[storage].size for storage in alive)
+            is_kept = all(s in step.values or self.graph.storages[s].size * 64 < self.largest for s in alive)
+            if alive and is_kept and not (at and at[-1][1] == alive):
+                at.append((position, alive, size))
+        sizes = [size for _, _, size in at]
+        low = [cut for place, cut in enumerate(at) if cut[2] <= min(sizes[max(place - 1, 0) : place + 2])]
+        fewest = sorted(sorted(low, key=lambda cut: (len(cut[1]), cut[2]))[:MOST_CUTS], key=lambda cut: cut[0])
+        return [position for position, _, _ in fewest]
+
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest value."""
+        return max((self.graph.storages[storage].size for storage in self.step.values), default=0)
+
+    def _find_levels(self) -> list[Callable[[Operator], bool]]:
+        """Return what may run again at each level, the least first."""
+        heavy = [index for index in self.step.forward if self._has_weights(self.graph.operators[index])]
+        levels: list[Callable[[Operator], bool]] = [lambda operator: not self._has_weights(operator)]
+        if heavy:
+            dear = median(self._price(self.graph.operators[index]) for index in heavy)
+            levels.append(lambda operator: not self._has_weights(operator) or self._price(operator) <= dear)
+            levels.append(lambda _operator: True)
+        return levels
+
+    def _price(self, operator: Operator) -> float:
+        """Return the seconds for each byte that an operator makes."""
+        made = self.graph.tensors[operator.outputs[0]].size
+        return self.rates.seconds(operator, self.graph) / max(made, 1)
+
+    @staticmethod
+    def _has_weights(operator: Operator) -> bool:
+        return operator.kind in {"convolution", "mm", "addmm", "bmm", "baddbmm", "mkldnn_rnn_layer"} or (
+            operator.kind.startswith("_scaled_dot_product")
+        )
+
+    def _find_stretches(self) -> Iterator[Stretch]:
+        for first in range(len(self.ends) - 1):
+            for last in range(first + 1, min(first + SPAN, len(self.ends) - 1) + 1):
+                operators = self.step.forward[self.ends[first] + 1 : self.ends[last] + 1]
+                choices = [choose(self.step, operators, allowed) for allowed in self._levels]
+                if last == first + 1:
+                    choices.append(KEEP_ALL)
+                for choice in dict.fromkeys(choices):
+                    if choice.dropped or choice is KEEP_ALL:
+                        yield self._stretch(first, last, operators, choice)
+
+    def _stretch(self, first: int, last: int, operators: Sequence[int], choice: Choice) -> Stretch:
+        sizes = {storage: self.device.allocated(self.graph.storages[storage].size) for storage in choice.dropped}
+        return Stretch(
+            first,
+            last,
+            choice,
+            sum(sizes.values()),
+            sum(self._seconds[index] for index in choice.made_by),
+            max(self._forward_need(operators, sizes), self._backward_need(operators, choice, sizes)),
+        )
+
+    def _forward_need(self, operators: Sequence[int], sizes: dict[int, int]) -> int:
+        gone = sorted((self.step.last_forward_read(storage), size) for storage, size in sizes.items())
+        ends, total, sums = [end for end, _ in gone], 0, [0]
+        for _, size in gone:
+            total += size
+            sums.append(total)
+        return max(self.alive[index] - sums[bisect_right(ends, index - 1)] for index in operators)
+
+    def _backward_need(self, operators: Sequence[int], choice: Choice, sizes: dict[int, int]) -> int:
+        waiting, missing, needed = set(choice.dropped), sum(sizes.values()), 0
+        for index in sorted(i for operator in operators for i in self.step.backward.get(operator, ())):
+            made: set[int] = set()
+            for storage in self.step.read(index) & waiting:
+                self._make(storage, choice, waiting, made)
+            again = waiting & made
+            waiting -= again
+            missing -= sum(sizes[storage] for storage in again)
+            passing = sum(self.device.allocated(self.graph.storages[s].size) for s in made - again)
+            needed = max(needed, self.alive[index] - missing + passing)
+        return needed
+
+    def _make(self, storage: int, choice: Choice, waiting: set[int], made: set[int]) -> None:
+        """Collect what is made when a value is made again."""
+        if storage in made:
+            return
+        made.add(storage)
+        for index in self.step.writers[storage]:
+            if index in choice.made_by:
+                for other in self.step.read(index):
+                    is_there = other not in waiting and self.step.is_kept(other)
+                    if not is_there:
+                        self._make(other, choice, waiting, made)
+
+    def fastest(self, budget: int) -> Found | None:
+        """Return the choice that fits a budget in bytes and takes the least time; None where none fits."""
+        fronts: list[list[_Way]] = [[] for _ in self.ends]
+        fronts[0] = [_Way(0, 0.0, None, None)]
+        for cut in range(len(self.ends) - 1):
+            fronts[cut] = _best(fronts[cut])
+            for stretch in self._from(cut):
+                for way in fronts[cut]:
+                    if stretch.needed - way.saved <= budget:
+                        saved, seconds = way.saved + stretch.saved, way.seconds + stretch.seconds
+                        fronts[stretch.last].append(_Way(saved, seconds, way, stretch))
+        fitting = [way for way in _best(fronts[-1]) if self._loss_needs - way.saved <= budget]
+        if not fitting:
+            return None
+        way = min(fitting, key=lambda way: way.seconds)
+        return Found(frozenset(index for stretch in way.stretches() for index in stretch.choice.made_by), way.seconds)
+
+    def smallest(self) -> int:
+        """Return the smallest budget in bytes that some choice fits."""
+        low, high = 0, max(self.alive)
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self._fits(middle) else (middle + 1, high)
+        return high
+
+    def _fits(self, budget: int) -> bool:
+        # The more is not kept, the more fits: the time does not count here.
+        most: list[int | None] = [None] * len(self.ends)
+        most[0] = 0
+        for cut in range(len(self.ends) - 1):
+            saved = most[cut]
+            for stretch in self._from(cut) if saved is not None else ():
+                assert saved is not None
+                if stretch.needed - saved <= budget:
+                    most[stretch.last] = max(most[stretch.last] or 0, saved + stretch.saved)
+        last = most[-1]
+        return last is not None and self._loss_needs - last <= budget
+
+    def _from(self, cut: int) -> Sequence[Stretch]:
+        return self._by_first.get(cut, ())
+
+    @property
+    def _loss_needs(self) -> int:
+        """Bytes of the loss, when nothing has been made again yet."""
+        after = range(self.step.forward[-1], len(self.alive))
+        return max((self.alive[i] for i in after if self.graph.operators[i].phase is Phase.LOSS), default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """Stretches up to a cut: the bytes that they do not keep, and the seconds that it takes to make them again."""
+
+    saved: int
+    seconds: float
+    before: "_Way | None"
+    stretch: Stretch | None
+
+    def stretches(self) -> Iterator[Stretch]:
+        way: _Way | None = self
+        while way is not None and way.stretch is not None:
+            yield way.stretch
+            way = way.before
+
+
+def _best(front: list[_Way]) -> list[_Way]:
+    """Keep the ways that no other beats both in bytes and in seconds."""
+    kept: list[_Way] = []
+    for way in sorted(front, key=lambda way: (-way.saved, way.seconds)):
+        if not kept or way.seconds < kept[-1].seconds:
+            kept.append(way)
+    return kept

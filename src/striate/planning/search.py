@@ -1,0 +1,180 @@
+"""The search for a plan: micro-batches, 16-bit floats and recomputation, for a budget in bytes.
+
+For each number of micro-batches, from one on in powers of two, the step is traced; where it does not fit as it is, the
+fastest recomputation that makes it fit is found (`striate.planning.recomputation`), and the step traced again with it,
+since a plan's peak is one that was predicted of that very program. Of all that fit, the fastest is taken.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from striate.costing.devices.device import Device
+from striate.costing.memory import Moment, find_peak, timeline
+from striate.graph.operators import OperatorGraph, Phase
+from striate.graph.programs import Training
+from striate.graph.trace import trace
+from striate.planning.plan import Recomputed
+from striate.planning.recomputation import Recomputation
+from striate.planning.times import Rates
+
+TRIES = 6
+LAUNCH = 1e-5  # Seconds that every operator takes, however small.
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One way to take a step.
+
+    Args:
+        parts: micro-batches.
+        amp_dtype: of autocast, by torch's name; None without.
+        recompute: what is made again.
+        peak: predicted, in bytes.
+        seconds: estimated.
+    """
+
+    parts: int
+    amp_dtype: str | None
+    recompute: tuple[Recomputed, ...]
+    peak: int
+    seconds: float
+
+
+MakeProgram = Callable[[int, str | None], Training]
+
+
+class Search:
+    """All ways to take one training step on a device.
+
+    Args:
+        make: the program, for a number of micro-batches and autocast's type.
+        batch_size: images of the step.
+        device: that it runs on.
+        rates: how fast that is, with autocast's type.
+        channels_last: as for `trace`.
+    """
+
+    def __init__(
+        self,
+        make: MakeProgram,
+        batch_size: int,
+        device: Device,
+        rates: Callable[[str | None], Rates],
+        *,
+        channels_last: bool | None = None,
+    ) -> None:
+        self.make, self.batch_size, self.device, self.rates = make, batch_size, device, rates
+        self.channels_last = channels_last
+        self._known: dict[tuple[int, str | None], Variant] = {}
+
+    def variant(self, parts: int, amp_dtype: str | None = None) -> "Variant":
+        """Return the step in so many micro-batches."""
+        key = parts, amp_dtype
+        if key not in self._known:
+            self._known[key] = Variant(self, parts, amp_dtype)
+        return self._known[key]
+
+    def all_parts(self) -> Iterator[int]:
+        """Yield numbers of micro-batches: powers of two, and one for each image."""
+        parts = 1
+        while parts < self.batch_size:
+            yield parts
+            parts *= 2
+        yield self.batch_size
+
+    def fastest(self, budget: int, *, most_parts: int, amp_dtypes: tuple[str | None, ...]) -> Candidate | None:
+        """Return the fastest way that fits a budget in bytes; None where none does."""
+        found: list[Candidate] = []
+        for amp_dtype in amp_dtypes:
+            for parts in self.all_parts():
+                if parts > most_parts:
+                    break
+                variant = self.variant(parts, amp_dtype)
+                candidate = variant.fastest(budget)
+                if candidate is not None:
+                    found.append(candidate)
+                    if not candidate.recompute:  # More parts only take longer.
+                        break
+        return min(found, key=lambda candidate: candidate.seconds, default=None)
+
+    def closest(self, *, most_parts: int, amp_dtypes: tuple[str | None, ...]) -> Candidate:
+        """Return the way that takes the least memory."""
+        parts = max(parts for parts in self.all_parts() if parts <= max(most_parts, 1))
+        return min(
+            (self.variant(parts, amp_dtype).smallest() for amp_dtype in amp_dtypes),
+            key=lambda candidate: candidate.peak,
+        )
+
+
+class Variant:
+    """A step in a number of micro-batches: as it is, and with recomputation."""
+
+    def __init__(self, search: Search, parts: int, amp_dtype: str | None) -> None:
+        self.search, self.parts, self.amp_dtype = search, parts, amp_dtype
+        self.program, self.rates = search.make(parts, amp_dtype), search.rates(amp_dtype)
+        self.graph, self.moments = self._traced(self.program)
+        self.plain = Candidate(parts, amp_dtype, (), find_peak(self.moments).size, self._seconds(self.graph))
+        self._recomputation: Recomputation | None = None
+
+    def _traced(self, program: Training) -> tuple[OperatorGraph, list[Moment]]:
+        search = self.search
+        graph = search.device.completed(trace(program, channels_last=search.channels_last))
+        return graph, timeline(graph, search.device)
+
+    def _seconds(self, graph: OperatorGraph) -> float:
+        """Estimate a step: each micro-batch is like the last."""
+        every, once, runs = 0.0, 0.0, 0
+        for index, operator in enumerate(graph.operators):
+            if operator.view:
+                continue
+            if operator.phase is Phase.FORWARD and (
+                index == 0 or graph.operators[index - 1].phase is not Phase.FORWARD
+            ):
+                runs += 1
+            seconds = self.rates.seconds(operator, graph) + LAUNCH
+            if operator.phase is Phase.OPTIMIZER:
+                once += seconds
+            else:
+                every += seconds
+        return every * self.parts / max(runs, 1) + once
+
+    @property
+    def recomputation(self) -> Recomputation:
+        """What can be recomputed of it."""
+        if self._recomputation is None:
+            self._recomputation = Recomputation(self.graph, self.moments, self.search.device, self.rates)
+        return self._recomputation
+
+    def fastest(self, budget: int) -> Candidate | None:
+        """Return the fastest way that fits, as its own trace says; None where there is none."""
+        if self.plain.peak <= budget:
+            return self.plain
+        aimed = budget
+        for _ in range(TRIES):
+            candidate = self._with_budget(aimed)
+            if candidate is None or candidate.peak <= budget:
+                return candidate
+            aimed -= candidate.peak - budget
+        return None
+
+    def smallest(self) -> Candidate:
+        """Return the way that takes the least memory."""
+        candidate = self._with_budget(self.recomputation.smallest())
+        return self.plain if candidate is None or candidate.peak >= self.plain.peak else candidate
+
+    def _with_budget(self, budget: int) -> Candidate | None:
+        recomputation, graph = self.recomputation, self.graph
+        found = recomputation.fastest(budget)
+        if found is None:
+            return None
+        places = recomputation.places
+        recompute = tuple(
+            Recomputed(places[index], graph.operators[index].name, graph.layer_of(graph.operators[index]))
+            for index in sorted(found.makers)
+        )
+        chosen = {recomputed.place: recomputed.operator for recomputed in recompute}
+        planned: Any = replace(self.program, recompute=chosen)
+        _, moments = self._traced(planned)
+        seconds = self.plain.seconds + self.parts * (found.seconds + LAUNCH * len(chosen))
+        return Candidate(self.parts, self.amp_dtype, recompute, find_peak(moments).size, seconds)

@@ -1,0 +1,158 @@
+"""What of a training step can be made again: the values that autograd keeps, and the operators that make them.
+
+A value is the storage of a map that the forward pass makes and the backward pass reads. It can be made again by the
+operators that wrote it, if these draw no random numbers and what they read is there: a parameter or an input, a value
+that is kept and does not change any more, or one that can be made again itself.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+
+from striate.graph.operators import BEFORE, Operator, OperatorGraph, Phase, Role
+from striate.graph.recompute import is_large
+
+SMALL = 1 / 64  # Of the largest value, up to which one is not worth making again.
+
+
+@dataclass(slots=True)
+class Step:
+    """The last micro-batch of a training step, as its operator graph has it.
+
+    Args:
+        graph: of the step.
+        forward: indices of its forward operators that do more than look at a tensor in another way, in their order.
+        backward: for each of them, the indices of its gradient's operators.
+        writers: for each storage, the indices of the forward operators that wrote it.
+        readers: for each storage, the indices of the operators that read it, forward, loss and backward.
+        values: storages that autograd keeps, made by these forward operators.
+    """
+
+    graph: OperatorGraph
+    forward: list[int] = field(default_factory=list)
+    backward: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
+    writers: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
+    readers: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
+    values: set[int] = field(default_factory=set)
+
+    @staticmethod
+    def of(graph: OperatorGraph) -> "Step":
+        """Find what there is to keep in a training step."""
+        step, operators = Step(graph), graph.operators
+        last = max(index for index, operator in enumerate(operators) if operator.phase is Phase.FORWARD)
+        first = last
+        while first > 0 and operators[first - 1].phase is Phase.FORWARD:
+            first -= 1
+        step.forward = [index for index in range(first, last + 1) if not operators[index].view]
+        for index in range(first, len(operators)):
+            operator = operators[index]
+            if operator.forward is not None and operator.forward >= first:
+                step.backward[operator.forward].append(index)
+            for storage in {graph.tensors[tensor].storage for tensor in operator.inputs}:
+                step.readers[storage].append(index)
+        for index in step.forward:
+            for storage in step.written(index):
+                step.writers[storage].append(index)
+        largest = max((graph.storages[s].size for s in step.writers if step._is_saved(s)), default=0)
+        step.values = {s for s in step.writers if step._is_saved(s) and graph.storages[s].size >= SMALL * largest}
+        return step
+
+    def _is_saved(self, storage: int) -> bool:
+        return self.graph.storages[storage].role is Role.SAVED
+
+    def read(self, index: int) -> set[int]:
+        """Return the storages that an operator reads."""
+        return {self.graph.tensors[tensor].storage for tensor in self.graph.operators[index].inputs}
+
+    def written(self, index: int) -> set[int]:
+        """Return the storages that a forward operator makes or changes."""
+        return {self.graph.tensors[tensor].storage for tensor in self.graph.operators[index].outputs}
+
+    def is_permanent(self, storage: int) -> bool:
+        """Tell whether a storage was there before the step."""
+        return self.graph.storages[storage].born == BEFORE
+
+    def is_kept(self, storage: int) -> bool:
+        """Tell whether a storage is there in the backward pass, as long as nothing is dropped."""
+        return self.is_permanent(storage) or self._is_saved(storage)
+
+    def last_forward_read(self, storage: int) -> int:
+        """Return the last operator before the backward pass that reads or writes a storage."""
+        before = [i for i in self.readers[storage] if self.graph.operators[i].phase in (Phase.FORWARD, Phase.LOSS)]
+        return max(before + self.writers[storage], default=BEFORE)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What is not kept of a stretch of the forward pass.
+
+    Args:
+        dropped: the values.
+        made_by: the operators that make them again.
+    """
+
+    dropped: frozenset[int]
+    made_by: frozenset[int]
+
+
+KEEP_ALL = Choice(frozenset(), frozenset())
+
+
+def choose(step: Step, stretch: Sequence[int], allowed: Callable[[Operator], bool]) -> Choice:
+    """Drop all of a stretch's values that some of its operators can make again.
+
+    Args:
+        step: that it is of.
+        stretch: forward operators, in their order.
+        allowed: whether an operator may run again.
+    """
+    makeable: set[int] = set()
+    made: set[int] = set()  # Storages that hold what makeable operators wrote.
+    for index in stretch:
+        if allowed(step.graph.operators[index]) and _is_repeatable(step, index, made):
+            makeable.add(index)
+            made |= step.written(index)
+        else:
+            made -= step.written(index)
+    dropped = frozenset(
+        storage
+        for storage in made & step.values
+        if step.last_forward_read(storage) <= stretch[-1] and makeable.issuperset(step.writers[storage])
+    )
+    return Choice(dropped, _makers(step, dropped, makeable))
+
+
+def _is_repeatable(step: Step, index: int, made: Collection[int]) -> bool:
+    operator, graph = step.graph.operators[index], step.graph
+    if operator.random:
+        return False
+    sizes = [graph.tensors[tensor].size for tensor in operator.outputs]
+    first = graph.tensors[operator.inputs[0]].storage if operator.inputs else None
+    for tensor, size in zip(operator.outputs, sizes, strict=True):
+        storage = graph.tensors[tensor].storage
+        changes = step.writers[storage][0] != index
+        if changes and not (storage == first and storage in made):
+            return False  # It changes something that is not made anew, such as statistics.
+        if not changes and not is_large(size, sizes) and storage in step.values:
+            return False
+    for storage in step.read(index):
+        if step.is_permanent(storage) or storage in made:
+            continue
+        if not step.is_kept(storage) or max(step.writers[storage], default=BEFORE) >= index:
+            return False
+    return True
+
+
+def _makers(step: Step, dropped: Collection[int], makeable: Collection[int]) -> frozenset[int]:
+    """Return the operators that make values, and what these read that nobody keeps."""
+    wanted = [index for storage in dropped for index in step.writers[storage]]
+    found: set[int] = set()
+    while wanted:
+        index = wanted.pop()
+        if index in found:
+            continue
+        found.add(index)
+        for storage in step.read(index):
+            if storage in dropped or not step.is_kept(storage):
+                wanted.extend(writer for writer in step.writers[storage] if writer <= index and writer in makeable)
+    return frozenset(found)
