@@ -33,9 +33,9 @@ $(PEERS)/.ready: pyproject.toml constraints.txt tests/reference/requirements.txt
 	$(PEERS)/bin/python -m pip install --quiet --no-deps --requirement tests/reference/requirements.txt
 	@touch $@
 
-demo: $(READY)  ## train LeNet-5 on real handwritten digits, then read a few that it has not seen
+demo: $(READY)  ## train LeNet-5 on real handwritten digits within 2.8 MB, then read a few that it has not seen
 	@rm -rf $(RUNS)/classify/demo
-	$(BIN)/striate train digits --recipe lenet5-digits --output $(RUNS)/classify/demo
+	$(BIN)/striate train digits --recipe lenet5-digits --memory 2.8MB --output $(RUNS)/classify/demo
 	$(BIN)/striate predict $(RUNS)/classify/demo digits --limit 4
 
 test: $(READY)  ## run the tests

@@ -121,7 +121,7 @@ def _print_plan(out: "Console", program: str, found: "Plan") -> None:
     say(out, f"plain: {format_bytes(found.plain_bytes)}; granted: {format_bytes(found.budget_bytes)}")
     if not found.fits:
         say(out, f"Nothing fits. The smallest budget that would is {format_bytes(found.smallest_budget_bytes)}:")
-    say(out, in_words(found))
+    say(out, found.in_words())
     layers = list(dict.fromkeys(recomputed.layer for recomputed in found.recompute))
     if layers:
         say(out, f"made again for the gradients, in {len(layers)} layers: {_shortened(layers)}")
@@ -140,18 +140,6 @@ def _print_plan(out: "Console", program: str, found: "Plan") -> None:
             )
         out.print(table)
     say(out, "Times are estimated, from products and from bytes that are moved.")
-
-
-def in_words(found: "Plan") -> str:
-    """Say a plan in a sentence."""
-    batch = f"{found.batch_size} images"
-    if found.accumulate > 1:
-        batch += f" as {found.accumulate} x {found.micro_batch}"
-    parts = [batch, *([found.amp_dtype + " where safe (autocast)"] if found.amp_dtype else [])]
-    if found.recompute:
-        parts.append(f"{len(found.recompute)} operators run again")
-    share = f"{format_bytes(found.peak_bytes)} predicted of {format_bytes(found.budget_bytes)}"
-    return f"{', '.join(parts)}: {share}, about {found.relative_time:.2f} x the time"
 
 
 def _shortened(names: Sequence[str], most: int = 6) -> str:

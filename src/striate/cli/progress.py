@@ -8,7 +8,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from striate.cli.tables import network_table, say
 from striate.costing.layers import total_parameters
 from striate.jobs.train import Finished, Started, TrainRecord
-from striate.training.records import EpochRecord, StepRecord
+from striate.training.records import EpochRecord, PeakRecord, StepRecord
 from striate.units import format_bytes, format_duration
 
 
@@ -24,6 +24,7 @@ def show_training(records: Iterable[TrainRecord], out: Console, err: Console) ->
         TextColumn("left"),
     )
     with Progress(*columns, console=err, transient=True) as progress:
+        peaks: list[PeakRecord] = []
         bar = progress.add_task("train", total=None, visible=False, epoch=1, loss=0.0)
         for record in records:
             match record:
@@ -32,11 +33,14 @@ def show_training(records: Iterable[TrainRecord], out: Console, err: Console) ->
                     progress.update(bar, total=record.steps, completed=record.step, visible=err.is_terminal)
                 case StepRecord():
                     progress.update(bar, completed=record.step, epoch=record.epoch, loss=record.loss)
+                case PeakRecord():
+                    peaks.append(record)
+                    _warn_of_peak(err, record)
                 case EpochRecord():
                     _say_epoch(err, record)
                 case Finished():
                     progress.stop()
-                    _say_end(out, record)
+                    _say_end(out, record, peaks)
 
 
 def _say_start(out: Console, record: Started) -> None:
@@ -51,7 +55,15 @@ def _say_start(out: Console, record: Started) -> None:
         f"{len(record.classes)} classes; {record.train_images:,} images to train on, "
         f"{record.val_images:,} to validate, {record.test_images:,} to test",
     )
+    if record.plan is not None:
+        say(out, f"plan: {record.plan.in_words()}; without it {format_bytes(record.plan.plain_bytes)}")
     say(out, f"{begins}: {record.steps:,} steps, {record.threads} threads, in {record.folder}")
+
+
+def _warn_of_peak(err: Console, record: PeakRecord) -> None:
+    if record.measured > record.budget:
+        over = format_bytes(record.measured - record.budget)
+        say(err, f"WARNING: {record.phase} took {over} more than was granted; please report this network")
 
 
 def _say_epoch(err: Console, record: EpochRecord) -> None:
@@ -64,10 +76,16 @@ def _say_epoch(err: Console, record: EpochRecord) -> None:
     )
 
 
-def _say_end(out: Console, record: Finished) -> None:
+def _say_end(out: Console, record: Finished, peaks: Iterable[PeakRecord]) -> None:
     say(
         out,
         f"test accuracy {record.metrics['accuracy']:.2%} (weights of epoch {record.best_epoch} of {record.epochs}, "
         f"the best on validation), {format_duration(record.seconds)}",
     )
     say(out, f"report: {record.report}")
+    for peak in peaks:
+        predicted, measured = format_bytes(peak.predicted), format_bytes(peak.measured)
+        say(
+            out,
+            f"peak of {peak.phase}: predicted {predicted}, measured {measured}, granted {format_bytes(peak.budget)}",
+        )

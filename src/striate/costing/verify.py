@@ -9,49 +9,68 @@ To be called in a process of its own: a profiler disturbs what else runs, and wh
 """
 
 import gc
-from contextlib import nullcontext
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from striate.graph.programs import Program
 
 
-def measure_cpu_peak(program: Program) -> int:
-    """Run a program for real, on the CPU, and return the most bytes of tensors alive.
+@dataclass(slots=True)
+class Peak:
+    """The most bytes of tensors alive at one moment; 0 until it is known."""
 
-    It runs once unmeasured, so that what torch makes only once is there, and the optimizer's state.
+    size: int = 0
+
+
+@contextmanager
+def watched(held: Iterable[Tensor], device: str = "cpu") -> Iterator[Peak]:
+    """Find the peak of what runs in this context.
+
+    Args:
+        held: what is there already, and is not allocated in the context.
+        device: ``cpu`` or ``cuda``.
+    """
+    peak = Peak()
+    if device == "cuda":
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        yield peak
+        torch.cuda.synchronize()
+        peak.size = torch.cuda.max_memory_allocated()
+        return
+    os.environ.setdefault(
+        "KINETO_LOG_LEVEL", "6"
+    )  # Else the profiler writes to standard error when it starts and stops.
+    blocks = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in held}
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as profiler:
+        yield peak
+    assert profiler.profiler is not None
+    results = profiler.profiler.kineto_results
+    assert results is not None
+    changes = [event for event in results.events() if event.name() == "[memory]"]
+    now = peak.size = sum(blocks.values())
+    for change in sorted(changes, key=torch._C._autograd._KinetoEvent.start_ns):
+        now += change.nbytes()
+        peak.size = max(peak.size, now)
+
+
+def measure_peak(program: Program, device: str) -> int:
+    """Run a program for real, and return the most bytes of tensors alive.
+
+    It runs once unmeasured, so that what torch makes only once is there, the libraries' workspaces and the optimizer's
+    state.
     """
     program.begin()
     program.run(lambda _phase: nullcontext())
     gc.collect()
     network = program.network
-    held = {
-        tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
-        for tensor in (*network.parameters(), *network.buffers(), *program.given, *program.state())
-    }
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as profiler:
+    held = (*network.parameters(), *network.buffers(), *program.given, *program.state())
+    with watched(held, device) as peak:
         program.run(lambda _phase: nullcontext())
-    assert profiler.profiler is not None
-    results = profiler.profiler.kineto_results
-    assert results is not None
-    changes = [event for event in results.events() if event.name() == "[memory]"]
-    now = most = sum(held.values())
-    for change in sorted(changes, key=torch._C._autograd._KinetoEvent.start_ns):
-        now += change.nbytes()
-        most = max(most, now)
-    return most
-
-
-def measure_cuda_peak(program: Program) -> int:
-    """Run a program for real, on a CUDA device, and return the most bytes that torch's allocator has handed out.
-
-    It runs once unmeasured, so that the libraries' workspaces are there and their algorithms chosen.
-    """
-    program.begin()
-    program.run(lambda _phase: nullcontext())
-    torch.cuda.synchronize()
-    torch.cuda.reset_peak_memory_stats()
-    program.run(lambda _phase: nullcontext())
-    torch.cuda.synchronize()
-    return torch.cuda.max_memory_allocated()
+    return peak.size

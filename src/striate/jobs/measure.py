@@ -5,11 +5,11 @@ import sys
 import torch
 from pydantic import TypeAdapter
 
-from striate.costing.verify import measure_cpu_peak, measure_cuda_peak
+from striate.costing.verify import measure_peak
 from striate.jobs.programs import ModelProgram
 
 if __name__ == "__main__":
     described, device = sys.argv[1:]
     with torch.device(device):
         program = TypeAdapter(ModelProgram).validate_json(described).build(foreach=device == "cuda")
-    print((measure_cuda_peak if device == "cuda" else measure_cpu_peak)(program))
+    print(measure_peak(program, device))

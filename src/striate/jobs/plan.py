@@ -91,8 +91,9 @@ def plan(
         assert isinstance(built, Training)
         return built
 
-    search = _search(make, batch_size, gpu, channels_last)
-    return _plan(search, find_budget(memory, gpu), channels_last, "float32", lossless, margin, frontier)
+    search = make_search(make, batch_size, gpu, channels_last)
+    budget = find_budget(memory, gpu)
+    return make_plan(search, budget, channels_last=channels_last, lossless=lossless, margin=margin, frontier=frontier)
 
 
 def plan_of_model(
@@ -106,9 +107,18 @@ def plan_of_model(
 ) -> Plan:
     """Find the fastest way to train a network that a user names, as `plan` does."""
     settings = program.settings
-    search = _search(partial(_made, program, gpu is not None), settings.batch_size, gpu, None)
+    search = make_search(partial(_made, program, gpu is not None), settings.batch_size, gpu, None)
     budget = find_budget(memory, gpu)
-    return _plan(search, budget, settings.channels_last, settings.dtype, lossless, margin, frontier)
+    return make_plan(
+        search,
+        budget,
+        channels_last=settings.channels_last,
+        dtype=settings.dtype,
+        lossless=lossless,
+        may_cast=settings.dtype == "float32",
+        margin=margin,
+        frontier=frontier,
+    )
 
 
 def what_fits(
@@ -119,7 +129,7 @@ def what_fits(
 
     def search(batch_size: int) -> Search:
         sized = replace(program, settings=replace(program.settings, batch_size=batch_size))
-        return _search(partial(_made, sized, gpu is not None), batch_size, gpu, None)
+        return make_search(partial(_made, sized, gpu is not None), batch_size, gpu, None)
 
     ways: dict[str, Callable[[int], int]] = {
         "plain": lambda size: search(size).variant(1).plain.peak,
@@ -175,7 +185,12 @@ def _settings(
     return Settings(batch_size, "training", optimizer, "float32", amp, channels_last, parts)
 
 
-def _search(make: MakeProgram, batch_size: int, gpu: str | None, channels_last: bool | None) -> Search:
+def make_search(make: MakeProgram, batch_size: int, gpu: str | None, channels_last: bool | None) -> Search:
+    """Return the search over the ways to take a step, on the CPU or a card; arguments as for `Search`.
+
+    Raises:
+        UsageError: for a batch of no image.
+    """
     if batch_size < 1:
         raise UsageError(
             expected="a batch of 1 image or more", received=str(batch_size), remedy="Give a positive number."
@@ -193,59 +208,84 @@ def _rates(gpu: str | None, amp_dtype: str | None) -> Rates:
     return Rates(TYPICAL_CARD.macs * faster, TYPICAL_CARD.bytes)
 
 
-def _plan(
-    search: Search, budget: int, channels_last: bool, dtype: str, lossless: bool, margin: float, frontier: bool
+def make_plan(
+    search: Search,
+    budget: int,
+    *,
+    channels_last: bool,
+    dtype: str = "float32",
+    lossless: bool = False,
+    may_cast: bool = True,
+    margin: float = MARGIN,
+    frontier: bool = False,
+    held: int = 0,
 ) -> Plan:
-    limit = int(budget / (1 + margin))
+    """Return the fastest plan that a search finds for a budget, or else the closest.
+
+    Args:
+        search: over the ways to take a step.
+        budget: in bytes.
+        channels_last: memory layout of images and kernels.
+        dtype: of weights.
+        lossless: whether only recomputation is allowed.
+        may_cast: whether autocast may be chosen; not where weights have 16 bits, or the programs use it already.
+        margin: share of the budget that is left free.
+        frontier: whether to find plans for larger budgets, too.
+        held: bytes that are there throughout, besides what the search's programs hold.
+    """
+    limit = int(budget / (1 + margin)) - held
     plain = search.variant(1).plain
-    # Of weights in 16 bits, autocast has nothing left to convert.
-    amp_dtypes: tuple[str | None, ...] = (None,) if lossless or dtype != "float32" else (None, "bfloat16")
+    amp_dtypes: tuple[str | None, ...] = (None, "bfloat16") if may_cast and not lossless else (None,)
     most_parts = 1 if lossless else search.batch_size
     found = plain if plain.peak <= limit else search.fastest(limit, most_parts=most_parts, amp_dtypes=amp_dtypes)
     closest = search.closest(most_parts=most_parts, amp_dtypes=amp_dtypes)
     chosen = found or closest
+    evaluation_batch, evaluation_bytes = _evaluation(search, chosen, limit)
     return Plan(
         fits=found is not None,
         budget_bytes=budget,
-        peak_bytes=chosen.peak,
-        plain_bytes=plain.peak,
-        smallest_budget_bytes=-int(-closest.peak * (1 + margin) // 1),
+        peak_bytes=chosen.peak + held,
+        plain_bytes=plain.peak + held,
+        smallest_budget_bytes=-int(-(closest.peak + held) * (1 + margin) // 1),
         relative_time=chosen.seconds / plain.seconds,
         is_measured=False,
         batch_size=search.batch_size,
         micro_batch=-(-search.batch_size // chosen.parts),
         accumulate=chosen.parts,
-        evaluation_batch=_evaluation_batch(search, chosen, limit),
+        evaluation_batch=evaluation_batch,
+        evaluation_bytes=evaluation_bytes + held,
         dtype=dtype,
         amp_dtype=chosen.amp_dtype,
         channels_last=channels_last,
         recompute=chosen.recompute,
-        remedies=tuple(_remedies(search, dtype)),
+        remedies=tuple(_remedies(search, may_cast)) if frontier else (),
         frontier=tuple(dict.fromkeys(_frontier(search, plain))) if frontier else (),
     )
 
 
-def _evaluation_batch(search: Search, chosen: Candidate, limit: int) -> int:
-    """Return how many images validation can take at once, between two steps."""
+def _evaluation(search: Search, chosen: Candidate, limit: int) -> tuple[int, int]:
+    """Return how many images validation can take at once, between two steps, and its peak."""
     variant = search.variant(chosen.parts, chosen.amp_dtype)
     program, graph = variant.program, variant.graph
     state = sum(search.device.allocated(s.size) for s in graph.storages if s.role is Role.STATE)
     size = search.batch_size
-    while size > 1:
+    while True:
         inputs = [tensor[:size] for tensor in program.inputs]
         predicted = trace(Inference(program.network, inputs, program.amp_dtype), channels_last=search.channels_last)
-        if find_peak(timeline(search.device.completed(predicted), search.device)).size + state <= limit:
-            break
+        peak = find_peak(timeline(search.device.completed(predicted), search.device)).size + state
+        if peak <= limit or size == 1:
+            return size, peak
         size //= 2
-    return size
 
 
-def _remedies(search: Search, dtype: str) -> Iterator[Remedy]:
+def _remedies(search: Search, may_cast: bool) -> Iterator[Remedy]:
     plain = search.variant(1).plain
     alone: dict[str, tuple[Candidate, str]] = {}
-    if search.batch_size > 1:
-        alone["micro-batches of one image"] = search.variant(search.batch_size).plain, STATISTICS
-    if dtype == "float32":
+    parts = search.in_most_parts(search.batch_size)
+    if parts.parts > 1:
+        size = -(-search.batch_size // parts.parts)
+        alone[f"micro-batches of {size}"] = parts.plain, STATISTICS
+    if may_cast:
         alone["16-bit floats"] = search.variant(1, "bfloat16").plain, ROUNDING
     alone["recomputation"] = search.variant(1).smallest(), ""
     for name, (candidate, changes) in alone.items():

@@ -13,6 +13,7 @@ from striate.costing.layers import LayerCost, total_parameters
 from striate.data.sets import ImageSet, Splits
 from striate.files import replace_file
 from striate.inference.predict import to_classes
+from striate.planning.plan import Plan
 from striate.reporting.figures import confusion_matrix, curves
 from striate.reporting.page import Page
 from striate.results import Classes
@@ -20,7 +21,7 @@ from striate.training.config import TrainConfig
 from striate.training.folder import RunFolder
 from striate.training.loading import Loader
 from striate.training.loop import Loop
-from striate.training.records import EpochRecord, best_epoch
+from striate.training.records import EpochRecord, PeakRecord, best_epoch
 from striate.training.tasks import Classification
 from striate.units import format_bytes, format_duration
 
@@ -47,7 +48,7 @@ class Tested:
 def test_network(loop: Loop, network: nn.Module, task: Classification, images: ImageSet) -> Tested:
     """Judge a network by images that had no part in the run, on the run's device and in its precision."""
     score = task.score()
-    loader = Loader(images, task.collate, batch_size=loop.config.batch_size)
+    loader = Loader(images, task.collate, batch_size=loop.evaluation_batch)
     predictions = [
         prediction
         for outputs in loop.outputs(network, loader, score)
@@ -63,8 +64,10 @@ def write_report(
     layers: Sequence[LayerCost],
     records: Sequence[EpochRecord],
     tested: Tested,
+    plan: Plan | None = None,
+    peaks: Sequence[PeakRecord] = (),
 ) -> None:
-    """Write ``report.html``: curves, confusion matrix, worst mistakes, the network's table, and how to repeat it."""
+    """Write ``report.html``: curves, memory, confusion matrix, worst mistakes, the network, and how to repeat it."""
     right = sum(row[place] for place, row in enumerate(tested.confusion))
     seconds = sum(record.seconds for record in records)
     page = Page(
@@ -84,6 +87,13 @@ def write_report(
         f"{len(splits.test):,} to test on."
     )
     page.figure(curves(records))
+    if plan is not None:
+        page.heading("Memory")
+        page.text(f"{plan.in_words()}. Without a plan: {format_bytes(plan.plain_bytes)}.")
+        page.table(
+            ["", "predicted bytes", "measured bytes", "granted bytes"],
+            [(peak.phase, peak.predicted, peak.measured, peak.budget) for peak in peaks],
+        )
     page.heading("Confusion matrix of the test images")
     page.figure(confusion_matrix(tested.confusion, tested.images.classes))
     page.table(["class", "images", "precision", "recall"], _by_class(tested))

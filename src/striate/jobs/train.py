@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from striate.blocks.initialisation import initialise
 from striate.costing.layers import LayerCost, layer_costs
+from striate.costing.verify import watched
 from striate.data.keyed import Use, key
 from striate.data.names import find_data
 from striate.data.sets import Splits
@@ -21,11 +22,14 @@ from striate.data.source import open_data
 from striate.errors import UsageError
 from striate.files import load_tensors
 from striate.jobs.report import test_network, write_report
+from striate.jobs.train_plan import plan_training
 from striate.jobs.usage import check_training, expect_unchanged
+from striate.planning.apply import apply_plan
+from striate.planning.plan import Plan, read_plan
 from striate.training.config import TrainConfig
 from striate.training.folder import RunFolder
 from striate.training.loop import Loop
-from striate.training.records import EpochRecord, StepRecord, best_epoch
+from striate.training.records import EpochRecord, PeakRecord, StepRecord, best_epoch
 from striate.training.tasks import Classification
 from striate.weights import WEIGHTS_FILE, WeightsConfig, load_state, save_weights
 from striate.zoo import build_network, create_model, find_model
@@ -46,6 +50,7 @@ class Started:
         step: the run's steps that are done already; above 0 where it was resumed.
         steps: of the whole run.
         threads: that torch computes with; they change rounding.
+        plan: how a step is taken within the memory granted; None where none was said.
     """
 
     folder: Path
@@ -58,6 +63,7 @@ class Started:
     step: int
     steps: int
     threads: int
+    plan: Plan | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +87,7 @@ class Finished:
     report: Path
 
 
-TrainRecord = Started | StepRecord | EpochRecord | Finished
+TrainRecord = Started | StepRecord | PeakRecord | EpochRecord | Finished
 
 
 def train(config: TrainConfig | None = None, *, resume: str | Path | None = None) -> Iterator[TrainRecord]:
@@ -120,10 +126,18 @@ def train(config: TrainConfig | None = None, *, resume: str | Path | None = None
     with folder.locked():
         layers = layer_costs(network, (weights_config.in_chans, *weights_config.image_size))
         save = partial(_save, folder, weights_config)
-        loop = Loop(network, task, splits.train, splits.val, config, folder, save)
         circumstances = _circumstances(splits, network, config)
+        plan = _find_plan(config, network, task, splits, folder)
+        running = config
+        if plan is not None:
+            apply_plan(plan, network)
+            if plan.amp_dtype is not None:
+                running = config.model_copy(update={"amp": True, "amp_dtype": plan.amp_dtype})
+        loop = Loop(network, task, splits.train, splits.val, running, folder, save, plan, watched)
         if resume is None:
             folder.begin(config)
+            if plan is not None:
+                plan.save(folder.plan)
         else:
             loop.restore(lambda before: _refuse_changes(before, circumstances))
         loop.progress.circumstances = circumstances
@@ -138,6 +152,7 @@ def train(config: TrainConfig | None = None, *, resume: str | Path | None = None
             step=loop.progress.step,
             steps=loop.steps,
             threads=torch.get_num_threads(),
+            plan=plan,
         )
         yield from loop.run()
 
@@ -145,7 +160,7 @@ def train(config: TrainConfig | None = None, *, resume: str | Path | None = None
         best = best_epoch(records)
         load_state(network, load_tensors(folder.best / WEIGHTS_FILE), str(folder.best), config.model)
         tested = test_network(loop, network, task, splits.test)
-        write_report(folder, config, splits, layers, records, tested)
+        write_report(folder, config, splits, layers, records, tested, plan, list(loop.peaks.values()))
         seconds = time.monotonic() - started
         yield Finished(folder.path, best.epoch, len(records), tested.metrics, seconds, folder.report)
 
@@ -178,6 +193,17 @@ def _prepare(config: TrainConfig) -> tuple[Splits, Classification, nn.Module, We
     if config.init is not None:
         initialise(network, config.init)
     return splits, task, network, weights_config
+
+
+def _find_plan(
+    config: TrainConfig, network: nn.Module, task: Classification, splits: Splits, folder: RunFolder
+) -> Plan | None:
+    """Return the run's own plan where it has begun, else a new one; None where no budget was given."""
+    if config.memory is None:
+        return None
+    if folder.plan.is_file():
+        return read_plan(folder.plan)
+    return plan_training(config, network, task, len(splits.train))
 
 
 def _save(

@@ -15,31 +15,45 @@ FORWARDS = ("forward", "forward_all")
 Network = TypeVar("Network", bound=nn.Module)
 
 
+class _Planned:
+    """Marks the class of a network whose forward pass in training follows a plan."""
+
+    _plan: Plan
+
+
 def apply_plan(plan: Plan, network: Network) -> Network:
     """Have a network's forward pass in training keep no more than its plan says.
 
+    Micro-batches and autocast are the training loop's: see `micro_batches`, and ``plan.amp_dtype``.
+
     Args:
         plan: made for this network.
-        network: changed in place: its memory layout, and its forward pass.
+        network: changed in place: its memory layout, and its class, to one of the same name. Copies of it follow the
+            plan too.
 
     Returns:
         The network.
     """
     layout = torch.channels_last if plan.channels_last else torch.contiguous_format
     network.to(memory_format=layout)  # type: ignore[call-overload]
-    chosen = plan.chosen
-    for name in FORWARDS if chosen else ():
-        forward = getattr(type(network), name, None)
-        if forward is not None:
-            setattr(network, name, _planned(network, forward, plan))
+    planned: Any = network
+    if not isinstance(network, _Planned):
+        kind: type[nn.Module] = type(network)
+        planned.__class__ = _planned_class(kind)
+    planned._plan = plan
     return network
 
 
-def _planned(network: nn.Module, forward: Callable[..., Any], plan: Plan) -> Callable[..., Any]:
+def _planned_class(kind: type[nn.Module]) -> type[nn.Module]:
+    methods = {name: _planned(getattr(kind, name)) for name in FORWARDS if hasattr(kind, name)}
+    return type(kind.__name__, (_Planned, kind), methods)
+
+
+def _planned(forward: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(forward)
-    def run(*arguments: Any, **keywords: Any) -> Any:
+    def run(network: Any, *arguments: Any, **keywords: Any) -> Any:
         # Evaluation runs other operators, and keeps nothing.
-        with recomputing(plan.chosen if network.training else {}):
+        with recomputing(network._plan.chosen if network.training else {}):
             return forward(network, *arguments, **keywords)
 
     return run

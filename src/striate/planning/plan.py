@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from striate.errors import UsageError
 from striate.files import replace_file
+from striate.units import format_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ class Plan:
         micro_batch: images at once.
         accumulate: micro-batches whose gradients add up.
         evaluation_batch: images at once in validation.
+        evaluation_bytes: predicted for that, between two steps.
         dtype: of weights.
         amp_dtype: of the operators that autocast deems safe in 16 bits; None without autocast.
         channels_last: memory layout of images and kernels.
@@ -97,6 +99,7 @@ class Plan:
     micro_batch: int
     accumulate: int
     evaluation_batch: int
+    evaluation_bytes: int
     dtype: str
     amp_dtype: str | None
     channels_last: bool
@@ -109,6 +112,18 @@ class Plan:
     def chosen(self) -> Mapping[int, str]:
         """The operators that run again, as `striate.graph.recompute.recomputing` takes them."""
         return {recomputed.place: recomputed.operator for recomputed in self.recompute}
+
+    def in_words(self) -> str:
+        """Say the plan in a sentence."""
+        batch = f"{self.batch_size} images"
+        if self.accumulate > 1:
+            batch += f" as {self.accumulate} x {self.micro_batch}"
+        parts = [batch, *([f"{self.amp_dtype} where safe (autocast)"] if self.amp_dtype else [])]
+        if self.recompute:
+            parts.append(f"{len(self.recompute)} operators run again")
+        share = f"{format_bytes(self.peak_bytes)} predicted of {format_bytes(self.budget_bytes)}"
+        time = f"about {self.relative_time:.2f} x the time ({'measured' if self.is_measured else 'estimated'})"
+        return f"{', '.join(parts)}: {share}, {time}"
 
     def to_json(self) -> str:
         """Return the plan as one document."""

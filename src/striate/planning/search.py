@@ -75,22 +75,23 @@ class Search:
             self._known[key] = Variant(self, parts, amp_dtype)
         return self._known[key]
 
-    def all_parts(self) -> Iterator[int]:
-        """Yield numbers of micro-batches: powers of two, and one for each image."""
+    def variants(self, most_parts: int, amp_dtype: str | None) -> "Iterator[Variant]":
+        """Yield the step in one part, in two, four and so on, and an image at a time, as far as the network allows."""
         parts = 1
-        while parts < self.batch_size:
-            yield parts
-            parts *= 2
-        yield self.batch_size
+        while parts <= most_parts:
+            try:
+                yield self.variant(parts, amp_dtype)
+            except (ValueError, RuntimeError):
+                if parts == 1:
+                    raise
+                return  # Such as batch norm, which refuses to take the statistics of a single value.
+            parts = parts + 1 if parts == most_parts else min(2 * parts, most_parts)
 
     def fastest(self, budget: int, *, most_parts: int, amp_dtypes: tuple[str | None, ...]) -> Candidate | None:
         """Return the fastest way that fits a budget in bytes; None where none does."""
         found: list[Candidate] = []
         for amp_dtype in amp_dtypes:
-            for parts in self.all_parts():
-                if parts > most_parts:
-                    break
-                variant = self.variant(parts, amp_dtype)
+            for variant in self.variants(most_parts, amp_dtype):
                 candidate = variant.fastest(budget)
                 if candidate is not None:
                     found.append(candidate)
@@ -99,12 +100,22 @@ class Search:
         return min(found, key=lambda candidate: candidate.seconds, default=None)
 
     def closest(self, *, most_parts: int, amp_dtypes: tuple[str | None, ...]) -> Candidate:
-        """Return the way that takes the least memory."""
-        parts = max(parts for parts in self.all_parts() if parts <= max(most_parts, 1))
-        return min(
-            (self.variant(parts, amp_dtype).smallest() for amp_dtype in amp_dtypes),
-            key=lambda candidate: candidate.peak,
-        )
+        """Return the way that takes the least memory.
+
+        It is in one part, where no gradients wait for others to be added, or in as many as can be: of those that add
+        gradients up, the smallest part takes the least.
+        """
+        found = [
+            variant.smallest()
+            for amp_dtype in amp_dtypes
+            for variant in (self.variant(1, amp_dtype), self.in_most_parts(most_parts, amp_dtype))
+        ]
+        return min(found, key=lambda candidate: candidate.peak)
+
+    def in_most_parts(self, most_parts: int, amp_dtype: str | None = None) -> "Variant":
+        """Return the step in the smallest micro-batches that the network allows."""
+        *_, last = self.variants(most_parts, amp_dtype)
+        return last
 
 
 class Variant:
@@ -116,6 +127,7 @@ class Variant:
         self.graph, self.moments = self._traced(self.program)
         self.plain = Candidate(parts, amp_dtype, (), find_peak(self.moments).size, self._seconds(self.graph))
         self._recomputation: Recomputation | None = None
+        self._smallest: Candidate | None = None
 
     def _traced(self, program: Training) -> tuple[OperatorGraph, list[Moment]]:
         search = self.search
@@ -160,6 +172,11 @@ class Variant:
 
     def smallest(self) -> Candidate:
         """Return the way that takes the least memory."""
+        if self._smallest is None:
+            self._smallest = self._find_smallest()
+        return self._smallest
+
+    def _find_smallest(self) -> Candidate:
         candidate = self._with_budget(self.recomputation.smallest())
         return self.plain if candidate is None or candidate.peak >= self.plain.peak else candidate
 

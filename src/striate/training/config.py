@@ -126,6 +126,9 @@ class TrainConfig(BaseModel):
     decay_epochs: float = _field(10.0, "for step: epochs between two falls", gt=0)
     decay_rate: float = _field(0.1, "for step: factor of each fall", gt=0, le=1)
 
+    memory: str | None = _field(None, "bytes that training may take, such as 4GiB or 80%: plans micro-batches and more")
+    lossless: bool = _field(False, "with memory: only what leaves gradients equal, bit for bit")
+    margin: float = _field(0.02, "with memory: share of it that is left free", ge=0)
     device: Literal["cpu", "cuda"] = _field("cpu", "where it runs")
     amp: bool = _field(False, "16-bit floats where they are safe (autocast)")
     amp_dtype: Literal["bfloat16", "float16"] = _field("bfloat16", "float16 on cuda only")

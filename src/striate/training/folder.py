@@ -19,6 +19,7 @@ class RunFolder:
     """The paths of one run, ``runs/<task>/<name>``, and what is written there.
 
     - ``args.yaml``: the config, every default filled in
+    - ``plan.json``: how a step is taken within the memory granted, if it was
     - ``results.csv``: a row for each finished epoch
     - ``report.html``: the run on one page
     - ``weights/best``, ``weights/last``: trained weights with their config
@@ -28,6 +29,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.args = path / "args.yaml"
+        self.plan = path / "plan.json"
         self.results = path / "results.csv"
         self.report = path / "report.html"
         self.best = path / "weights" / "best"

@@ -9,9 +9,9 @@ step are functions of (seed, epoch, step), and everything else that a step depen
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -21,18 +21,26 @@ from torch.optim.swa_utils import update_bn
 from striate.data.keyed import Use, key
 from striate.data.sets import ImageSet
 from striate.errors import InterruptedRunError, NotFiniteError
+from striate.planning.plan import Plan
 from striate.training.checkpoint import Generation, Progress, load_generation, save_generation
 from striate.training.config import TrainConfig
 from striate.training.folder import RunFolder
 from striate.training.loading import Loader
 from striate.training.optimizers import build_average, build_optimizer
-from striate.training.records import EpochRecord, StepRecord
+from striate.training.records import EpochRecord, PeakRecord, StepRecord
 from striate.training.schedules import rate_at
 from striate.training.task import Batch, Score, Task
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+
+class _Peak(Protocol):
+    @property
+    def size(self) -> int: ...
+
+
+Watch = Callable[[Iterable[Tensor], str], AbstractContextManager[_Peak]]
 SaveWeights = Callable[[Literal["best", "last"], Mapping[str, Tensor]], None]
 
 
@@ -47,6 +55,8 @@ class Loop:
         config: what was asked for.
         folder: where the run's state is kept.
         save_weights: keeps the weights of the best and of the last epoch.
+        plan: how a step is taken within a budget; the network follows it already.
+        watch: finds the peak of memory of what runs in its context, besides tensors that are there already.
     """
 
     def __init__(
@@ -58,13 +68,17 @@ class Loop:
         config: TrainConfig,
         folder: RunFolder,
         save_weights: SaveWeights,
+        plan: Plan | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self.task, self.config, self.folder, self.save_weights = task, config, folder, save_weights
+        self.plan, self.watch = plan, watch
+        self.peaks: dict[str, PeakRecord] = {}
         self.fabric = make_fabric(config)
         self.network: nn.Module = network.to(memory_format=self._layout)  # type: ignore[call-overload]
         loading = {"batch_size": config.batch_size, "workers": config.workers}
         self.train = Loader(train, task.augment, seed=config.seed, **loading)
-        self.val = Loader(val, task.collate, **loading)
+        self.val = Loader(val, task.collate, batch_size=self.evaluation_batch, workers=config.workers)
         self.plain_train = Loader(train, task.collate, batch_size=config.batch_size)
         self.model: nn.Module
         self.optimizer: Optimizer
@@ -92,7 +106,7 @@ class Loop:
             self.average.load_state_dict(dict(generation.average))
         self.progress = generation.progress
 
-    def run(self) -> Iterator[StepRecord | EpochRecord]:
+    def run(self) -> Iterator[StepRecord | PeakRecord | EpochRecord]:
         """Train until the last epoch, or until nothing has become better for long enough.
 
         Raises:
@@ -104,14 +118,22 @@ class Loop:
                 self.save_weights("last", self.network.state_dict())
                 self._save()
             while self.progress.epoch < self.config.epochs and not self._stale():
+                known = set(self.peaks)
                 yield from self._train_epoch(received)
-                yield self._end_epoch()
+                record = self._end_epoch()
+                yield from (peak for phase, peak in self.peaks.items() if phase not in known)
+                yield record
             self.folder.write_results(self.progress.records)
 
     @property
     def steps(self) -> int:
         """Optimizer steps of the whole run."""
         return self.train.steps * self.config.epochs
+
+    @property
+    def evaluation_batch(self) -> int:
+        """Images at once where nothing is learned."""
+        return self.config.batch_size if self.plan is None else min(self.config.batch_size, self.plan.evaluation_batch)
 
     @property
     def _layout(self) -> torch.memory_format:
@@ -126,17 +148,8 @@ class Loop:
             rate = rate_at(config, progress.step, self.train.steps)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            torch.manual_seed(key(config.seed, Use.STEP, progress.step))
-            with self.fabric.autocast():  # Around the task, since not all that it calls goes through `forward`.
-                loss = self.task.loss(self.model, batch)
-            value = float(loss.detach())
-            if not math.isfinite(value):
-                raise self._not_finite(f"a loss of {value}", progress.step + 1)
-            self.fabric.backward(loss)
-            self.optimizer.step()
-            self.optimizer.zero_grad()
-            if self.average is not None and self._average_due():
-                self.average.update_parameters(self.network)
+            with self._watched("training", batch):
+                value = self._take_step(batch)
             count = len(batch)
             progress.loss_sum += value * count
             progress.images += count
@@ -151,6 +164,41 @@ class Loop:
                 raise self._interrupted(received[0])
             yield StepRecord(progress.epoch + 1, progress.step, self.steps, value, rate, count)
         progress.epoch_seconds += time.monotonic() - started
+
+    def _take_step(self, batch: Batch) -> float:
+        """Learn from a batch, in as many parts as the plan says; return its loss."""
+        progress, value = self.progress, 0.0
+        torch.manual_seed(key(self.config.seed, Use.STEP, progress.step))
+        parts = 1 if self.plan is None else -(-len(batch) // self.plan.micro_batch)
+        for part in batch.split(parts) if parts > 1 else (batch,):
+            share = len(part) / len(batch)
+            with self.fabric.autocast():  # Around the task, since not all that it calls goes through `forward`.
+                loss = self.task.loss(self.model, part)
+            value += share * float(loss.detach())
+            if not math.isfinite(value):
+                raise self._not_finite(f"a loss of {value}", progress.step + 1)
+            self.fabric.backward(loss if parts == 1 else share * loss)
+            del loss
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.average is not None and self._average_due():
+            self.average.update_parameters(self.network)
+        return value
+
+    @contextmanager
+    def _watched(self, phase: str, batch: Batch) -> Iterator[None]:
+        """Measure a phase of a planned run once; a step as soon as the optimizer's state is there."""
+        state = [value for of in self.optimizer.state.values() for value in of.values() if isinstance(value, Tensor)]
+        is_settled = phase != "training" or bool(self.optimizer.state) or self.config.opt == "sgd"
+        if self.plan is None or self.watch is None or phase in self.peaks or not is_settled:
+            yield
+            return
+        modules = [self.network, *([] if self.average is None else [self.average])]
+        held = [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
+        with self.watch([*held, *state, *batch.tensors()], self.fabric.device.type) as peak:
+            yield
+        predicted = self.plan.peak_bytes if phase == "training" else self.plan.evaluation_bytes
+        self.peaks[phase] = PeakRecord(phase, predicted, peak.size, self.plan.budget_bytes)
 
     def _end_epoch(self) -> EpochRecord:
         progress, started, training_seconds = self.progress, time.monotonic(), self.progress.epoch_seconds
@@ -199,8 +247,10 @@ class Loop:
         was_training = network.training
         network.eval()
         for batch in loader.epoch():
-            with torch.inference_mode(), self.fabric.autocast():
-                yield score.update(network, self._to_device(batch))
+            batch = self._to_device(batch)
+            with self._watched("validation", batch), torch.inference_mode(), self.fabric.autocast():
+                outputs = score.update(network, batch)
+            yield outputs
         network.train(was_training)
 
     def _judged(self) -> nn.Module:

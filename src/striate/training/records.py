@@ -66,6 +66,23 @@ class EpochRecord:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class PeakRecord:
+    """What a phase of a planned run took, measured once.
+
+    Args:
+        phase: ``training`` for a step, or ``validation`` of a batch.
+        predicted: bytes of its peak, by the plan.
+        measured: bytes of its peak.
+        budget: bytes granted.
+    """
+
+    phase: str
+    predicted: int
+    measured: int
+    budget: int
+
+
 def best_epoch(records: Sequence[EpochRecord]) -> EpochRecord:
     """Return the epoch whose weights are kept as the best; there is one as soon as an epoch has ended."""
     return next(record for record in reversed(records) if record.best)

@@ -1,6 +1,6 @@
 """What the loop asks of whatever is to be learned: a task, its batches, its score."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -41,6 +41,14 @@ class Batch(Protocol):
 
     def to(self, device: torch.device, layout: torch.memory_format) -> "Batch":
         """Return the batch on a device, its images in a memory layout."""
+        ...
+
+    def tensors(self) -> Sequence[Tensor]:
+        """Return all that it holds."""
+        ...
+
+    def split(self, parts: int) -> "Sequence[Batch]":
+        """Return the batch in parts of as many images, or one more."""
         ...
 
 

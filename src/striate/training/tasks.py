@@ -34,6 +34,15 @@ class LabelledImages:
         images = self.images.to(device, non_blocking=True, memory_format=layout)
         return LabelledImages(images, self.labels.to(device, non_blocking=True))
 
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        """Return images and labels."""
+        return self.images, self.labels
+
+    def split(self, parts: int) -> "list[LabelledImages]":
+        """Return the batch in parts of as many images, or one more."""
+        pairs = zip(self.images.tensor_split(parts), self.labels.tensor_split(parts), strict=True)
+        return [LabelledImages(images, labels) for images, labels in pairs]
+
 
 class Classification:
     """One class for each image.

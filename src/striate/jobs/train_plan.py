@@ -1,0 +1,87 @@
+"""A plan for a training run: its network, its loss and its optimizer, within the memory that it was granted."""
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Optimizer
+
+from striate.errors import StriateError
+from striate.graph.programs import Training
+from striate.jobs.memory import find_budget
+from striate.jobs.plan import make_plan, make_search
+from striate.planning.plan import Plan
+from striate.training.config import TrainConfig
+from striate.training.optimizers import build_optimizer
+from striate.training.tasks import AUXILIARY_WEIGHT, Classification
+from striate.units import format_bytes
+
+MIXED = 2  # Copies of the images that mixup makes: the partners, and the mixture.
+
+
+def plan_training(config: TrainConfig, network: nn.Module, task: Classification, images: int) -> Plan:
+    """Return how to take the steps of a run within ``config.memory``.
+
+    Args:
+        config: of the run, with its images' size and channels.
+        network: to be trained; its weights do not matter.
+        task: prepared.
+        images: to learn from.
+
+    Raises:
+        StriateError: where nothing fits, with the smallest budget that would.
+    """
+    assert config.image_size is not None
+    assert config.in_chans is not None
+    steps = -(-images // config.batch_size)
+    batch_size = -(-images // steps)  # An epoch is cut into even parts.
+    shape = (config.in_chans, *config.image_size)
+    given = [torch.empty(batch_size, *shape, device="meta"), torch.empty(batch_size, dtype=torch.int64, device="meta")]
+
+    def make(parts: int, amp_dtype: str | None) -> Training:
+        forward = getattr(type(network), "forward_all", None)
+        wanted = config.amp_dtype if config.amp else amp_dtype
+        amp = None if wanted is None else getattr(torch, wanted)
+        loss = partial(_loss, task, config.smoothing)
+        optimizer = partial(_optimizer, config)
+        return Training(network, given[:1], given[1:], loss, optimizer, forward, amp, parts=parts)
+
+    gpu = str(torch.cuda.get_device_properties(0).total_memory) if config.device == "cuda" else None
+    search = make_search(make, batch_size, gpu, config.channels_last)
+    held = 0
+    if config.average != "none":
+        held += sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
+    if config.mixup:
+        held += MIXED * given[0].nbytes
+    budget = find_budget(config.memory, gpu)
+    found = make_plan(
+        search,
+        budget,
+        channels_last=config.channels_last,
+        lossless=config.lossless,
+        may_cast=not config.amp,
+        margin=config.margin,
+        held=held,
+    )
+    if not found.fits:
+        raise StriateError(
+            expected=f"a way to train {config.model} on {batch_size} images a step within {format_bytes(budget)}",
+            received=f"{format_bytes(found.peak_bytes)} at the least",
+            remedy=f"Grant --memory {found.smallest_budget_bytes} (bytes), or take smaller images, a smaller "
+            f"network or a smaller --batch-size{'; leave --lossless out' if config.lossless else ''}.",
+        )
+    return found
+
+
+def _loss(task: Classification, smoothing: float, outputs: Tensor | tuple[Tensor, ...], labels: Tensor) -> Tensor:
+    """Compare as the task does, after the network has run."""
+    targets = F.one_hot(labels, len(task.classes))
+    if isinstance(outputs, Tensor):
+        return task.compare(outputs, targets, smoothing)
+    loss, *auxiliary = (task.compare(logits, targets, smoothing) for logits in outputs)
+    return loss + AUXILIARY_WEIGHT * sum(auxiliary)
+
+
+def _optimizer(config: TrainConfig, network: nn.Module) -> Optimizer:
+    return build_optimizer(network, config.opt, config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
