@@ -37,7 +37,9 @@ def is_made_again() -> bool:
 
 
 def is_view(operator: Any) -> bool:
-    """Tell whether an operator of torch's dispatcher makes another view of a tensor, and changes nothing."""
+    """Tell whether an operator of torch's dispatcher looks at a tensor in another way, and changes no value."""
+    if torch.Tag.inplace_view in operator.tags:
+        return True
     kept = (made.alias_info for made in operator._schema.returns)
     return any(alias is not None and not alias.is_write for alias in kept)
 
@@ -183,10 +185,10 @@ class _Recipes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         if func.namespace == "prim":  # Questions about a tensor, such as on which device it is.
             return func(*args, **kwargs)
-        expected = None
-        if not is_view(func):  # Of those, torch makes more at one time than at another.
-            expected = self._chosen.get(self._place)
-            self._place += 1
+        if is_view(func):  # Of those, torch makes more at one time than at another.
+            return func(*args, **kwargs)
+        expected = self._chosen.get(self._place)
+        self._place += 1
         self._expect_unread(func, args, expected is not None)
         if expected is None:
             out = func(*args, **kwargs)

@@ -20,24 +20,28 @@ from striate.units import format_bytes
 MIXED = 2  # Copies of the images that mixup makes: the partners, and the mixture.
 
 
-def plan_training(config: TrainConfig, network: nn.Module, task: Classification, images: int) -> Plan:
+def plan_training(config: TrainConfig, network: nn.Module, task: Classification, count: int) -> Plan:
     """Return how to take the steps of a run within ``config.memory``.
 
     Args:
         config: of the run, with its images' size and channels.
-        network: to be trained; its weights do not matter.
+        network: to be trained; it gets its memory layout.
         task: prepared.
-        images: to learn from.
+        count: of the images to learn from.
 
     Raises:
         StriateError: where nothing fits, with the smallest budget that would.
     """
     assert config.image_size is not None
     assert config.in_chans is not None
-    steps = -(-images // config.batch_size)
-    batch_size = -(-images // steps)  # An epoch is cut into even parts.
+    steps = -(-count // config.batch_size)
+    batch_size = -(-count // steps)  # An epoch is cut into even parts.
     shape = (config.in_chans, *config.image_size)
-    given = [torch.empty(batch_size, *shape, device="meta"), torch.empty(batch_size, dtype=torch.int64, device="meta")]
+    # Laid out as the loop does it: a map of one channel or one place has no layout of its own, and stays as it is.
+    layout = torch.channels_last if config.channels_last else torch.contiguous_format
+    network.to(memory_format=layout)  # type: ignore[call-overload]
+    images = torch.empty(batch_size, *shape, device="meta").to(memory_format=layout)
+    given = [images, torch.empty(batch_size, dtype=torch.int64, device="meta")]
 
     def make(parts: int, amp_dtype: str | None) -> Training:
         forward = getattr(type(network), "forward_all", None)
@@ -48,7 +52,7 @@ def plan_training(config: TrainConfig, network: nn.Module, task: Classification,
         return Training(network, given[:1], given[1:], loss, optimizer, forward, amp, parts=parts)
 
     gpu = str(torch.cuda.get_device_properties(0).total_memory) if config.device == "cuda" else None
-    search = make_search(make, batch_size, gpu, config.channels_last)
+    search = make_search(make, batch_size, gpu, None)
     held = 0
     if config.average != "none":
         held += sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))

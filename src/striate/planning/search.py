@@ -165,10 +165,13 @@ class Variant:
         aimed = budget
         for _ in range(TRIES):
             candidate = self._with_budget(aimed)
-            if candidate is None or candidate.peak <= budget:
+            if candidate is None:
+                break
+            if candidate.peak <= budget:
                 return candidate
             aimed -= candidate.peak - budget
-        return None
+        smallest = self.smallest()
+        return smallest if smallest.peak <= budget else None
 
     def smallest(self) -> Candidate:
         """Return the way that takes the least memory."""

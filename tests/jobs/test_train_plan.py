@@ -1,0 +1,68 @@
+"""Runs within a budget, on real digits: what they take, and that they learn the same."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from striate.errors import StriateError
+from striate.files import load_tensors
+from striate.jobs.train import Finished, Started, train
+from striate.planning.plan import read_plan
+from striate.training.config import TrainConfig
+from striate.training.folder import RunFolder
+from striate.training.records import PeakRecord
+
+
+def run(folder: Path, **options: Any) -> list[Any]:
+    values = {"data": "digits", "epochs": 1, "batch_size": 64, "output": str(folder), **options}
+    return list(train(TrainConfig.model_validate(values)))
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return dict(load_tensors(RunFolder(folder).last / "model.safetensors"))
+
+
+def test_a_run_within_less_memory_ends_with_the_same_bits(tmp_path: Path) -> None:
+    options = {"model": "alexnet_28", "opt": "adam", "lr": 1e-3, "smoothing": 0.1}
+    plain = run(tmp_path / "plain", **options)
+    budget = 145_000_000
+    started, *between, finished = run(tmp_path / "planned", memory=str(budget), lossless=True, **options)
+    assert isinstance(started, Started)
+    assert started.plan is not None
+    assert started.plan.plain_bytes > budget
+    assert started.plan.recompute
+    assert (started.plan.accumulate, started.plan.amp_dtype) == (1, None)
+    ours, theirs = weights(tmp_path / "planned"), weights(tmp_path / "plain")
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert isinstance(finished, Finished)
+    assert finished.metrics == plain[-1].metrics
+    peaks = {record.phase: record for record in between if isinstance(record, PeakRecord)}
+    assert peaks.keys() == {"training", "validation"}
+    # Labels as numbers and as targets are some kB more than what was planned for.
+    assert peaks["training"].measured == pytest.approx(peaks["training"].predicted, rel=0.002)
+    assert all(peak.measured <= peak.budget == budget for peak in peaks.values())
+    page = RunFolder(tmp_path / "planned").report.read_text()
+    assert f"{peaks['training'].measured:,}" in page
+
+
+def test_a_plan_is_kept_with_its_run_and_taken_again(tmp_path: Path) -> None:
+    started, *_ = run(tmp_path / "run", model="lenet5", memory="3MB", average="ema", mixup=0.2)
+    saved = read_plan(tmp_path / "run" / "plan.json")
+    assert started.plan == saved
+    assert saved.peak_bytes < 3_000_000 < saved.plain_bytes
+    again, *_ = train(resume=tmp_path / "run")
+    assert isinstance(again, Started)
+    assert again.plan == saved
+    assert again.step == again.steps
+
+
+def test_where_nothing_fits_the_smallest_budget_that_does_is_said(tmp_path: Path) -> None:
+    with pytest.raises(StriateError, match=r"at the least. Grant --memory (\d+) \(bytes\)") as refused:
+        run(tmp_path / "small", model="lenet5", memory="1MB")
+    smallest = refused.value.remedy.split()[2]
+    started, *_ = run(tmp_path / "enough", model="lenet5", memory=smallest)
+    assert started.plan.fits
+    assert started.plan.peak_bytes <= int(smallest)
