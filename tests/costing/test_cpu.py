@@ -50,12 +50,13 @@ def gradients(
     stride: int = 1,
     padding: int = 0,
     wanted: tuple[bool, ...] = (True, True, False),
+    groups: int = 1,
 ) -> Case:
     """Return the gradients of a convolution: for its image, its kernel and its bias, as they are wanted."""
     sides = x.ndim - 2
     return aten.convolution_backward.default, (
         *(grad, x, w, [len(w)] if wanted[2] else None, [stride] * sides, [padding] * sides, [1] * sides),
-        *(False, [0] * sides, 1, list(wanted)),
+        *(False, [0] * sides, groups, list(wanted)),
     )
 
 
@@ -94,6 +95,20 @@ EXACT: dict[str, Callable[[], Case]] = {
     ),
     "sums of threads, 1x1": lambda: gradients(
         maps(16, 16, 24, 24), maps(16, 32, 24, 24), maps(16, 32, 1, 1), wanted=(False, True, True)
+    ),
+    "depthwise, larger than the image": lambda: gradients(
+        maps(4, 64, 2, 2, layout=LAST),
+        maps(4, 64, 2, 2, layout=LAST),
+        maps(64, 1, 3, 3, layout=LAST),
+        padding=1,
+        groups=64,
+    ),
+    "depthwise, 5x5": lambda: gradients(
+        maps(4, 64, 8, 8, layout=LAST),
+        maps(4, 64, 8, 8, layout=LAST),
+        maps(64, 1, 5, 5, layout=LAST),
+        padding=2,
+        groups=64,
     ),
     "backwards, strided": lambda: gradients(maps(4, 128, 16, 16), maps(4, 64, 32, 32), maps(128, 64, 3, 3), 2, 1),
     "backwards of a part": lambda: gradients(maps(4, 48, 32, 32)[:, 16:], maps(4, 16, 32, 32), maps(32, 16, 1, 1)),

@@ -56,7 +56,7 @@ def plan(
     lossless: Annotated[
         bool, typer.Option("--lossless", help="only what leaves gradients equal, bit for bit: recomputation")
     ] = False,
-    margin: Annotated[float, typer.Option(min=0, help="share of the budget that is left free")] = 0.02,
+    margin: Annotated[float, typer.Option(min=0, max=1, help="share of the budget that is left free")] = 0.02,
     gpu: Annotated[
         str | None,
         typer.Option(metavar="NAME|BYTES", help="the card that it is planned for; the CPU by default"),

@@ -66,7 +66,10 @@ def recomputing(chosen: Mapping[int, str]) -> Iterator[None]:
             stack.enter_context(torch.autograd.graph.saved_tensors_hooks(recipes.pack, _unpack))
             stack.callback(recipes.forget)
             stack.enter_context(recipes)
-        yield
+            yield
+            recipes.expect_all()
+        else:
+            yield
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +183,16 @@ class _Recipes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Hold no recipe that nobody else holds."""
         self._of_storage.clear()
 
+    def expect_all(self) -> None:
+        """Refuse a forward pass that ended before all of the chosen operators had run."""
+        if self._place <= max(self._chosen):
+            raise StriateError(
+                expected=f"{max(self._chosen) + 1} operators or more, as when the plan was made",
+                received=f"{self._place}",
+                remedy="Make a new plan: the network, its mode or its input has changed. Autocast belongs around each "
+                "micro-batch by itself, since it converts weights once.",
+            )
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run one operator, and write its recipe if it is one of the chosen."""
         kwargs = kwargs or {}
@@ -216,7 +229,7 @@ class _Recipes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         outputs = _outputs(out)
         recipe.device = outputs[0].device.type
         for which, made in enumerate(outputs):
-            if is_large(made.nbytes, [other.nbytes for other in outputs]):
+            if not made.is_complex() and is_large(made.nbytes, [other.nbytes for other in outputs]):
                 block = made.untyped_storage()
                 self._of_storage[block._cdata] = (weakref.ref(block), recipe, which)
         return out
@@ -253,6 +266,8 @@ class _Recipes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return value
 
     def _made(self, tensor: Tensor) -> _Made | None:
+        if tensor.is_complex() or tensor.is_conj() or tensor.is_neg():  # More than a geometry would be needed.
+            return None
         block = tensor.untyped_storage()
         known = self._of_storage.get(block._cdata)
         return None if known is None or known[0]() is not block else _Made(known[1], known[2], _Geometry.of(tensor))

@@ -82,7 +82,14 @@ def plan(
     Raises:
         UsageError: for a budget or a batch that cannot be.
     """
-    inputs = [torch.empty(batch_size, *input_shape, device="meta")]
+    if batch_size < 1 or not 0 <= margin <= 1:
+        raise UsageError(
+            expected="a batch of 1 image or more, and a margin from 0 to 1",
+            received=f"batch_size={batch_size}, margin={margin}",
+            remedy="Give other numbers.",
+        )
+    dtype = next((parameter.dtype for parameter in network.parameters()), None)
+    inputs = [torch.empty(batch_size, *input_shape, dtype=dtype, device="meta")]
 
     def make(parts: int, amp_dtype: str | None) -> Training:
         settings = _settings(batch_size, optimizer, channels_last, parts, amp_dtype)
@@ -186,15 +193,7 @@ def _settings(
 
 
 def make_search(make: MakeProgram, batch_size: int, gpu: str | None, channels_last: bool | None) -> Search:
-    """Return the search over the ways to take a step, on the CPU or a card; arguments as for `Search`.
-
-    Raises:
-        UsageError: for a batch of no image.
-    """
-    if batch_size < 1:
-        raise UsageError(
-            expected="a batch of 1 image or more", received=str(batch_size), remedy="Give a positive number."
-        )
+    """Return the search over the ways to take a step, on the CPU or a card; arguments as for `Search`."""
     device: Device = cpu() if gpu is None else cuda_card(gpu)
     return Search(make, batch_size, device, partial(_rates, gpu), channels_last=channels_last)
 

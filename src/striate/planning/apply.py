@@ -79,6 +79,5 @@ def micro_batches(plan: Plan, batch: Sequence[Tensor]) -> Iterator[tuple[float, 
             remedy="Give images and targets of the same batch, in a tuple.",
         )
     (count,) = lengths
-    parts = max(1, -(-count // plan.micro_batch))
-    for part in zip(*(tensor.tensor_split(parts) for tensor in batch), strict=True):
+    for part in zip(*(tensor.tensor_split(plan.parts(count)) for tensor in batch), strict=True):
         yield len(part[0]) / count, part

@@ -113,6 +113,10 @@ class Plan:
         """The operators that run again, as `striate.graph.recompute.recomputing` takes them."""
         return {recomputed.place: recomputed.operator for recomputed in self.recompute}
 
+    def parts(self, count: int) -> int:
+        """Return in how many micro-batches so many images pass, none larger than the plan's."""
+        return max(1, -(-count * self.accumulate // self.batch_size))
+
     def in_words(self) -> str:
         """Say the plan in a sentence."""
         batch = f"{self.batch_size} images"

@@ -134,11 +134,9 @@ class Recomputation:
         for first in range(len(self.ends) - 1):
             for last in range(first + 1, min(first + SPAN, len(self.ends) - 1) + 1):
                 operators = self.step.forward[self.ends[first] + 1 : self.ends[last] + 1]
-                choices = [choose(self.step, operators, allowed) for allowed in self._levels]
-                if last == first + 1:
-                    choices.append(KEEP_ALL)
-                for choice in dict.fromkeys(choices):
-                    if choice.dropped or choice is KEEP_ALL:
+                choices = {choose(self.step, operators, allowed): None for allowed in self._levels} | {KEEP_ALL: None}
+                for choice in choices:
+                    if choice.dropped or last == first + 1:
                         yield self._stretch(first, last, operators, choice)
 
     def _stretch(self, first: int, last: int, operators: Sequence[int], choice: Choice) -> Stretch:

@@ -130,13 +130,13 @@ def _is_repeatable(step: Step, index: int, made: Collection[int]) -> bool:
     first = graph.tensors[operator.inputs[0]].storage if operator.inputs else None
     for tensor, size in zip(operator.outputs, sizes, strict=True):
         storage = graph.tensors[tensor].storage
-        changes = step.writers[storage][0] != index
+        changes = step.is_permanent(storage) or step.writers[storage][0] != index
         if changes and not (storage == first and storage in made):
             return False  # It changes something that is not made anew, such as statistics.
         if not changes and not is_large(size, sizes) and storage in step.values:
             return False
     for storage in step.read(index):
-        if step.is_permanent(storage) or storage in made:
+        if storage in made:
             continue
         if not step.is_kept(storage) or max(step.writers[storage], default=BEFORE) >= index:
             return False

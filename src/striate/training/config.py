@@ -128,7 +128,7 @@ class TrainConfig(BaseModel):
 
     memory: str | None = _field(None, "bytes that training may take, such as 4GiB or 80%: plans micro-batches and more")
     lossless: bool = _field(False, "with memory: only what leaves gradients equal, bit for bit")
-    margin: float = _field(0.02, "with memory: share of it that is left free", ge=0)
+    margin: float = _field(0.02, "with memory: share of it that is left free", ge=0, le=1)
     device: Literal["cpu", "cuda"] = _field("cpu", "where it runs")
     amp: bool = _field(False, "16-bit floats where they are safe (autocast)")
     amp_dtype: Literal["bfloat16", "float16"] = _field("bfloat16", "float16 on cuda only")

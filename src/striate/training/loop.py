@@ -169,7 +169,7 @@ class Loop:
         """Learn from a batch, in as many parts as the plan says; return its loss."""
         progress, value = self.progress, 0.0
         torch.manual_seed(key(self.config.seed, Use.STEP, progress.step))
-        parts = 1 if self.plan is None else -(-len(batch) // self.plan.micro_batch)
+        parts = 1 if self.plan is None else self.plan.parts(len(batch))
         for part in batch.split(parts) if parts > 1 else (batch,):
             share = len(part) / len(batch)
             with self.fabric.autocast():  # Around the task, since not all that it calls goes through `forward`.

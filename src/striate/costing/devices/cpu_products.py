@@ -22,7 +22,7 @@ from typing import cast
 import torch
 
 from striate.costing.devices.cpu_blocks import units_for_16_bits
-from striate.graph.operators import Layout, Operator, OperatorGraph
+from striate.graph.operators import Layout, Operator, OperatorGraph, TensorIndex
 
 FEWEST = 16**3  # Multiplications from which on a product of 16-bit floats goes to oneDNN.
 LISTS = 10_240  # Of a product, whatever its size.
@@ -75,8 +75,9 @@ def lstm_bytes(operator: Operator, graph: OperatorGraph) -> int:
         row = _row(GATES * hidden, size) * size
         taken = (width + hidden) * row + gates + _paged(steps * batch * row) + LSTM_SCRATCH // 2 + LSTM_LISTS
         if is_backwards:  # The gradients of the last states, the bias once more, and what comes in another order.
-            grad = graph.tensor(operator, "grad_output")
-            taken += 2 * batch * hidden * 4 + gates + (0 if grad.layout is Layout.CONTIGUOUS else grad.size)
+            grad = operator.arguments.get("grad_output")  # None where only the last state is used: then it is made.
+            is_there = isinstance(grad, TensorIndex) and graph.tensors[grad.index].layout is Layout.CONTIGUOUS
+            taken += 2 * batch * hidden * 4 + gates + (0 if is_there else steps * batch * hidden * 4)
         return taken
     # In 16 bits, the kernels are turned too, and the gradient of what comes out is converted.
     grads = sum(prod(kernel.shape) * 4 for kernel in kernels)

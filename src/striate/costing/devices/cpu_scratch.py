@@ -12,6 +12,8 @@ from striate.graph.operators import TensorSpec
 
 PAGE = 4096
 TILES = 8 * PAGE  # Of a thread's matrix unit, with the list of what it multiplies.
+DEPTHWISE = 3  # Side of a window of one channel, up to which its gradient is summed in place,
+DEPTHWISE_SUMS = 257  # and in how many copies of the kernel where it is larger, or larger than the image.
 SUMS = 11 * PAGE // 2  # Of a thread's part of a strided convolution's way back.
 STEPS = 128  # Of a strided row that a thread takes at once.
 MANY = 128  # Channels from which on a thread's rows are cut by size, not by number.
@@ -49,6 +51,10 @@ def summing_scratch(it: Convolution, *, has_bias: bool) -> int:
     if it.is_ragged and not it.is_channels_last:
         return 0 if it.sums_in_blocks else it.columns(it.result)
     if it.is_depthwise:
+        sides = zip(it.kernel.shape[2:], it.image.shape[2:], strict=True)
+        is_large = any(window > DEPTHWISE or window > side for window, side in sides)
+        if is_large and it.is_channels_last and it.kernel.itemsize > 2:
+            return DEPTHWISE_SUMS * it.kernel_copy()
         return it.kernel_copy() * (2 if it.kernel.itemsize == 2 else 1) + ALIGNMENT
     if it.kernel.itemsize > 2:
         return sum_bytes(it, has_bias=has_bias)

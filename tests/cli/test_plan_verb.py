@@ -1,0 +1,57 @@
+"""``striate plan`` as a user meets it."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+NETWORK = ("resnet18", "--image-size", "32", "-b", "16", "--num-classes", "10", "--lossless")
+
+
+def test_a_plan_in_words_and_as_a_document(striate: Run) -> None:
+    done = striate("plan", *NETWORK, "--memory", "150MB")
+    assert done.returncode == 0, done.stderr
+    for part in ("predicted of 150.00 MB", "operators run again", "Each remedy alone", "recomputation", "estimated"):
+        assert part in done.stdout
+    done = striate("plan", *NETWORK, "--memory", "150MB", "--json")
+    told = json.loads(done.stdout)
+    assert told["fits"] is True
+    assert told["peak_bytes"] <= told["budget_bytes"] == 150_000_000 < told["plain_bytes"]
+    assert (told["micro_batch"], told["accumulate"], told["dtype"], told["devices"]) == (16, 1, "float32", 1)
+    assert told["channels_last"] is True
+    assert {"place", "operator", "layer"} == told["recompute"][0].keys()
+    assert {"name", "peak_bytes", "relative_time", "changes_result"} == told["remedies"][0].keys()
+    assert told["frontier"][0]["relative_time"] == 1.0
+
+
+def test_where_nothing_fits_it_says_what_would(striate: Run) -> None:
+    done = striate("plan", *NETWORK, "--memory", "50MB", "--json")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["fits"]) == (1, False)
+    text = striate("plan", *NETWORK, "--memory", "50MB")
+    assert text.returncode == 1
+    assert "Nothing fits. The smallest budget that would is" in text.stdout
+
+
+def test_without_a_batch_the_largest_is_said(striate: Run, tmp_path: Path) -> None:
+    done = striate("plan", "lenet5", "--memory", "10MB", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    sizes = {fit["name"]: fit["batch_size"] for fit in told["fits"]}
+    assert sizes.keys() == {"plain", "16-bit floats", "recomputation", "both"}
+    assert 0 < sizes["plain"] <= sizes["recomputation"]
+    assert sizes["plain"] < sizes["16-bit floats"] <= sizes["both"]
+    assert striate("plan", "lenet5", "--memory", "10kB").returncode == 1
+
+
+def test_wrong_flags_are_refused(striate: Run) -> None:
+    for flags, part in (
+        (("lenet5", "-b", "2", "--memory", "4G"), "Units: kB"),
+        (("lenet5", "-b", "2"), "expected --memory"),
+        (("lenet55", "-b", "2", "--memory", "1GB"), "Did you mean lenet5"),
+        (("lenet5", "-b", "2", "--memory", "90000GB"), "this machine has"),
+    ):
+        done = striate("plan", *flags)
+        assert done.returncode == 2
+        assert part in done.stderr

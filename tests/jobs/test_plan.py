@@ -1,0 +1,59 @@
+"""What a user grants, the largest batch within it, and plans that keep to it when they run for real."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from striate.errors import UsageError
+from striate.jobs.memory import find_budget, machine_bytes
+from striate.jobs.plan import largest_batch, plan_of_model
+from striate.jobs.programs import Settings, find_program
+
+
+@given(st.integers(0, 1000), st.lists(st.integers(1, 50), min_size=40, max_size=40), st.integers(0, 2000))
+def test_the_largest_batch_is_the_last_that_fits(constant: int, steps: list[int], limit: int) -> None:
+    def peak(batch: int) -> int:
+        return constant + sum(steps[:batch]) + 10_000 * max(0, batch - len(steps))
+
+    brute = max((size for size in range(1, 60) if peak(size) <= limit), default=0)
+    assert largest_batch(peak, limit) == brute
+
+
+def test_few_sizes_are_tried_where_a_peak_is_a_straight_line() -> None:
+    tried: list[int] = []
+
+    def peak(batch: int) -> int:
+        tried.append(batch)
+        return 5_000 + 7 * batch
+
+    assert largest_batch(peak, 12_000) == 1000
+    assert len(tried) < 16
+
+
+def test_budgets_are_bytes_or_a_share_of_what_there_is() -> None:
+    there = machine_bytes()
+    assert find_budget("4MiB") == find_budget(4 * 2**20) == 4 * 2**20
+    assert find_budget("25%") == round(there / 4)
+    assert find_budget("50%", "rtx3060") == 6 * 2**30
+    assert find_budget(None, "12GiB") == 12 * 2**30
+
+
+@pytest.mark.parametrize("memory", ["4G", "0", "-1GB", "much", "0%", "120%", "9000GiB", None])
+def test_other_budgets_are_refused(memory: str | None) -> None:
+    with pytest.raises(UsageError):
+        find_budget(memory)
+
+
+@pytest.mark.parametrize(
+    ("model", "batch", "share", "lossless"),
+    [("resnet18", 16, 0.95, True), ("mobilenet_v2", 16, 0.6, True), ("squeezenet1_0", 4, 0.7, False)],
+)
+def test_a_plan_takes_what_it_says(model: str, batch: int, share: float, lossless: bool) -> None:
+    program = find_program(model, Settings(batch, "training"), image_size=(64, 64), num_classes=10)
+    plain = plan_of_model(program, "4GB", lossless=lossless, frontier=False)
+    budget = int(plain.plain_bytes * share)
+    plan = plan_of_model(program, budget, lossless=lossless, frontier=False)
+    assert plan.fits
+    measured = program.planned(plan).measure(plan.peak_bytes)
+    assert measured <= budget
+    assert plan.peak_bytes == pytest.approx(measured, rel=0.005)

@@ -1,0 +1,90 @@
+"""The search over micro-batches, 16-bit floats and recomputation, with every answer traced once more by itself."""
+
+from dataclasses import replace
+
+import pytest
+from torch import nn
+
+from planned import deep, search_of, training
+from striate.costing.devices.cpu import cpu
+from striate.costing.memory import find_peak, timeline
+from striate.graph.trace import trace
+from striate.planning.search import Candidate
+
+BOTH = (None, "bfloat16")
+
+
+def peak_of(network: nn.Module, found: Candidate, batch: int) -> int:
+    """Trace the step that an answer describes."""
+    program = training(network, batch, parts=found.parts, amp=found.amp_dtype)
+    program = replace(program, recompute={again.place: again.operator for again in found.recompute})
+    return find_peak(timeline(trace(program), cpu())).size
+
+
+def test_the_plain_step_is_taken_where_it_fits() -> None:
+    network = deep()
+    search = search_of(network)
+    plain = search.variant(1).plain
+    assert plain.peak == peak_of(network, plain, 8)
+    found = search.variant(1).fastest(plain.peak)
+    assert found == plain
+    assert found.recompute == ()
+    assert search.variant(1).fastest(plain.peak - 1) != plain
+
+
+@pytest.mark.parametrize("share", [0.25, 0.6, 0.9])
+@pytest.mark.parametrize("lossless", [True, False])
+def test_what_is_found_fits_as_its_own_trace_says(share: float, lossless: bool) -> None:
+    network = deep(6)
+    search = search_of(network, 16)
+    budget = int(share * search.variant(1).plain.peak)
+    most_parts, amp_dtypes = (1, (None,)) if lossless else (16, BOTH)
+    found = search.fastest(budget, most_parts=most_parts, amp_dtypes=amp_dtypes)
+    closest = search.closest(most_parts=most_parts, amp_dtypes=amp_dtypes)
+    assert closest.peak == peak_of(network, closest, 16)
+    if found is None:
+        assert closest.peak > budget
+        return
+    assert found.peak == peak_of(network, found, 16) <= budget
+    if lossless:
+        assert (found.parts, found.amp_dtype) == (1, None)
+        assert found.recompute
+
+
+def test_of_all_that_fit_the_fastest_is_taken() -> None:
+    search = search_of(deep(6), 16)
+    plain = search.variant(1).plain.peak
+    for share in (0.3, 0.5, 0.7, 0.9):
+        budget = int(share * plain)
+        each = [search.variant(parts, amp).fastest(budget) for parts in (1, 2, 4, 8, 16) for amp in BOTH]
+        found = search.fastest(budget, most_parts=16, amp_dtypes=BOTH)
+        assert found is not None
+        assert found.seconds == min(candidate.seconds for candidate in each if candidate is not None)
+
+
+def test_what_is_not_allowed_is_not_taken() -> None:
+    search = search_of(deep(6), 16)
+    for share in (0.3, 0.5, 0.7):
+        budget = int(share * search.variant(1).plain.peak)
+        for most_parts, amp_dtypes in ((1, BOTH), (4, (None,)), (16, (None,))):
+            found = search.fastest(budget, most_parts=most_parts, amp_dtypes=amp_dtypes)
+            assert found is None or (found.parts <= most_parts and found.amp_dtype in amp_dtypes)
+
+
+def test_micro_batches_of_batch_norm_have_more_than_a_single_value() -> None:
+    """At the end it norms one value of each channel for each image: torch refuses to do that for one image."""
+    normed = nn.Sequential(deep(2), nn.BatchNorm1d(5), nn.Linear(5, 5))
+    search = search_of(normed, 4)
+    assert search.in_most_parts(4).parts == 2
+    assert search_of(deep(2), 4).in_most_parts(4).parts == 4
+    closest = search.closest(most_parts=4, amp_dtypes=(None,))
+    assert closest.parts == 2
+
+
+def test_more_parts_take_less_memory_and_more_time() -> None:
+    search = search_of(deep(6), 16)
+    plain = [search.variant(parts).plain for parts in (1, 2, 4, 8, 16)]
+    peaks, seconds = [way.peak for way in plain], [way.seconds for way in plain]
+    assert peaks == sorted(peaks, reverse=True)
+    assert seconds == sorted(seconds)
+    assert peaks[-1] < peaks[0] / 4
