@@ -118,6 +118,13 @@ def test_the_page_about_cost(copy: Path) -> None:
     assert len(layers) == 3
 
 
+def test_the_page_about_plans(copy: Path) -> None:
+    page = (ROOT / "docs" / "plan.md").read_text(encoding="utf-8")
+    (line,) = run_python(*blocks("python", page), copy)
+    assert line.startswith("16 images")
+    assert "operators run again" in line
+
+
 def test_published_weights(copy: Path) -> None:
     """With weights of that network that nobody trained, and noise for a cat."""
     torch.manual_seed(0)
@@ -155,6 +162,7 @@ def test_figures_are_those_of_the_measured_rows(script: str, recipe: str) -> Non
     ("said", "which", "tool"),
     [
         ("whole zoo", "zoo", "striate"),
+        ("in micro-batches", "half", "striate"),
         ("not in the zoo", "odd", "striate"),
         ("by torchinfo", "peers", "torchinfo"),
         ("by a plain count", "peers", "fake tensors"),
