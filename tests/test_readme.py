@@ -120,7 +120,8 @@ def test_the_page_about_cost(copy: Path) -> None:
 
 def test_the_page_about_plans(copy: Path) -> None:
     page = (ROOT / "docs" / "plan.md").read_text(encoding="utf-8")
-    (line,) = run_python(*blocks("python", page), copy)
+    (code,) = blocks("python", page)
+    (line,) = run_python(code, copy)
     assert line.startswith("16 images")
     assert "operators run again" in line
 
