@@ -39,7 +39,7 @@ demo: $(READY)  ## train LeNet-5 on real handwritten digits within 2.8 MB, then 
 	$(BIN)/striate predict $(RUNS)/classify/demo digits --limit 4
 
 test: $(READY)  ## run the tests
-	$(BIN)/python -m pytest
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 test-slow: $(READY)  ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow

@@ -137,7 +137,8 @@ def test_images_that_are_too_small_are_refused_with_the_smallest_that_are_not(en
     else:
         assert network(torch.empty(2, entry.in_chans, 1, 1, device="meta")).shape[0] == 2
         return
-    create_model(entry.name, image_size=int(smallest), num_classes=3).eval()(images(entry, 1, int(smallest)))
+    image = torch.empty(1, entry.in_chans, int(smallest), int(smallest), device="meta")
+    assert build_meta(entry, image_size=int(smallest), num_classes=3).eval()(image).shape == (1, 3)
     with pytest.raises(UsageError, match=f"at least {smallest}x"):
         build_meta(entry, image_size=(int(smallest) - 1, 200))
 

@@ -85,13 +85,13 @@ def check(root: Path, undisturbed: tuple[list[str], dict[str, object]], points: 
 def test_a_run_killed_at_many_moments_ends_as_one_that_never_was(
     root: Path, undisturbed: tuple[list[str], dict[str, object]]
 ) -> None:
-    """At the first of all events, and in the middle and at the last of each kind."""
+    """At the first of all events, and in the middle of each kind's."""
     events, _ = undisturbed
     points = {0}
     for kind in set(events):
         places = [place for place, event in enumerate(events) if event == kind]
-        points |= {places[len(places) // 2], places[-1]}
-    assert len(points) > 15
+        points.add(places[len(places) // 2])
+    assert len(points) > 8
     twice = f"{len(events) // 3},{len(events) // 4}"
     check(root, undisturbed, [twice, *map(str, sorted(points))])
 

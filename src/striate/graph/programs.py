@@ -155,7 +155,10 @@ class Training:
             torch.autograd.backward(loss)
 
     def _part_of(self, tensor: Tensor, part: int) -> Tensor:
-        return tensor if self.parts == 1 else tensor.tensor_split(self.parts)[part]
+        if self.parts == 1:
+            return tensor
+        size, larger = divmod(len(tensor), self.parts)  # As `Tensor.tensor_split` cuts.
+        return tensor.narrow(0, part * size + min(part, larger), size + (part < larger))
 
     def _forget_gradients(self) -> None:
         for parameter in self.network.parameters():

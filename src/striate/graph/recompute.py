@@ -13,6 +13,7 @@ numbers are never made again.
 It works below autograd, operator by operator, so it asks nothing of the network: its modules may be nested in any way.
 """
 
+import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -24,24 +25,17 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from striate.errors import StriateError
+from striate.graph.dispatch import changed, is_question, is_view, named_arguments
 
 LARGE = 16
 STATISTICS = ("running_mean", "running_var")
 
-_again = 0
+_running = threading.local()
 
 
 def is_made_again() -> bool:
-    """Tell whether a recipe is being followed right now."""
-    return _again > 0
-
-
-def is_view(operator: Any) -> bool:
-    """Tell whether an operator of torch's dispatcher looks at a tensor in another way, and changes no value."""
-    if torch.Tag.inplace_view in operator.tags:
-        return True
-    kept = (made.alias_info for made in operator._schema.returns)
-    return any(alias is not None and not alias.is_write for alias in kept)
+    """Tell whether this thread is following a recipe right now."""
+    return getattr(_running, "depth", 0) > 0
 
 
 def is_large(size: int, sizes: Sequence[int]) -> bool:
@@ -98,12 +92,33 @@ class _Made:
     geometry: _Geometry
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """An argument, or a value that autograd wanted to keep, as it was at that time.
+
+    Hooks take autograd's own check of versions away, so it is made here.
+    """
+
+    tensor: Tensor
+    version: int
+
+    def get(self) -> Tensor:
+        if self.tensor._version != self.version:
+            raise StriateError(
+                expected=f"a tensor of shape {tuple(self.tensor.shape)} as the forward pass read it",
+                received="one that was changed in place before its gradient was taken",
+                remedy="Change a copy of it instead; if the network has changed, make a new plan.",
+            )
+        return self.tensor
+
+
 class _Recipe:
     """How to make a value again, and the value while somebody waits for it.
 
     Args:
         operator: of torch's dispatcher.
-        arguments: its own, with those that are made again as `_Made`.
+        arguments: its own, with tensors as `_Made` or `_Held`.
+        keywords: its own, too.
         in_place: whether it changes its first argument, rather than making something new.
     """
 
@@ -113,24 +128,22 @@ class _Recipe:
         self.users: weakref.WeakSet[_Recipe] = weakref.WeakSet()  # Recipes that were not followed yet.
         self.values: Sequence[Tensor] = ()
         self.device = "cpu"
+        self.needs = [part.recipe for part in _parts((arguments, keywords)) if isinstance(part, _Made)]
+        for recipe in self.needs:
+            recipe.users.add(self)
 
     def make(self) -> Sequence[Tensor]:
-        """Return the values."""
-        if self.values:
-            return self.values
-        used: list[_Recipe] = []
-        arguments = [self._filled(argument, used) for argument in self.arguments]
-        keywords = {name: self._filled(argument, used) for name, argument in self.keywords.items()}
-        for recipe in used:
-            recipe.users.discard(self)
-        if self.in_place and used and used[0].is_wanted:
-            arguments[0] = arguments[0].clone()
-        for recipe in used:
-            recipe.release()
-        values = _outputs(self.operator(*arguments, **keywords))
-        if self.is_wanted:
-            self.values = values
-        return values
+        """Return the values, to be released when they were used."""
+        path = [self]  # Of recipes that wait for the last one; deep networks would exhaust Python's stack.
+        while path and not self.values:
+            recipe = path[-1]
+            missing = next((need for need in recipe.needs if not need.values), None)
+            if missing is None:
+                recipe._follow()
+                path.pop()
+            else:
+                path.append(missing)
+        return self.values
 
     @property
     def is_wanted(self) -> bool:
@@ -142,30 +155,59 @@ class _Recipe:
         if not self.is_wanted:
             self.values = ()
 
-    def _filled(self, argument: Any, used: "list[_Recipe]") -> Any:
-        match argument:
-            case _Made(recipe, which, geometry):
-                used.append(recipe)
-                return geometry.on(recipe.make()[which])
-            case list() | tuple():
-                return type(argument)(self._filled(part, used) for part in argument)
-        return argument
+    def _follow(self) -> None:
+        arguments, keywords = list(_filled(self.arguments)), _filled(self.keywords)
+        for recipe in self.needs:
+            recipe.users.discard(self)
+        if self.in_place:
+            first: _Made = self.arguments[0]
+            if first.recipe.is_wanted:
+                arguments[0] = first.geometry.on(_whole(arguments[0]).clone())
+        for recipe in self.needs:
+            recipe.release()
+        self.values = _outputs(self.operator(*arguments, **keywords))
 
 
-def _unpack(kept: Any) -> Tensor:
+def _parts(value: Any) -> Iterator[Any]:
+    if isinstance(value, Mapping):
+        value = tuple(value.values())
+    if isinstance(value, list | tuple):
+        for part in value:
+            yield from _parts(part)
+    else:
+        yield value
+
+
+def _filled(value: Any) -> Any:
+    match value:
+        case _Made(recipe, which, geometry):
+            return geometry.on(recipe.values[which])
+        case _Held():
+            return value.get()
+        case dict():
+            return {name: _filled(part) for name, part in value.items()}
+        case list() | tuple():
+            return type(value)(_filled(part) for part in value)
+    return value
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    """Return all of a tensor's storage."""
+    return tensor.as_strided((tensor.untyped_storage().nbytes() // tensor.itemsize,), (1,), 0)
+
+
+def _unpack(kept: _Held | _Made) -> Tensor:
     """Return what autograd wanted to keep."""
-    global _again
-    if not isinstance(kept, _Made):
-        tensor: Tensor = kept
-        return tensor
+    if isinstance(kept, _Held):
+        return kept.get()
     recipe = kept.recipe
     recipe.waiting -= 1
-    _again += 1
+    _running.depth = getattr(_running, "depth", 0) + 1
     try:
         with torch.no_grad(), torch.autocast(recipe.device, enabled=False):
             return kept.geometry.on(recipe.make()[kept.which])
     finally:
-        _again -= 1
+        _running.depth -= 1
         recipe.release()
 
 
@@ -176,8 +218,7 @@ class _Recipes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self._chosen = chosen
         self._place = 0
-        self._of_storage: dict[int, tuple[weakref.ref[Any], _Recipe, int]] = {}
-        self._read: dict[int, weakref.ref[Any]] = {}  # Storages that recipes hold.
+        self._of_storage: dict[int, tuple[weakref.ref[Any], _Recipe, int, torch.dtype]] = {}
 
     def forget(self) -> None:
         """Hold no recipe that nobody else holds."""
@@ -196,17 +237,17 @@ class _Recipes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run one operator, and write its recipe if it is one of the chosen."""
         kwargs = kwargs or {}
-        if func.namespace == "prim":  # Questions about a tensor, such as on which device it is.
-            return func(*args, **kwargs)
-        if is_view(func):  # Of those, torch makes more at one time than at another.
+        # Of views, torch makes more at one time than at another.
+        if is_question(func) or is_view(func):
             return func(*args, **kwargs)
         expected = self._chosen.get(self._place)
         self._place += 1
-        self._expect_unread(func, args, expected is not None)
+        named = named_arguments(func, args, kwargs)
+        blocks = [tensor.untyped_storage() for tensor in changed(func, named)]
         if expected is None:
             out = func(*args, **kwargs)
-            for changed in _changed(func, args):
-                self._of_storage.pop(changed._cdata, None)  # No longer what the recipe makes.
+            for block in blocks:
+                self._of_storage.pop(block._cdata, None)  # No longer what the recipe makes.
             return out
         if expected != str(func):
             raise StriateError(
@@ -214,53 +255,37 @@ class _Recipes(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 received=str(func),
                 remedy="Make a new plan: the network, its mode or its input has changed.",
             )
-        in_place = bool(_changed(func, args))
-        named = dict(zip((argument.name for argument in func._schema.arguments), args, strict=False)) | kwargs
-        # What it counts of its batch goes into its running statistics once.
+        if any(self._recipe_of(block) is None for block in blocks):
+            raise StriateError(
+                expected="operators that run again to change nothing in place but what runs again itself",
+                received=str(func),
+                remedy="Make a new plan; if the network has changed, the old one no longer fits it.",
+            )
+        # What a norm counts of its batch goes into its running statistics once.
         left_out = STATISTICS if named.get("training") else ()
         written = {name: None if name in left_out else self._written(value) for name, value in named.items()}
         positional = [written.pop(name) for name, _ in zip(tuple(written), args, strict=False)]
-        recipe = _Recipe(func, positional, written, in_place)
-        for argument in (*recipe.arguments, *recipe.keywords.values()):
-            for part in argument if isinstance(argument, list | tuple) else (argument,):
-                if isinstance(part, _Made):
-                    part.recipe.users.add(recipe)
+        recipe = _Recipe(func, positional, written, bool(blocks))
         out = func(*args, **kwargs)
         outputs = _outputs(out)
         recipe.device = outputs[0].device.type
         for which, made in enumerate(outputs):
             if not made.is_complex() and is_large(made.nbytes, [other.nbytes for other in outputs]):
                 block = made.untyped_storage()
-                self._of_storage[block._cdata] = (weakref.ref(block), recipe, which)
+                self._of_storage[block._cdata] = (weakref.ref(block), recipe, which, made.dtype)
         return out
 
-    def _expect_unread(self, func: Any, args: Any, is_chosen: bool) -> None:
-        for block in _changed(func, args):
-            read, recipe = self._read.get(block._cdata), self._of_storage.get(block._cdata)
-            is_made = is_chosen and recipe is not None and recipe[0]() is block
-            if (read is not None and read() is block) or (is_chosen and not is_made):
-                raise StriateError(
-                    expected="maps that are not changed in place once an operator that is to run again has read them",
-                    received=str(func),
-                    remedy="Make a new plan; if the network has changed, the old one no longer fits it.",
-                )
-
-    def pack(self, tensor: Tensor) -> Any:
+    def pack(self, tensor: Tensor) -> _Made | _Held:
         """Return what autograd is to keep in place of a tensor."""
         made = self._made(tensor)
         if made is None:
-            return tensor
+            return _Held(tensor, tensor._version)
         made.recipe.waiting += 1
         return made
 
     def _written(self, value: Any) -> Any:
         if isinstance(value, Tensor):
-            made = self._made(value)
-            if made is not None:
-                return made
-            block = value.untyped_storage()
-            self._read[block._cdata] = weakref.ref(block)
-            return value.detach()
+            return self._made(value) or _Held(_detached(value), value._version)
         if isinstance(value, list | tuple):
             return type(value)(self._written(part) for part in value)
         return value
@@ -268,15 +293,19 @@ class _Recipes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _made(self, tensor: Tensor) -> _Made | None:
         if tensor.is_complex() or tensor.is_conj() or tensor.is_neg():  # More than a geometry would be needed.
             return None
-        block = tensor.untyped_storage()
+        recipe, which, dtype = self._recipe_of(tensor.untyped_storage()) or (None, 0, None)
+        return None if recipe is None or tensor.dtype != dtype else _Made(recipe, which, _Geometry.of(tensor))
+
+    def _recipe_of(self, block: Any) -> tuple[_Recipe, int, torch.dtype] | None:
         known = self._of_storage.get(block._cdata)
-        return None if known is None or known[0]() is not block else _Made(known[1], known[2], _Geometry.of(tensor))
+        return None if known is None or known[0]() is not block else known[1:]
 
 
-def _changed(func: Any, args: Any) -> list[Any]:
-    """Return the storages that an operator changes in place."""
-    named = zip(func._schema.arguments, args, strict=False)
-    return [value.untyped_storage() for argument, value in named if argument.is_write and isinstance(value, Tensor)]
+def _detached(tensor: Tensor) -> Tensor:
+    """Return a tensor without its history, which counts changes in place together with it."""
+    # Below autograd, where a mode runs, `detach` alone would begin to count anew.
+    with torch._C._SetExcludeDispatchKeyGuard(torch._C.DispatchKey.ADInplaceOrView, False):
+        return tensor.detach()
 
 
 def _outputs(made: Any) -> Sequence[Tensor]:

@@ -1,4 +1,4 @@
-"""Recording a run: the only code that knows torch's dispatcher.
+"""Recording a run, operator by operator.
 
 A `TorchDispatchMode` sees every operator below autograd, with the tensors that go in and come out. A weak reference to
 each storage tells when it dies. On torch's fake tensors, which have everything but bytes, a program of any size is
@@ -26,6 +26,7 @@ from torch.autograd.function import BackwardCFunction
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from striate.errors import StriateError
+from striate.graph.dispatch import changed, is_question, is_view, named_arguments
 from striate.graph.operators import (
     BEFORE,
     Call,
@@ -38,7 +39,7 @@ from striate.graph.operators import (
     TensorIndex,
     TensorSpec,
 )
-from striate.graph.recompute import is_made_again, is_view
+from striate.graph.recompute import is_made_again
 
 SUM = torch.ops.aten.add.Tensor
 
@@ -120,18 +121,17 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run one operator and write it down."""
         kwargs = kwargs or {}
-        if func.namespace == "prim":  # Questions about a tensor, such as on which device it is.
+        if is_question(func):
             return func(*args, **kwargs)
         self.running, self._at = str(func), self._entered[-1] if self._entered else None
         inputs: list[int] = []
-        named = zip((argument.name for argument in func._schema.arguments), args, strict=False)
-        arguments = {name: self._described(value, inputs) for name, value in (*named, *kwargs.items())}
+        named = named_arguments(func, args, kwargs)
+        arguments = {name: self._described(value, inputs) for name, value in named.items()}
         self._now = len(self._operators)
         out = func(*args, **kwargs)
         outputs: list[int] = []
         self._described(out, outputs)
-        changed = (value for argument, value in zip(func._schema.arguments, args, strict=False) if argument.is_write)
-        for value in changed:
+        for value in changed(func, named):
             self._described(value, outputs)
         outputs = list(dict.fromkeys(outputs))
         call, forward = self._entered[-1] if self._entered else None, None

@@ -1,6 +1,6 @@
 """Make a training step fit into a budget: which remedies, and what they cost."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -192,10 +192,12 @@ def _settings(
     return Settings(batch_size, "training", optimizer, "float32", amp, channels_last, parts)
 
 
-def make_search(make: MakeProgram, batch_size: int, gpu: str | None, channels_last: bool | None) -> Search:
+def make_search(
+    make: MakeProgram, batch_size: int, gpu: str | None, channels_last: bool | None, counts: Collection[int] = ()
+) -> Search:
     """Return the search over the ways to take a step, on the CPU or a card; arguments as for `Search`."""
     device: Device = cpu() if gpu is None else cuda_card(gpu)
-    return Search(make, batch_size, device, partial(_rates, gpu), channels_last=channels_last)
+    return Search(make, batch_size, device, partial(_rates, gpu), channels_last=channels_last, counts=counts)
 
 
 def _rates(gpu: str | None, amp_dtype: str | None) -> Rates:

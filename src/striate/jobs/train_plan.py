@@ -52,7 +52,7 @@ def plan_training(config: TrainConfig, network: nn.Module, task: Classification,
         return Training(network, given[:1], given[1:], loss, optimizer, forward, amp, parts=parts)
 
     gpu = str(torch.cuda.get_device_properties(0).total_memory) if config.device == "cuda" else None
-    search = make_search(make, batch_size, gpu, None)
+    search = make_search(make, batch_size, gpu, None, counts=(count // steps,))
     held = 0
     if config.average != "none":
         held += sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))

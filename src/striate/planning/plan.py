@@ -115,7 +115,7 @@ class Plan:
 
     def parts(self, count: int) -> int:
         """Return in how many micro-batches so many images pass, none larger than the plan's."""
-        return max(1, -(-count * self.accumulate // self.batch_size))
+        return cut(count, self.batch_size, self.accumulate)
 
     def in_words(self) -> str:
         """Say the plan in a sentence."""
@@ -141,6 +141,17 @@ class Plan:
         """
         text = self.to_json() + "\n"
         replace_file(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+
+
+def cut(count: int, batch_size: int, accumulate: int) -> int:
+    """Return in how many parts a batch passes, each no larger than those of a batch of another size.
+
+    Args:
+        count: images of the batch.
+        batch_size: of the other.
+        accumulate: its parts.
+    """
+    return max(1, -(-count * accumulate // batch_size))
 
 
 def read_plan(path: str | Path) -> Plan:

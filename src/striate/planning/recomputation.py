@@ -16,6 +16,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+import numpy as np
+import numpy.typing as npt
+
 from striate.costing.devices.device import Device
 from striate.costing.memory import Moment
 from striate.graph.operators import Operator, OperatorGraph, Phase
@@ -92,22 +95,18 @@ class Recomputation:
         step, forward = self.step, self.step.forward
         last = {storage: step.last_forward_read(storage) for storage in step.writers}
         alive: set[int] = set()
+        largest = max((self.graph.storages[storage].size for storage in step.values), default=0)
         at: list[tuple[int, set[int], int]] = []  # Position, what is alive there, and its bytes.
         for position, index in enumerate(forward[:-1]):
             alive = {storage for storage in alive | step.written(index) if last.get(storage, -1) > index}
             size = sum(self.graph.storages[storage].size for storage in alive)
-            is_kept = all(s in step.values or self.graph.storages[s].size * 64 < self.largest for s in alive)
+            is_kept = all(s in step.values or self.graph.storages[s].size * 64 < largest for s in alive)
             if alive and is_kept and not (at and at[-1][1] == alive):
                 at.append((position, alive, size))
         sizes = [size for _, _, size in at]
         low = [cut for place, cut in enumerate(at) if cut[2] <= min(sizes[max(place - 1, 0) : place + 2])]
         fewest = sorted(sorted(low, key=lambda cut: (len(cut[1]), cut[2]))[:MOST_CUTS], key=lambda cut: cut[0])
         return [position for position, _, _ in fewest]
-
-    @property
-    def largest(self) -> int:
-        """Bytes of the largest value."""
-        return max((self.graph.storages[storage].size for storage in self.step.values), default=0)
 
     def _find_levels(self) -> list[Callable[[Operator], bool]]:
         """Return what may run again at each level, the least first."""
@@ -173,32 +172,41 @@ class Recomputation:
 
     def _make(self, storage: int, choice: Choice, waiting: set[int], made: set[int]) -> None:
         """Collect what is made when a value is made again."""
-        if storage in made:
-            return
-        made.add(storage)
-        for index in self.step.writers[storage]:
-            if index in choice.made_by:
-                for other in self.step.read(index):
-                    is_there = other not in waiting and self.step.is_kept(other)
-                    if not is_there:
-                        self._make(other, choice, waiting, made)
+        wanted = [storage]
+        while wanted:
+            storage = wanted.pop()
+            if storage in made:
+                continue
+            made.add(storage)
+            for index in self.step.writers[storage]:
+                if index in choice.made_by:
+                    read = self.step.read(index)
+                    wanted.extend(other for other in read if other in waiting or not self.step.is_kept(other))
 
     def fastest(self, budget: int) -> Found | None:
         """Return the choice that fits a budget in bytes and takes the least time; None where none fits."""
-        fronts: list[list[_Way]] = [[] for _ in self.ends]
-        fronts[0] = [_Way(0, 0.0, None, None)]
-        for cut in range(len(self.ends) - 1):
-            fronts[cut] = _best(fronts[cut])
+        arriving: list[list[_Front]] = [[] for _ in self.ends]
+        arriving[0] = [_Front(np.zeros(1, np.int64), np.zeros(1), np.zeros(1, np.int64), None)]
+        fronts: list[_Front] = []
+        for cut, found in enumerate(arriving):
+            front = _best(found)
+            fronts.append(front)
             for stretch in self._from(cut):
-                for way in fronts[cut]:
-                    if stretch.needed - way.saved <= budget:
-                        saved, seconds = way.saved + stretch.saved, way.seconds + stretch.seconds
-                        fronts[stretch.last].append(_Way(saved, seconds, way, stretch))
-        fitting = [way for way in _best(fronts[-1]) if self._loss_needs - way.saved <= budget]
-        if not fitting:
+                fits = np.flatnonzero(stretch.needed - front.saved <= budget)
+                if fits.size:
+                    saved, seconds = front.saved[fits] + stretch.saved, front.seconds[fits] + stretch.seconds
+                    arriving[stretch.last].append(_Front(saved, seconds, fits, stretch))
+        last = fronts[-1]
+        fits = np.flatnonzero(self._loss_needs - last.saved <= budget)
+        if not fits.size:
             return None
-        way = min(fitting, key=lambda way: way.seconds)
-        return Found(frozenset(index for stretch in way.stretches() for index in stretch.choice.made_by), way.seconds)
+        way = int(fits[np.argmin(last.seconds[fits])])
+        found_seconds, makers, cut = float(last.seconds[way]), set[int](), len(fronts) - 1
+        while cut > 0:
+            stretch = fronts[cut].stretches[way]
+            makers |= stretch.choice.made_by
+            cut, way = stretch.first, int(fronts[cut].before[way])
+        return Found(frozenset(makers), found_seconds)
 
     def smallest(self) -> int:
         """Return the smallest budget in bytes that some choice fits."""
@@ -232,25 +240,34 @@ class Recomputation:
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
-    """Stretches up to a cut: the bytes that they do not keep, and the seconds that it takes to make them again."""
+class _Front:
+    """Ways up to a cut.
 
-    saved: int
-    seconds: float
-    before: "_Way | None"
+    Args:
+        saved: for each, the bytes that it does not keep.
+        seconds: for each, the time that it takes to make them again.
+        before: for each, its number among the ways up to the cut before.
+        stretch: that all of them end with.
+        stretches: that each ends with, where they are of several.
+    """
+
+    saved: npt.NDArray[np.int64]
+    seconds: npt.NDArray[np.float64]
+    before: npt.NDArray[np.int64]
     stretch: Stretch | None
-
-    def stretches(self) -> Iterator[Stretch]:
-        way: _Way | None = self
-        while way is not None and way.stretch is not None:
-            yield way.stretch
-            way = way.before
+    stretches: Sequence[Stretch] = ()
 
 
-def _best(front: list[_Way]) -> list[_Way]:
+def _best(found: Sequence[_Front]) -> _Front:
     """Keep the ways that no other beats both in bytes and in seconds."""
-    kept: list[_Way] = []
-    for way in sorted(front, key=lambda way: (-way.saved, way.seconds)):
-        if not kept or way.seconds < kept[-1].seconds:
-            kept.append(way)
-    return kept
+    if not found:
+        return _Front(np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.int64), None)
+    saved, seconds, before = (
+        np.concatenate([getattr(front, name) for front in found]) for name in ("saved", "seconds", "before")
+    )
+    of = np.repeat(np.arange(len(found)), [front.saved.size for front in found])
+    order = np.lexsort((seconds, -saved))
+    fastest = np.minimum.accumulate(seconds[order])
+    kept = order[np.concatenate([[True], fastest[1:] < fastest[:-1]])]
+    ends = [found[index].stretch for index in of[kept]]
+    return _Front(saved[kept], seconds[kept], before[kept], None, [stretch for stretch in ends if stretch is not None])

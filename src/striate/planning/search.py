@@ -5,8 +5,9 @@ fastest recomputation that makes it fit is found (`striate.planning.recomputatio
 since a plan's peak is one that was predicted of that very program. Of all that fit, the fastest is taken.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from striate.costing.devices.device import Device
@@ -14,7 +15,7 @@ from striate.costing.memory import Moment, find_peak, timeline
 from striate.graph.operators import OperatorGraph, Phase
 from striate.graph.programs import Training
 from striate.graph.trace import trace
-from striate.planning.plan import Recomputed
+from striate.planning.plan import Recomputed, cut
 from striate.planning.recomputation import Recomputation
 from striate.planning.times import Rates
 
@@ -53,6 +54,7 @@ class Search:
         device: that it runs on.
         rates: how fast that is, with autocast's type.
         channels_last: as for `trace`.
+        counts: sizes of all batches that occur, such as the last one's of an epoch; ``batch_size`` alone by default.
     """
 
     def __init__(
@@ -63,9 +65,10 @@ class Search:
         rates: Callable[[str | None], Rates],
         *,
         channels_last: bool | None = None,
+        counts: Collection[int] = (),
     ) -> None:
         self.make, self.batch_size, self.device, self.rates = make, batch_size, device, rates
-        self.channels_last = channels_last
+        self.channels_last, self.counts = channels_last, {batch_size, *counts}
         self._known: dict[tuple[int, str | None], Variant] = {}
 
     def variant(self, parts: int, amp_dtype: str | None = None) -> "Variant":
@@ -79,13 +82,22 @@ class Search:
         """Yield the step in one part, in two, four and so on, and an image at a time, as far as the network allows."""
         parts = 1
         while parts <= most_parts:
-            try:
+            if self._allows(parts):
                 yield self.variant(parts, amp_dtype)
-            except (ValueError, RuntimeError):
-                if parts == 1:
-                    raise
-                return  # Such as batch norm, which refuses to take the statistics of a single value.
             parts = parts + 1 if parts == most_parts else min(2 * parts, most_parts)
+
+    def _allows(self, parts: int) -> bool:
+        """Tell whether the network takes each part: batch norm refuses to take the statistics of a single value."""
+        smallest = min(count // cut(count, self.batch_size, parts) for count in self.counts)
+        return parts == 1 or smallest > 1 or self._takes_one_image
+
+    @cached_property
+    def _takes_one_image(self) -> bool:
+        try:
+            self.variant(self.batch_size)
+        except (ValueError, RuntimeError):
+            return False
+        return True
 
     def fastest(self, budget: int, *, most_parts: int, amp_dtypes: tuple[str | None, ...]) -> Candidate | None:
         """Return the fastest way that fits a budget in bytes; None where none does."""

@@ -23,7 +23,7 @@ class Step:
         graph: of the step.
         forward: indices of its forward operators that do more than look at a tensor in another way, in their order.
         backward: for each of them, the indices of its gradient's operators.
-        writers: for each storage, the indices of the forward operators that wrote it.
+        writers: for each storage that forward operators wrote, the indices of those and of the loss's that did.
         readers: for each storage, the indices of the operators that read it, forward, loss and backward.
         values: storages that autograd keeps, made by these forward operators.
     """
@@ -53,6 +53,10 @@ class Step:
         for index in step.forward:
             for storage in step.written(index):
                 step.writers[storage].append(index)
+        for index in range(last + 1, len(operators)):  # A loss may change in place what the network made.
+            if operators[index].phase is Phase.LOSS and not operators[index].view:
+                for storage in step.written(index) & step.writers.keys():
+                    step.writers[storage].append(index)
         largest = max((graph.storages[s].size for s in step.writers if step._is_saved(s)), default=0)
         step.values = {s for s in step.writers if step._is_saved(s) and graph.storages[s].size >= SMALL * largest}
         return step

@@ -12,6 +12,7 @@ import torch
 
 from striate.graph.operators import Layout, Operator, OperatorGraph, TensorSpec
 
+PAGE = 4096
 BLOCK = 16
 FLAT = 3  # Channels of an image up to which it is taken as it is.
 ODD = 4  # Channels of a group, of which no multiple is computed by columns.
@@ -210,9 +211,9 @@ class Convolution:
         return self.groups * padded(out) * into * self.window * self.kernel.itemsize
 
 
-def padded(channels: int, step: int = BLOCK) -> int:
-    """Return a number of channels in full blocks."""
-    return -(-channels // step) * step
+def padded(number: int, step: int = BLOCK) -> int:
+    """Return a number, such as of channels, in full blocks."""
+    return -(-number // step) * step
 
 
 def blocked(tensor: TensorSpec, block: int = BLOCK) -> int:

@@ -21,7 +21,7 @@ from typing import cast
 
 import torch
 
-from striate.costing.devices.cpu_blocks import units_for_16_bits
+from striate.costing.devices.cpu_blocks import PAGE, padded, units_for_16_bits
 from striate.graph.operators import Layout, Operator, OperatorGraph, TensorIndex
 
 FEWEST = 16**3  # Multiplications from which on a product of 16-bit floats goes to oneDNN.
@@ -31,7 +31,7 @@ WIDE, NARROW = 160, 32  # Columns of a strip for matrix units; narrow for few ro
 COLUMNS = 64  # For vector units.
 GATES = 4
 LSTM_SCRATCH, LSTM_LISTS = 24_576, 568
-LINE, PAGE = 64, 4096
+LINE = 64
 QUERIES = ((768, 256), (192, 64), (0, 32))  # In a block, by how many there are.
 KEYS = 512  # In a block.
 
@@ -54,8 +54,8 @@ def _product(sides: tuple[int, ...], itemsize: int, turned: tuple[bool, bool]) -
     if units == "vector":
         return threads * min(depth, DEPTH) * COLUMNS * 2
     is_narrow = rows < NARROW and turned[1]
-    strips = min(_padded(columns), threads * (NARROW if is_narrow else WIDE))
-    other = min(_padded(rows), threads * WIDE) if turned[0] else 0
+    strips = min(padded(columns, NARROW), threads * (NARROW if is_narrow else WIDE))
+    other = min(padded(rows, NARROW), threads * WIDE) if turned[0] else 0
     return depth * (strips + other) * 2 + LISTS
 
 
@@ -73,7 +73,7 @@ def lstm_bytes(operator: Operator, graph: OperatorGraph) -> int:
         return copies + states + LSTM_SCRATCH + (steps * gates if batch == 1 else 0)  # Those of all steps at once.
     if size == 4:
         row = _row(GATES * hidden, size) * size
-        taken = (width + hidden) * row + gates + _paged(steps * batch * row) + LSTM_SCRATCH // 2 + LSTM_LISTS
+        taken = (width + hidden) * row + gates + padded(steps * batch * row, PAGE) + LSTM_SCRATCH // 2 + LSTM_LISTS
         if is_backwards:  # The gradients of the last states, the bias once more, and what comes in another order.
             grad = operator.arguments.get("grad_output")  # None where only the last state is used: then it is made.
             is_there = isinstance(grad, TensorIndex) and graph.tensors[grad.index].layout is Layout.CONTIGUOUS
@@ -107,17 +107,13 @@ def lstm_workspace(operator: Operator, graph: OperatorGraph) -> int:
         around * _row(wide, 4) * 4,
         around * _row(wide, 4) * 4,
     )
-    return sum(map(_paged, kept))
+    return sum(padded(size, PAGE) for size in kept)
 
 
 def _row(numbers: int, size: int) -> int:
     line = LINE // size
-    whole = -(-numbers // line) * line
+    whole = padded(numbers, line)
     return whole + line if whole % 256 == 0 else whole
-
-
-def _paged(size: int) -> int:
-    return -(-size // PAGE) * PAGE
 
 
 def attention_bytes(operator: Operator, graph: OperatorGraph) -> int:
@@ -155,7 +151,3 @@ def encoder_bytes(operator: Operator, graph: OperatorGraph) -> int:
         2 * taken.size + scores,
         taken.size + taken.size // width * hidden + last,
     )
-
-
-def _padded(side: int) -> int:
-    return -(-side // NARROW) * NARROW

@@ -6,11 +6,10 @@ cache; the figures here were fitted to what it chose on a CPU with 2 MiB of it f
 
 from math import prod
 
-from striate.costing.devices.cpu_blocks import BLOCK, PAIRED, Convolution, blocked, padded
+from striate.costing.devices.cpu_blocks import BLOCK, PAGE, PAIRED, Convolution, blocked, padded
 from striate.costing.devices.cpu_sums import ALIGNMENT, paired_sum_bytes, sum_bytes
 from striate.graph.operators import TensorSpec
 
-PAGE = 4096
 TILES = 8 * PAGE  # Of a thread's matrix unit, with the list of what it multiplies.
 DEPTHWISE = 3  # Side of a window of one channel, up to which its gradient is summed in place,
 DEPTHWISE_SUMS = 257  # and in how many copies of the kernel where it is larger, or larger than the image.
