@@ -12,7 +12,7 @@ from striate.costing.devices.cpu import cpu
 from striate.graph.programs import Training
 from striate.planning.plan import Plan, Recomputed
 from striate.planning.search import Search
-from striate.planning.times import Rates
+from striate.planning.times import Rates, Times
 
 RATES = Rates(macs=1e10, bytes=1e9)
 
@@ -45,7 +45,7 @@ def search_of(network: nn.Module, batch: int = 8, side: int = 16) -> Search:
         lambda parts, amp: training(network, batch, side, parts=parts, amp=amp),
         batch,
         cpu(),
-        lambda _amp: RATES,
+        lambda _amp: Times(RATES, {}),
         channels_last=False,
     )
 

@@ -35,6 +35,11 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
         ) from error
 
 
+def cache_folder(name: str) -> Path:
+    """Return the folder of the user's cache for one kind of thing; it may not exist yet."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "striate" / name
+
+
 def make_folder(path: Path) -> None:
     """Make a folder and those above it, so that they outlive a power cut.
 

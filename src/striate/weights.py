@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from striate.data.preprocessing import Preprocessing
 from striate.errors import StriateError, UsageError
-from striate.files import load_tensors, replace_file, save_tensors
+from striate.files import cache_folder, load_tensors, replace_file, save_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -164,8 +164,7 @@ def _some(names: Sequence[str]) -> str:
 
 def weights_folder() -> Path:
     """Return where published weights are looked for: STRIATE_WEIGHTS, or striate/weights in the user's cache."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(os.environ.get("STRIATE_WEIGHTS") or cache / "striate" / "weights")
+    return Path(os.environ.get("STRIATE_WEIGHTS") or cache_folder("weights"))
 
 
 def weights_at_hand(parameters: Mapping[str, Collection[int | None]]) -> dict[str, list[Path]]:

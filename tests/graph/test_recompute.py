@@ -77,7 +77,7 @@ class Case:
 
 def chosen_of(program: Training, allowed: Rule) -> dict[int, str]:
     step = Step.of(trace(program))
-    makers = choose(step, step.forward, allowed).made_by
+    makers = choose(step, step.forward, [i for i in step.forward if allowed(step.graph.operators[i])]).made_by
     return {place: step.graph.operators[i].name for place, i in enumerate(step.forward) if i in makers}
 
 

@@ -12,6 +12,7 @@ from striate.costing.devices.cpu import cpu
 from striate.costing.memory import find_peak, timeline
 from striate.graph.trace import trace
 from striate.planning.recomputation import Recomputation, Stretch
+from striate.planning.times import LAUNCH
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "two blocks": lambda: deep(2),
@@ -23,7 +24,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 
 def recomputation_of(network: nn.Module, batch: int = 8) -> Recomputation:
     graph = trace(training(network, batch))
-    return Recomputation(graph, timeline(graph, cpu()), cpu(), RATES)
+    return Recomputation(graph, timeline(graph, cpu()), cpu(), [RATES.seconds(op, graph) for op in graph.operators])
 
 
 def ways(recomputation: Recomputation) -> Iterator[tuple[int, float, frozenset[int]]]:
@@ -119,5 +120,5 @@ def test_the_time_is_that_of_the_operators_that_run_again() -> None:
             products = torch.Size(kernel[1:]).numel() * torch.Size(made).numel()
         if operator.kind == "addmm":
             products = 8 * 8 * 5
-        total += max(products / RATES.macs, moved)
+        total += max(products / RATES.macs, moved) + LAUNCH
     assert found.seconds == pytest.approx(total)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Literal
 
 import torch
@@ -18,9 +18,10 @@ from striate.graph.programs import Inference, Training
 from striate.graph.trace import trace
 from striate.jobs.memory import find_budget
 from striate.jobs.programs import ModelProgram, Settings, build_program
+from striate.jobs.times import measured_times
 from striate.planning.plan import Plan, Point, Remedy
 from striate.planning.search import Candidate, MakeProgram, Search
-from striate.planning.times import TYPICAL_CARD, Rates, measure_rates
+from striate.planning.times import TYPICAL_CARD, Times, measure_rates
 from striate.training.config import OptimizerName
 
 MARGIN = 0.02
@@ -98,8 +99,8 @@ def plan(
         assert isinstance(built, Training)
         return built
 
-    search = make_search(make, batch_size, gpu, channels_last)
     budget = find_budget(memory, gpu)
+    search = make_search(make, batch_size, gpu, channels_last, limit=budget)
     return make_plan(search, budget, channels_last=channels_last, lossless=lossless, margin=margin, frontier=frontier)
 
 
@@ -114,8 +115,8 @@ def plan_of_model(
 ) -> Plan:
     """Find the fastest way to train a network that a user names, as `plan` does."""
     settings = program.settings
-    search = make_search(partial(_made, program, gpu is not None), settings.batch_size, gpu, None)
     budget = find_budget(memory, gpu)
+    search = make_search(partial(_made, program, gpu is not None), settings.batch_size, gpu, None, limit=budget)
     return make_plan(
         search,
         budget,
@@ -193,20 +194,35 @@ def _settings(
 
 
 def make_search(
-    make: MakeProgram, batch_size: int, gpu: str | None, channels_last: bool | None, counts: Collection[int] = ()
+    make: MakeProgram,
+    batch_size: int,
+    gpu: str | None,
+    channels_last: bool | None,
+    *,
+    counts: Collection[int] = (),
+    limit: int = 0,
 ) -> Search:
-    """Return the search over the ways to take a step, on the CPU or a card; arguments as for `Search`."""
+    """Return the search over the ways to take a step, on the CPU or a card.
+
+    Args:
+        make: as for `Search`, like what follows.
+        batch_size: images of the step.
+        gpu: the card; None for the CPU.
+        channels_last: memory layout of images and kernels, where the programs do not have it yet.
+        counts: sizes of all batches that occur.
+        limit: bytes that may be taken to measure times; by default they are estimated.
+    """
     device: Device = cpu() if gpu is None else cuda_card(gpu)
-    return Search(make, batch_size, device, partial(_rates, gpu), channels_last=channels_last, counts=counts)
 
+    @cache
+    def times(amp_dtype: str | None) -> Times:
+        kind = "cpu" if gpu is None else "cuda"
+        if kind == "cuda" and not torch.cuda.is_available():
+            return Times(replace(TYPICAL_CARD, macs=TYPICAL_CARD.macs * (1 if amp_dtype is None else 4)), {})
+        rates = measure_rates(kind, amp_dtype)
+        return measured_times(make(1, amp_dtype), rates, device, kind, limit, channels_last)
 
-def _rates(gpu: str | None, amp_dtype: str | None) -> Rates:
-    if gpu is None:
-        return measure_rates("cpu", amp_dtype)
-    if torch.cuda.is_available():
-        return measure_rates("cuda", amp_dtype)
-    faster = 4 if amp_dtype is not None else 1
-    return Rates(TYPICAL_CARD.macs * faster, TYPICAL_CARD.bytes)
+    return Search(make, batch_size, device, times, channels_last=channels_last, counts=counts)
 
 
 def make_plan(
@@ -249,7 +265,7 @@ def make_plan(
         plain_bytes=plain.peak + held,
         smallest_budget_bytes=-int(-(closest.peak + held) * (1 + margin) // 1),
         relative_time=chosen.seconds / plain.seconds,
-        is_measured=False,
+        is_measured=all(search.variant(way.parts, way.amp_dtype).is_measured for way in (plain, chosen)),
         batch_size=search.batch_size,
         micro_batch=-(-search.batch_size // chosen.parts),
         accumulate=chosen.parts,

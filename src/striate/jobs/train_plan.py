@@ -52,13 +52,13 @@ def plan_training(config: TrainConfig, network: nn.Module, task: Classification,
         return Training(network, given[:1], given[1:], loss, optimizer, forward, amp, parts=parts)
 
     gpu = str(torch.cuda.get_device_properties(0).total_memory) if config.device == "cuda" else None
-    search = make_search(make, batch_size, gpu, None, counts=(count // steps,))
+    budget = find_budget(config.memory, gpu)
+    search = make_search(make, batch_size, gpu, None, counts=(count // steps,), limit=budget)
     held = 0
     if config.average != "none":
         held += sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
     if config.mixup:
         held += MIXED * given[0].nbytes
-    budget = find_budget(config.memory, gpu)
     found = make_plan(
         search,
         budget,

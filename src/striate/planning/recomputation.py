@@ -12,7 +12,7 @@ it is exact over these cuts, stretches and levels.
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -22,7 +22,6 @@ import numpy.typing as npt
 from striate.costing.devices.device import Device
 from striate.costing.memory import Moment
 from striate.graph.operators import Operator, OperatorGraph, Phase
-from striate.planning.times import Rates
 from striate.planning.values import KEEP_ALL, Choice, Step, choose
 
 MOST_CUTS = 64
@@ -70,14 +69,15 @@ class Recomputation:
         graph: of the step, as it runs without recomputation.
         moments: its timeline.
         device: that it runs on.
-        rates: how fast that is.
+        seconds: that each operator takes.
     """
 
-    def __init__(self, graph: OperatorGraph, moments: Sequence[Moment], device: Device, rates: Rates) -> None:
-        self.graph, self.device, self.rates = graph, device, rates
+    def __init__(
+        self, graph: OperatorGraph, moments: Sequence[Moment], device: Device, seconds: Sequence[float]
+    ) -> None:
+        self.graph, self.device, self.seconds = graph, device, seconds
         self.alive = [moment.size for moment in moments]
         self.step = Step.of(graph)
-        self._seconds = {index: rates.seconds(graph.operators[index], graph) for index in self.step.forward}
         self.cuts = self._find_cuts()
         self._levels = self._find_levels()
         self.ends = [-1, *self.cuts, len(self.step.forward) - 1]
@@ -108,20 +108,20 @@ class Recomputation:
         fewest = sorted(sorted(low, key=lambda cut: (len(cut[1]), cut[2]))[:MOST_CUTS], key=lambda cut: cut[0])
         return [position for position, _, _ in fewest]
 
-    def _find_levels(self) -> list[Callable[[Operator], bool]]:
-        """Return what may run again at each level, the least first."""
+    def _find_levels(self) -> list[frozenset[int]]:
+        """Return the operators that may run again at each level, the least first."""
         heavy = [index for index in self.step.forward if self._has_weights(self.graph.operators[index])]
-        levels: list[Callable[[Operator], bool]] = [lambda operator: not self._has_weights(operator)]
-        if heavy:
-            dear = median(self._price(self.graph.operators[index]) for index in heavy)
-            levels.append(lambda operator: not self._has_weights(operator) or self._price(operator) <= dear)
-            levels.append(lambda _operator: True)
-        return levels
+        light = frozenset(self.step.forward).difference(heavy)
+        if not heavy:
+            return [light]
+        dear = median(map(self._price, heavy))
+        cheap = {index for index in heavy if self._price(index) <= dear}
+        return [light, light | cheap, light.union(heavy)]
 
-    def _price(self, operator: Operator) -> float:
+    def _price(self, index: int) -> float:
         """Return the seconds for each byte that an operator makes."""
-        made = self.graph.tensors[operator.outputs[0]].size
-        return self.rates.seconds(operator, self.graph) / max(made, 1)
+        made = self.graph.tensors[self.graph.operators[index].outputs[0]].size
+        return self.seconds[index] / max(made, 1)
 
     @staticmethod
     def _has_weights(operator: Operator) -> bool:
@@ -145,7 +145,7 @@ class Recomputation:
             last,
             choice,
             sum(sizes.values()),
-            sum(self._seconds[index] for index in choice.made_by),
+            sum(self.seconds[index] for index in choice.made_by),
             max(self._forward_need(operators, sizes), self._backward_need(operators, choice, sizes)),
         )
 

@@ -12,15 +12,14 @@ from typing import Any
 
 from striate.costing.devices.device import Device
 from striate.costing.memory import Moment, find_peak, timeline
-from striate.graph.operators import OperatorGraph, Phase
+from striate.graph.operators import OperatorGraph
 from striate.graph.programs import Training
 from striate.graph.trace import trace
 from striate.planning.plan import Recomputed, cut
 from striate.planning.recomputation import Recomputation
-from striate.planning.times import Rates
+from striate.planning.times import Times, step_seconds
 
 TRIES = 6
-LAUNCH = 1e-5  # Seconds that every operator takes, however small.
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ class Search:
         make: the program, for a number of micro-batches and autocast's type.
         batch_size: images of the step.
         device: that it runs on.
-        rates: how fast that is, with autocast's type.
+        times: what its operators take, with autocast's type.
         channels_last: as for `trace`.
         counts: sizes of all batches that occur, such as the last one's of an epoch; ``batch_size`` alone by default.
     """
@@ -62,12 +61,12 @@ class Search:
         make: MakeProgram,
         batch_size: int,
         device: Device,
-        rates: Callable[[str | None], Rates],
+        times: Callable[[str | None], Times],
         *,
         channels_last: bool | None = None,
         counts: Collection[int] = (),
     ) -> None:
-        self.make, self.batch_size, self.device, self.rates = make, batch_size, device, rates
+        self.make, self.batch_size, self.device, self.times = make, batch_size, device, times
         self.channels_last, self.counts = channels_last, {batch_size, *counts}
         self._known: dict[tuple[int, str | None], Variant] = {}
 
@@ -101,15 +100,20 @@ class Search:
 
     def fastest(self, budget: int, *, most_parts: int, amp_dtypes: tuple[str | None, ...]) -> Candidate | None:
         """Return the fastest way that fits a budget in bytes; None where none does."""
-        found: list[Candidate] = []
+        fitting: list[Candidate] = []
+        others: list[Variant] = []
         for amp_dtype in amp_dtypes:
             for variant in self.variants(most_parts, amp_dtype):
+                if variant.plain.peak <= budget:
+                    fitting.append(variant.plain)
+                    break  # More parts only take longer.
+                others.append(variant)
+        for variant in sorted(others, key=lambda variant: variant.plain.seconds):
+            # What runs again comes on top.
+            if all(variant.plain.seconds < candidate.seconds for candidate in fitting):
                 candidate = variant.fastest(budget)
-                if candidate is not None:
-                    found.append(candidate)
-                    if not candidate.recompute:  # More parts only take longer.
-                        break
-        return min(found, key=lambda candidate: candidate.seconds, default=None)
+                fitting += [] if candidate is None else [candidate]
+        return min(fitting, key=lambda candidate: candidate.seconds, default=None)
 
     def closest(self, *, most_parts: int, amp_dtypes: tuple[str | None, ...]) -> Candidate:
         """Return the way that takes the least memory.
@@ -135,9 +139,11 @@ class Variant:
 
     def __init__(self, search: Search, parts: int, amp_dtype: str | None) -> None:
         self.search, self.parts, self.amp_dtype = search, parts, amp_dtype
-        self.program, self.rates = search.make(parts, amp_dtype), search.rates(amp_dtype)
+        self.program = search.make(parts, amp_dtype)
         self.graph, self.moments = self._traced(self.program)
-        self.plain = Candidate(parts, amp_dtype, (), find_peak(self.moments).size, self._seconds(self.graph))
+        self.seconds, self.is_measured = search.times(amp_dtype).of(self.graph, -(-search.batch_size // parts))
+        seconds = step_seconds(self.graph, self.seconds, parts)
+        self.plain = Candidate(parts, amp_dtype, (), find_peak(self.moments).size, seconds)
         self._recomputation: Recomputation | None = None
         self._smallest: Candidate | None = None
 
@@ -146,28 +152,11 @@ class Variant:
         graph = search.device.completed(trace(program, channels_last=search.channels_last))
         return graph, timeline(graph, search.device)
 
-    def _seconds(self, graph: OperatorGraph) -> float:
-        """Estimate a step: each micro-batch is like the last."""
-        every, once, runs = 0.0, 0.0, 0
-        for index, operator in enumerate(graph.operators):
-            if operator.view:
-                continue
-            if operator.phase is Phase.FORWARD and (
-                index == 0 or graph.operators[index - 1].phase is not Phase.FORWARD
-            ):
-                runs += 1
-            seconds = self.rates.seconds(operator, graph) + LAUNCH
-            if operator.phase is Phase.OPTIMIZER:
-                once += seconds
-            else:
-                every += seconds
-        return every * self.parts / max(runs, 1) + once
-
     @property
     def recomputation(self) -> Recomputation:
         """What can be recomputed of it."""
         if self._recomputation is None:
-            self._recomputation = Recomputation(self.graph, self.moments, self.search.device, self.rates)
+            self._recomputation = Recomputation(self.graph, self.moments, self.search.device, self.seconds)
         return self._recomputation
 
     def fastest(self, budget: int) -> Candidate | None:
@@ -208,5 +197,5 @@ class Variant:
         chosen = {recomputed.place: recomputed.operator for recomputed in recompute}
         planned: Any = replace(self.program, recompute=chosen)
         _, moments = self._traced(planned)
-        seconds = self.plain.seconds + self.parts * (found.seconds + LAUNCH * len(chosen))
+        seconds = self.plain.seconds + self.parts * found.seconds
         return Candidate(self.parts, self.amp_dtype, recompute, find_peak(moments).size, seconds)

@@ -1,9 +1,13 @@
-"""How long operators take, about: by their products, or by the bytes that they move, whichever is longer.
+"""How long a step takes: estimated from products and bytes, or from the times of its operators on a few images.
 
-Only their ratio counts in a plan. The two rates are measured on the device at hand, in a fraction of a second.
+The estimate takes for each operator its products or the bytes that it moves, whichever is longer, at rates that are
+measured on the device in a fraction of a second; only ratios count in a plan. It misses what a kernel is good at: a
+depthwise convolution takes many times what its products would. So where the device is at hand each operator is timed in
+a step of two sizes, small enough for the budget, and between and beyond these its time is a straight line.
 """
 
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -11,9 +15,13 @@ import torch
 from torch.nn import functional as F
 
 from striate.costing.compute import count, multiply_adds
-from striate.graph.operators import Operator, OperatorGraph
+from striate.graph.operators import Operator, OperatorGraph, Phase
+from striate.graph.timing import Timed
+from striate.planning.values import last_forward_start
 
 REPEATS = 3
+LAUNCH = 1e-5  # Seconds that every operator takes, however small.
+LEAST_KNOWN = 0.9  # Share of a step's time that is measured, for all of it to be called so.
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +38,82 @@ class Rates:
 
     def seconds(self, operator: Operator, graph: OperatorGraph) -> float:
         """Return the time of one operator."""
+        if operator.view:
+            return 0.0
         moved = sum(graph.tensors[index].size for index in {*operator.inputs, *operator.outputs})
-        return max(count(multiply_adds(operator, graph)) / self.macs, moved / self.bytes)
+        return max(count(multiply_adds(operator, graph)) / self.macs, moved / self.bytes) + LAUNCH
 
 
 # A card that is not at hand: the ratio of a common one's 32-bit products to its memory's rate, from its data sheet.
 TYPICAL_CARD = Rates(macs=6.5e12, bytes=3.6e11)
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """What the operators of a network's step take on a device.
+
+    Args:
+        rates: of what was not measured.
+        measured: the operators of a step without micro-batches, in their order, by its number of images.
+    """
+
+    rates: Rates
+    measured: Mapping[int, Sequence[Timed]]
+
+    def of(self, graph: OperatorGraph, size: int) -> tuple[list[float], bool]:
+        """Return the seconds of each operator, and whether they were measured.
+
+        Args:
+            graph: of a step.
+            size: images of a micro-batch.
+        """
+        estimated = [self.rates.seconds(operator, graph) for operator in graph.operators]
+        sizes = sorted(self.measured)
+        if not sizes:
+            return estimated, False
+        known = [_aligned(graph, self.measured[size]) for size in sizes]
+        everywhere = set.intersection(*(set(at) for at in known))
+        found = [
+            _on_line(sizes, [at[index] for at in known], size) if index in everywhere else seconds
+            for index, seconds in enumerate(estimated)
+        ]
+        return found, sum(found[index] for index in everywhere) >= LEAST_KNOWN * sum(found)
+
+
+def _aligned(graph: OperatorGraph, timed: Sequence[Timed]) -> dict[int, float]:
+    """Return the seconds of a graph's operators that were measured: the same names in the same order.
+
+    A later micro-batch adds its gradients to those that are there, which the step that was measured did not.
+    """
+    found: dict[int, float] = {}
+    phase: Phase | None = None
+    left: Iterator[Timed] = iter(())
+    ahead: Timed | None = None
+    for index, operator in enumerate(graph.operators):
+        if operator.view:
+            continue
+        if operator.phase is not phase:
+            phase, left = operator.phase, (one for one in timed if one.phase is operator.phase)
+            ahead = next(left, None)
+        if ahead is not None and ahead.name == operator.name:
+            found[index] = ahead.seconds
+            ahead = next(left, None)
+    return found
+
+
+def _on_line(sizes: Sequence[int], seconds: Sequence[float], size: int) -> float:
+    """Return the time for a number of images, on the line through the times for two others, or through nothing."""
+    if len(sizes) == 1:
+        return seconds[0] * size / sizes[0]
+    slope = max(0.0, (seconds[-1] - seconds[0]) / (sizes[-1] - sizes[0]))
+    return max(0.0, seconds[-1] + slope * (size - sizes[-1]))
+
+
+def step_seconds(graph: OperatorGraph, seconds: Sequence[float], parts: int) -> float:
+    """Return the time of a step: each micro-batch is like the last."""
+    last = range(last_forward_start(graph), len(graph.operators))
+    once = sum(seconds[index] for index in last if graph.operators[index].phase is Phase.OPTIMIZER)
+    return parts * (sum(seconds[index] for index in last) - once) + once
 
 
 @cache

@@ -6,10 +6,10 @@ that is kept and does not change any more, or one that can be made again itself.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from striate.graph.operators import BEFORE, Operator, OperatorGraph, Phase, Role
+from striate.graph.operators import BEFORE, OperatorGraph, Phase, Role
 from striate.graph.recompute import is_large
 
 SMALL = 1 / 64  # Of the largest value, up to which one is not worth making again.
@@ -39,10 +39,8 @@ class Step:
     def of(graph: OperatorGraph) -> "Step":
         """Find what there is to keep in a training step."""
         step, operators = Step(graph), graph.operators
+        first = last_forward_start(graph)
         last = max(index for index, operator in enumerate(operators) if operator.phase is Phase.FORWARD)
-        first = last
-        while first > 0 and operators[first - 1].phase is Phase.FORWARD:
-            first -= 1
         step.forward = [index for index in range(first, last + 1) if not operators[index].view]
         for index in range(first, len(operators)):
             operator = operators[index]
@@ -86,6 +84,15 @@ class Step:
         return max(before + self.writers[storage], default=BEFORE)
 
 
+def last_forward_start(graph: OperatorGraph) -> int:
+    """Return the index at which the forward pass of a step's last micro-batch begins."""
+    operators = graph.operators
+    index = max(index for index, operator in enumerate(operators) if operator.phase is Phase.FORWARD)
+    while index > 0 and operators[index - 1].phase is Phase.FORWARD:
+        index -= 1
+    return index
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """What is not kept of a stretch of the forward pass.
@@ -102,18 +109,18 @@ class Choice:
 KEEP_ALL = Choice(frozenset(), frozenset())
 
 
-def choose(step: Step, stretch: Sequence[int], allowed: Callable[[Operator], bool]) -> Choice:
+def choose(step: Step, stretch: Sequence[int], allowed: Collection[int]) -> Choice:
     """Drop all of a stretch's values that some of its operators can make again.
 
     Args:
         step: that it is of.
         stretch: forward operators, in their order.
-        allowed: whether an operator may run again.
+        allowed: operators that may run again.
     """
     makeable: set[int] = set()
     made: set[int] = set()  # Storages that hold what makeable operators wrote.
     for index in stretch:
-        if allowed(step.graph.operators[index]) and _is_repeatable(step, index, made):
+        if index in allowed and _is_repeatable(step, index, made):
             makeable.add(index)
             made |= step.written(index)
         else:
