@@ -9,11 +9,17 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 NETWORK = ("resnet18", "--image-size", "32", "-b", "16", "--num-classes", "10", "--lossless")
 
 
-def test_a_plan_in_words_and_as_a_document(striate: Run) -> None:
-    done = striate("plan", *NETWORK, "--memory", "143MB")
+def test_a_plan_in_words_and_as_a_document(striate: Run, tmp_path: Path) -> None:
+    done = striate("plan", *NETWORK, "--memory", "143MB", "--html", "plan.html")
     assert done.returncode == 0, done.stderr
-    for part in ("predicted of 143.00 MB", "operators run again", "Each remedy alone", "recomputation", "estimated"):
+    for part in (
+        *("predicted of 143.00 MB", "operators run again", "Each remedy alone", "recomputation"),
+        *("(measured)", "of the whole process", "█" * 20, "page: plan.html"),
+    ):
         assert part in done.stdout
+    page = (tmp_path / "plan.html").read_text()
+    assert "<svg" in page
+    assert "aten.relu_.default" in page
     done = striate("plan", *NETWORK, "--memory", "143MB", "--json")
     told = json.loads(done.stdout)
     assert told["fits"] is True
@@ -34,7 +40,7 @@ def test_where_nothing_fits_it_says_what_would(striate: Run) -> None:
     assert "Nothing fits. The smallest budget that would is" in text.stdout
 
 
-def test_without_a_batch_the_largest_is_said(striate: Run, tmp_path: Path) -> None:
+def test_without_a_batch_the_largest_is_said(striate: Run) -> None:
     done = striate("plan", "lenet5", "--memory", "10MB", "--json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
@@ -42,6 +48,7 @@ def test_without_a_batch_the_largest_is_said(striate: Run, tmp_path: Path) -> No
     assert sizes.keys() == {"plain", "16-bit floats", "recomputation", "both"}
     assert 0 < sizes["plain"] <= sizes["recomputation"]
     assert sizes["plain"] < sizes["16-bit floats"] <= sizes["both"]
+    assert all(fit["relative_time"] > 0 for fit in told["fits"])
     assert striate("plan", "lenet5", "--memory", "10kB").returncode == 1
 
 
@@ -51,6 +58,7 @@ def test_wrong_flags_are_refused(striate: Run) -> None:
         (("lenet5", "-b", "2"), "expected --memory"),
         (("lenet55", "-b", "2", "--memory", "1GB"), "Did you mean lenet5"),
         (("lenet5", "-b", "2", "--memory", "90000GB"), "this machine has"),
+        (("lenet5", "--memory", "1GB", "--html", "x.html"), "A page is of one plan"),
     ):
         done = striate("plan", *flags)
         assert done.returncode == 2

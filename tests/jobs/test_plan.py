@@ -1,12 +1,16 @@
 """What a user grants, the largest batch within it, and plans that keep to it when they run for real."""
 
+from typing import Literal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from striate.errors import UsageError
+from striate.jobs.cost import cost_of_model
+from striate.jobs.fits import largest_batch, what_fits
 from striate.jobs.memory import find_budget, machine_bytes
-from striate.jobs.plan import largest_batch, plan_of_model
+from striate.jobs.plan import plan_of_model
 from striate.jobs.programs import Settings, find_program
 
 
@@ -15,8 +19,9 @@ def test_the_largest_batch_is_the_last_that_fits(constant: int, steps: list[int]
     def peak(batch: int) -> int:
         return constant + sum(steps[:batch]) + 10_000 * max(0, batch - len(steps))
 
-    brute = max((size for size in range(1, 60) if peak(size) <= limit), default=0)
-    assert largest_batch(peak, limit) == brute
+    for first in (1, 2):
+        brute = max((size for size in range(first, 60) if peak(size) <= limit), default=0)
+        assert largest_batch(peak, limit, first) == brute
 
 
 def test_few_sizes_are_tried_where_a_peak_is_a_straight_line() -> None:
@@ -42,6 +47,26 @@ def test_budgets_are_bytes_or_a_share_of_what_there_is() -> None:
 def test_other_budgets_are_refused(memory: str | None) -> None:
     with pytest.raises(UsageError):
         find_budget(memory)
+
+
+def test_what_fits_begins_with_a_batch_that_the_network_takes() -> None:
+    """On 32 pixels its last map has one place, of which a single image gives batch norm no statistics."""
+    program = find_program("resnet18", Settings(1, "training"), image_size=(32, 32), num_classes=10)
+    plain, again = what_fits(program, "200MB", lossless=True)
+    assert (plain.name, again.name) == ("plain", "recomputation")
+    assert 2 <= plain.batch_size < again.batch_size
+    assert again.relative_time > 0
+    largest = find_program("resnet18", Settings(plain.batch_size, "training"), image_size=(32, 32), num_classes=10)
+    peak = cost_of_model(largest).peak.size
+    assert peak == plain.peak_bytes <= 200_000_000 / 1.02 < peak * (plain.batch_size + 1) / plain.batch_size
+    none, _ = what_fits(program, "20MB", lossless=True)
+    assert none.batch_size == 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_16_bit_floats_are_a_remedy_of_32_bit_ones_alone(dtype: Literal["float32", "bfloat16"]) -> None:
+    program = find_program("lenet5", Settings(1, "training", dtype=dtype))
+    assert len(list(what_fits(program, "10MB"))) == (4 if dtype == "float32" else 2)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from striate.errors import StriateError
+from striate.errors import StriateError, UsageError
 from striate.files import load_tensors
+from striate.jobs.plan import plan_of_model
+from striate.jobs.programs import Settings, find_program
 from striate.jobs.train import Finished, Started, train
 from striate.planning.plan import read_plan
 from striate.training.config import TrainConfig
@@ -66,3 +68,29 @@ def test_where_nothing_fits_the_smallest_budget_that_does_is_said(tmp_path: Path
     started, *_ = run(tmp_path / "enough", model="lenet5", memory=smallest)
     assert started.plan.fits
     assert started.plan.peak_bytes <= int(smallest)
+
+
+def test_a_plan_that_was_printed_is_taken(tmp_path: Path) -> None:
+    program = find_program("lenet5", Settings(64, "training"))
+    plan = plan_of_model(program, "3MB", frontier=False)
+    plan.save(tmp_path / "plan.json")
+    started, *between, _ = run(tmp_path / "run", model="lenet5", plan=str(tmp_path / "plan.json"))
+    assert started.plan == plan == read_plan(tmp_path / "run" / "plan.json")
+    (peak,) = (record for record in between if isinstance(record, PeakRecord) and record.phase == "training")
+    assert peak.measured <= plan.budget_bytes == peak.budget
+
+
+def test_plans_for_other_runs_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    plan_of_model(find_program("lenet5", Settings(8, "training")), "3MB", frontier=False).save(path)
+    with pytest.raises(UsageError, match="batches of 62 or more"):
+        run(tmp_path / "larger", model="lenet5", plan=str(path))
+    with pytest.raises(UsageError, match="either --plan or --memory"):
+        run(tmp_path / "both", model="lenet5", plan=str(path), memory="3MB")
+    recomputed = plan_of_model(
+        find_program("alexnet_28", Settings(64, "training")), "130MB", lossless=True, frontier=False
+    )
+    assert recomputed.recompute
+    recomputed.save(path)
+    with pytest.raises(StriateError, match="as when the plan was made"):
+        run(tmp_path / "other", model="lenet5", plan=str(path))

@@ -1,6 +1,8 @@
 """Plans in a plain PyTorch loop, on networks of the zoo and others."""
 
 import copy
+import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ import striate
 from planned import deep, plan_with, recomputed, same
 from striate.errors import StriateError, UsageError
 from striate.planning.apply import apply_plan, micro_batches
-from striate.planning.plan import Plan
+from striate.planning.plan import Plan, Point, Remedy, read_plan
 
 
 def learned(network: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -73,6 +75,17 @@ def test_a_plan_sets_the_memory_layout() -> None:
         assert all(kernel.is_contiguous(memory_format=layout) for kernel in kernels)
 
 
+def test_copies_and_pickles_follow_the_plan() -> None:
+    network = apply_plan(plan_with(recompute=recomputed({0: "aten.no_such_operator.default"})), deep(2))
+    images = torch.randn(2, 3, 16, 16)
+    for twin in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
+        assert type(twin) is type(network)
+        assert same(dict(twin.state_dict()), dict(network.state_dict()))
+        with pytest.raises(StriateError, match="no_such_operator"):
+            twin(images)
+        apply_plan(plan_with(), twin)(images)
+
+
 def in_parts(batch: int, parts: int) -> Plan:
     return plan_with(batch_size=batch, accumulate=parts, micro_batch=-(-batch // parts))
 
@@ -108,6 +121,21 @@ def test_gradients_of_the_parts_add_up_to_those_of_the_batch(parts: int) -> None
     for parameter, gradient in zip(network.parameters(), whole, strict=True):
         assert parameter.grad is not None
         assert torch.allclose(parameter.grad, gradient, rtol=1e-10, atol=1e-14)
+
+
+def test_a_plan_survives_its_file(tmp_path: Path) -> None:
+    plan = plan_with(
+        recompute=recomputed({3: "aten.relu.default"}),
+        remedies=(Remedy("recomputation", 5, 1.25, ""),),
+        frontier=(Point(7, 1.0, 2, 0), Point(5, 1.25, 2, 9)),
+        amp_dtype="bfloat16",
+    )
+    plan.save(tmp_path / "plan.json")
+    assert read_plan(tmp_path / "plan.json") == plan
+    for text in ("", "{}", plan.to_json().replace("batch_size", "size")):
+        (tmp_path / "other.json").write_text(text)
+        with pytest.raises(UsageError, match="as `striate plan --json` prints it"):
+            read_plan(tmp_path / "other.json")
 
 
 @pytest.mark.parametrize("batch", [(), (torch.ones(3, 2), torch.ones(4))])

@@ -81,6 +81,16 @@ def test_micro_batches_of_batch_norm_have_more_than_a_single_value() -> None:
     assert closest.parts == 2
 
 
+@pytest.mark.parametrize(("batch", "counts", "parts"), [(7, (), [1, 2]), (8, (), [1, 2, 4]), (8, (7,), [1, 2])])
+def test_no_part_is_a_lone_image_that_the_network_refuses(
+    batch: int, counts: tuple[int, ...], parts: list[int]
+) -> None:
+    normed = nn.Sequential(deep(2), nn.BatchNorm1d(5), nn.Linear(5, 5))
+    search = search_of(normed, batch)
+    search.counts |= set(counts)
+    assert [variant.parts for variant in search.variants(batch, None)] == parts
+
+
 def test_more_parts_take_less_memory_and_more_time() -> None:
     search = search_of(deep(6), 16)
     plain = [search.variant(parts).plain for parts in (1, 2, 4, 8, 16)]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from striate.reporting.figures import confusion_matrix, curves
+from striate.reporting.figures import confusion_matrix, curves, frontier
 from striate.reporting.page import Page
 from striate.reporting.scripts import SORTING
 from striate.training.records import EpochRecord
@@ -65,11 +65,13 @@ def test_a_page_with_figures_loads_nothing_from_anywhere() -> None:
 
 def test_figures_are_drawings_with_their_words() -> None:
     matrix = confusion_matrix([[30, 1], [0, 20]], ["cat", "dog"])
-    for drawing in (curves(RECORDS), matrix):
+    peaks = frontier([(1.0, 300_000_000), (1.1, 200_000_000)], (1.05, 250_000_000), 260_000_000)
+    for drawing in (curves(RECORDS), matrix, peaks):
         assert ElementTree.fromstring(drawing).tag.endswith("svg")
     comments = re.findall(r"<!-- (.*?) -->", matrix)  # matplotlib names the text that it draws
     assert {"cat", "dog", "30", "1", "20", "taken for", "truly"} <= set(comments)
     assert "0" not in comments
+    assert {"peak (MB)", "granted", "this plan"} <= set(re.findall(r"<!-- (.*?) -->", peaks))
 
 
 HEADINGS = ["name", "count", "share"]

@@ -8,7 +8,7 @@ import typer
 
 from striate.errors import UsageError
 from striate.jobs.networks import check_network
-from striate.jobs.usage import parse_input, parse_size
+from striate.jobs.usage import check_page, parse_shapes
 from striate.training.config import OptimizerName
 
 if TYPE_CHECKING:
@@ -72,25 +72,13 @@ def cost(
     """
     for model in models:
         check_network(model)
-    shapes = [parse_input(text) for text in inputs or ()]
-    size = parse_size(image_size)
-    if shapes and (size or in_chans):
-        raise UsageError(
-            expected="either --input or --image-size and --in-chans",
-            received="both",
-            remedy="--input 3x224x224 says all of it.",
-        )
-
+    shapes, size = parse_shapes(inputs or (), image_size, in_chans)
+    check_page(html)
     for flag, given, other in (("--opt", opt, "--train"), ("--amp-dtype", amp_dtype, "--amp")):
         if given is not None and not (train if other == "--train" else amp):
             raise UsageError(
                 expected=f"{flag} with {other}", received="it alone", remedy=f"Add {other}, or leave it out."
             )
-
-    if html is not None and html.is_dir():
-        raise UsageError(
-            expected="--html as a file to write", received=f"{html}, a folder", remedy="Name a file, such as cost.html."
-        )
 
     from striate.cli.cost_tables import print_comparison, print_cost
     from striate.jobs.cost import check_card, cost_of_model

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -10,15 +11,17 @@ import typer
 from striate.cli.tables import plain_table, say
 from striate.errors import UsageError
 from striate.jobs.networks import check_network
-from striate.jobs.usage import parse_input, parse_size
+from striate.jobs.usage import check_page, parse_shapes
 from striate.training.config import OptimizerName
 from striate.units import format_bytes
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from striate.jobs.plan import Fit
+    from striate.jobs.fits import Fit
     from striate.planning.plan import Plan
+
+BAR = 30  # Characters for the plain step's peak.
 
 
 def plan(
@@ -61,6 +64,7 @@ def plan(
         str | None,
         typer.Option(metavar="NAME|BYTES", help="the card that it is planned for; the CPU by default"),
     ] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="write it as a page", show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one document on standard output")] = False,
 ) -> None:
     """Find what makes a step of training fit into a budget of memory, at the least cost in time.
@@ -70,19 +74,19 @@ def plan(
     """
     if model is not None:
         check_network(model)
-    shapes = [parse_input(text) for text in inputs or ()]
-    size = parse_size(image_size)
-    if shapes and (size or in_chans):
+    shapes, size = parse_shapes(inputs or (), image_size, in_chans)
+    check_page(html)
+    if html is not None and (model is None or batch_size is None):
         raise UsageError(
-            expected="either --input or --image-size and --in-chans",
-            received="both",
-            remedy="--input 3x224x224 says all of it.",
+            expected="--html with MODEL and --batch-size", received="it without", remedy="A page is of one plan."
         )
 
     from rich.console import Console
 
+    from striate.jobs.fits import what_fits
     from striate.jobs.memory import find_budget
-    from striate.jobs.plan import plan_of_model, what_fits
+    from striate.jobs.plan import plan_of_model
+    from striate.jobs.plan_page import write_plan_page
     from striate.jobs.programs import ModelProgram, Settings, find_program
     from striate.zoo import list_models
 
@@ -95,17 +99,21 @@ def plan(
     out, err = Console(), Console(stderr=True)
     if model is not None and batch_size is not None:
         found = plan_of_model(program(model), budget, lossless=lossless, margin=margin, gpu=gpu)
+        if html is not None:
+            write_plan_page(html, str(program(model)), found)
         if as_json:
             print(found.to_json())
         else:
             _print_plan(out, str(program(model)), found)
+            if html is not None:
+                say(out, f"page: {html}")
         if not found.fits:
             raise typer.Exit(1)
         return
     fits: dict[str, list[Fit]] = {}
     for name in [model] if model is not None else list_models():
         with err.status(f"{name}: the largest batch that fits"):
-            wanted = what_fits(program(name), budget, margin=margin, gpu=gpu)
+            wanted = what_fits(program(name), budget, lossless=lossless, margin=margin, gpu=gpu)
             fits[name] = list(wanted) if model is not None else [next(wanted)]
     if as_json:
         rows: list[dict[str, Any]] = [{"model": name} | asdict(fit) for name, found in fits.items() for fit in found]
@@ -122,6 +130,8 @@ def _print_plan(out: "Console", program: str, found: "Plan") -> None:
     if not found.fits:
         say(out, f"Nothing fits. The smallest budget that would is {format_bytes(found.smallest_budget_bytes)}:")
     say(out, found.in_words())
+    from striate.jobs.memory import resident_bytes
+
     layers = list(dict.fromkeys(recomputed.layer for recomputed in found.recompute))
     if layers:
         say(out, f"made again for the gradients, in {len(layers)} layers: {_shortened(layers)}")
@@ -133,13 +143,21 @@ def _print_plan(out: "Console", program: str, found: "Plan") -> None:
         alone.add_row(remedy.name, format_bytes(remedy.peak_bytes), time, remedy.changes_result or "nothing")
     out.print(alone)
     if found.frontier:
-        table = plain_table("With gradients equal, bit for bit", [("peak", True), ("time", True), ("made again", True)])
+        columns = [("peak", True), ("", False), ("time", True), ("made again", True)]
+        table = plain_table("With gradients equal, bit for bit", columns)
         for point in found.frontier:
-            table.add_row(
-                format_bytes(point.peak_bytes), f"x {point.relative_time:.2f}", f"{point.recomputed} operators"
-            )
+            bar = "█" * round(BAR * point.peak_bytes / found.plain_bytes)
+            time, again = f"x {point.relative_time:.2f}", f"{point.recomputed} operators"
+            table.add_row(format_bytes(point.peak_bytes), bar, time, again)
         out.print(table)
-    say(out, "Times are estimated, from products and from bytes that are moved.")
+    how = "measured on a few images" if found.is_measured else "estimated, from products and bytes that are moved"
+    say(out, f"Times are {how}.")
+    held = resident_bytes()
+    say(
+        out,
+        f"Expect {format_bytes(held + found.peak_bytes)} of the whole process, with {format_bytes(held)} that Python "
+        "and torch hold; the C library may keep more of what was given back.",
+    )
 
 
 def _shortened(names: Sequence[str], most: int = 6) -> str:
@@ -148,10 +166,11 @@ def _shortened(names: Sequence[str], most: int = 6) -> str:
 
 def _print_fits(out: "Console", fits: "dict[str, list[Fit]]", budget: int) -> None:
     say(out, f"The largest batch of a training step within {format_bytes(budget)}:")
-    table = plain_table(None, [("network", False), ("remedy", False), ("batch", True), ("peak", True)])
+    columns = [("network", False), ("remedy", False), ("batch", True), ("peak", True), ("time for an image", True)]
+    table = plain_table(None, columns)
     for name, found in fits.items():
         for fit in found:
-            table.add_row(
-                name, fit.name, str(fit.batch_size) if fit.batch_size else "none", format_bytes(fit.peak_bytes)
-            )
+            batch = str(fit.batch_size) if fit.batch_size else "none"
+            table.add_row(name, fit.name, batch, format_bytes(fit.peak_bytes), f"x {fit.relative_time:.2f}")
     out.print(table)
+    say(out, "Times are estimated, and compare with a plain step of as few images as can be.")

@@ -2,6 +2,8 @@
 
 import os
 import re
+import resource
+import sys
 from pathlib import Path
 
 from striate.costing.devices.cuda import card_bytes
@@ -41,3 +43,11 @@ def find_budget(memory: str | int | None, gpu: str | None = None) -> int:
             remedy="Grant less; for a card that you do not have here, name it with --gpu.",
         )
     return budget
+
+
+def resident_bytes() -> int:
+    """Return the memory that this process holds now, with Python and torch; the most so far where that is not known."""
+    known = Path("/proc/self/statm")
+    if known.exists():
+        return int(known.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

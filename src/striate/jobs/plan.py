@@ -1,7 +1,7 @@
 """Make a training step fit into a budget: which remedies, and what they cost."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
 from typing import Literal
 
@@ -17,8 +17,8 @@ from striate.graph.operators import Role
 from striate.graph.programs import Inference, Training
 from striate.graph.trace import trace
 from striate.jobs.memory import find_budget
+from striate.jobs.operator_times import measured_times
 from striate.jobs.programs import ModelProgram, Settings, build_program
-from striate.jobs.times import measured_times
 from striate.planning.plan import Plan, Point, Remedy
 from striate.planning.search import Candidate, MakeProgram, Search
 from striate.planning.times import TYPICAL_CARD, Times, measure_rates
@@ -29,21 +29,6 @@ POINTS = 5
 
 ROUNDING = "rounding"
 STATISTICS = "batch norm's statistics"
-
-
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """The largest batch that fits, in one way.
-
-    Args:
-        name: of the remedy; ``plain`` for none.
-        batch_size: 0 where not one image fits.
-        peak_bytes: of a step with it.
-    """
-
-    name: str
-    batch_size: int
-    peak_bytes: int
 
 
 def plan(
@@ -116,7 +101,7 @@ def plan_of_model(
     """Find the fastest way to train a network that a user names, as `plan` does."""
     settings = program.settings
     budget = find_budget(memory, gpu)
-    search = make_search(partial(_made, program, gpu is not None), settings.batch_size, gpu, None, limit=budget)
+    search = make_search(partial(make_step, program, gpu is not None), settings.batch_size, gpu, None, limit=budget)
     return make_plan(
         search,
         budget,
@@ -129,56 +114,8 @@ def plan_of_model(
     )
 
 
-def what_fits(
-    program: ModelProgram, memory: str | int | None, *, margin: float = MARGIN, gpu: str | None = None
-) -> Iterator[Fit]:
-    """Yield the largest batch that fits, plain and with each remedy."""
-    limit = int(find_budget(memory, gpu) / (1 + margin))
-
-    def search(batch_size: int) -> Search:
-        sized = replace(program, settings=replace(program.settings, batch_size=batch_size))
-        return make_search(partial(_made, sized, gpu is not None), batch_size, gpu, None)
-
-    ways: dict[str, Callable[[int], int]] = {
-        "plain": lambda size: search(size).variant(1).plain.peak,
-        "16-bit floats": lambda size: search(size).variant(1, "bfloat16").plain.peak,
-        "recomputation": lambda size: search(size).variant(1).smallest().peak,
-        "both": lambda size: search(size).variant(1, "bfloat16").smallest().peak,
-    }
-    for name, peak in ways.items():
-        size = largest_batch(peak, limit)
-        yield Fit(name, size, peak(max(size, 1)))
-
-
-def largest_batch(peak: Callable[[int], int], limit: int) -> int:
-    """Return the largest batch whose peak is within a limit; 0 where there is none.
-
-    A peak is nearly a constant and so much for each image: between a size that fits and one that does not, the next one
-    tried is where a straight line would cross the limit, or their middle where that narrowed it little.
-
-    Args:
-        peak: bytes by batch size, growing with it.
-        limit: in bytes.
-    """
-    low, low_peak, high, high_peak = 0, 0, 1, peak(1)
-    while high_peak <= limit:
-        low, low_peak, high = high, high_peak, 2 * high
-        high_peak = peak(high)
-    halve = False
-    while high - low > 1:
-        width = high - low
-        crossing = low + (limit - low_peak) * width // max(high_peak - low_peak, 1)
-        size = low + width // 2 if halve else min(max(crossing, low + 1), high - 1)
-        found = peak(size)
-        if found <= limit:
-            low, low_peak = size, found
-        else:
-            high, high_peak = size, found
-        halve = 2 * (high - low) > width
-    return low
-
-
-def _made(program: ModelProgram, foreach: bool, parts: int, amp_dtype: Literal["bfloat16"] | None) -> Training:
+def make_step(program: ModelProgram, foreach: bool, parts: int, amp_dtype: Literal["bfloat16"] | None) -> Training:
+    """Return a step in a number of micro-batches, on tensors without bytes; arguments as for `build_program`."""
     settings = replace(program.settings, mode="training", micro_batches=parts, amp_dtype=amp_dtype)
     with torch.device("meta"):
         built = replace(program, settings=settings).build(foreach=foreach)
@@ -259,7 +196,7 @@ def make_plan(
     chosen = found or closest
     evaluation_batch, evaluation_bytes = _evaluation(search, chosen, limit)
     return Plan(
-        fits=found is not None,
+        fits=found is not None and evaluation_bytes <= limit,
         budget_bytes=budget,
         peak_bytes=chosen.peak + held,
         plain_bytes=plain.peak + held,

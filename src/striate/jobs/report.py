@@ -13,6 +13,7 @@ from striate.costing.layers import LayerCost, total_parameters
 from striate.data.sets import ImageSet, Splits
 from striate.files import replace_file
 from striate.inference.predict import to_classes
+from striate.jobs.plan_page import add_plan
 from striate.planning.plan import Plan
 from striate.reporting.figures import confusion_matrix, curves
 from striate.reporting.page import Page
@@ -89,7 +90,7 @@ def write_report(
     page.figure(curves(records))
     if plan is not None:
         page.heading("Memory")
-        page.text(f"{plan.in_words()}. Without a plan: {format_bytes(plan.plain_bytes)}.")
+        add_plan(page, plan)
         page.table(
             ["", "predicted bytes", "measured bytes", "granted bytes"],
             [(peak.phase, peak.predicted, peak.measured, peak.budget) for peak in peaks],

@@ -22,7 +22,7 @@ from striate.data.source import open_data
 from striate.errors import UsageError
 from striate.files import load_tensors
 from striate.jobs.report import test_network, write_report
-from striate.jobs.train_plan import plan_training
+from striate.jobs.train_plan import fitting_plan, plan_training
 from striate.jobs.usage import check_training, expect_unchanged
 from striate.planning.apply import apply_plan
 from striate.planning.plan import Plan, read_plan
@@ -198,11 +198,13 @@ def _prepare(config: TrainConfig) -> tuple[Splits, Classification, nn.Module, We
 def _find_plan(
     config: TrainConfig, network: nn.Module, task: Classification, splits: Splits, folder: RunFolder
 ) -> Plan | None:
-    """Return the run's own plan where it has begun, else a new one; None where no budget was given."""
-    if config.memory is None:
+    """Return the run's own plan where it has begun, else the one given, or one for the budget given; else None."""
+    if config.memory is None and config.plan is None:
         return None
     if folder.plan.is_file():
         return read_plan(folder.plan)
+    if config.plan is not None:
+        return fitting_plan(config, config.plan, len(splits.train))
     return plan_training(config, network, task, len(splits.train))
 
 

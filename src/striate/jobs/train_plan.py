@@ -7,11 +7,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from striate.errors import StriateError
+from striate.errors import StriateError, UsageError
 from striate.graph.programs import Training
 from striate.jobs.memory import find_budget
 from striate.jobs.plan import make_plan, make_search
-from striate.planning.plan import Plan
+from striate.planning.plan import Plan, read_plan
 from striate.training.config import TrainConfig
 from striate.training.optimizers import build_optimizer
 from striate.training.tasks import AUXILIARY_WEIGHT, Classification
@@ -34,8 +34,7 @@ def plan_training(config: TrainConfig, network: nn.Module, task: Classification,
     """
     assert config.image_size is not None
     assert config.in_chans is not None
-    steps = -(-count // config.batch_size)
-    batch_size = -(-count // steps)  # An epoch is cut into even parts.
+    smallest, batch_size = _batches(config, count)
     shape = (config.in_chans, *config.image_size)
     # Laid out as the loop does it: a map of one channel or one place has no layout of its own, and stays as it is.
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
@@ -53,7 +52,7 @@ def plan_training(config: TrainConfig, network: nn.Module, task: Classification,
 
     gpu = str(torch.cuda.get_device_properties(0).total_memory) if config.device == "cuda" else None
     budget = find_budget(config.memory, gpu)
-    search = make_search(make, batch_size, gpu, None, counts=(count // steps,), limit=budget)
+    search = make_search(make, batch_size, gpu, None, counts=(smallest,), limit=budget)
     held = 0
     if config.average != "none":
         held += sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
@@ -66,6 +65,7 @@ def plan_training(config: TrainConfig, network: nn.Module, task: Classification,
         lossless=config.lossless,
         may_cast=not config.amp,
         margin=config.margin,
+        frontier=True,
         held=held,
     )
     if not found.fits:
@@ -76,6 +76,37 @@ def plan_training(config: TrainConfig, network: nn.Module, task: Classification,
             f"network or a smaller --batch-size{'; leave --lossless out' if config.lossless else ''}.",
         )
     return found
+
+
+def fitting_plan(config: TrainConfig, path: str, count: int) -> Plan:
+    """Return the plan in a file, for a run that is like the step that it was made for.
+
+    What else has to be alike, such as the network and its images' size, the first step finds out.
+
+    Args:
+        config: of the run.
+        path: of the file.
+        count: of the images to learn from.
+
+    Raises:
+        UsageError: where there is no plan, it does not fit its own budget, or is for larger batches or another layout.
+    """
+    plan = read_plan(path)
+    _, largest = _batches(config, count)
+    wanted = f"a plan for batches of {largest} or more and channels_last={config.channels_last}, that fits"
+    if not plan.fits or plan.channels_last != config.channels_last or plan.batch_size < largest:
+        raise UsageError(
+            expected=wanted,
+            received=f"batches of {plan.batch_size}, channels_last={plan.channels_last}, fits={plan.fits} in {path}",
+            remedy=f"Make one: striate plan {config.model} --memory ... -b {largest} --json > plan.json",
+        )
+    return plan
+
+
+def _batches(config: TrainConfig, count: int) -> tuple[int, int]:
+    """Return the sizes of the smallest and of the largest batch: an epoch is cut into even parts."""
+    steps = -(-count // config.batch_size)
+    return count // steps, -(-count // steps)
 
 
 def _loss(task: Classification, smoothing: float, outputs: Tensor | tuple[Tensor, ...], labels: Tensor) -> Tensor:

@@ -113,3 +113,33 @@ def expect_unchanged(before: Mapping[str, Any], after: Mapping[str, Any]) -> Non
             remedy="Leave that as it was, or start a new run; only the number of workers and the time between "
             "checkpoints may change.",
         )
+
+
+def parse_shapes(
+    inputs: Sequence[str], image_size: str | None, in_chans: int | None
+) -> tuple[list[InputSpec], tuple[int, int] | None]:
+    """Read ``--input`` and ``--image-size``, of which only one may be given.
+
+    Raises:
+        UsageError: for both, and as `parse_input` and `parse_size` do.
+    """
+    shapes, size = [parse_input(text) for text in inputs], parse_size(image_size)
+    if shapes and (size or in_chans):
+        raise UsageError(
+            expected="either --input or --image-size and --in-chans",
+            received="both",
+            remedy="--input 3x224x224 says all of it.",
+        )
+    return shapes, size
+
+
+def check_page(html: Path | None) -> None:
+    """Refuse a folder where a file is to be written.
+
+    Raises:
+        UsageError: for a folder.
+    """
+    if html is not None and html.is_dir():
+        raise UsageError(
+            expected="--html as a file to write", received=f"{html}, a folder", remedy="Name a file, such as page.html."
+        )

@@ -1,7 +1,7 @@
 """Running a plan: on any network, in any training loop."""
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, TypeVar
 
 import torch
@@ -19,6 +19,17 @@ class _Planned:
     """Marks the class of a network whose forward pass in training follows a plan."""
 
     _plan: Plan
+    _kind: type[nn.Module]
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Copy and pickle it by its own class, which can be imported, as the made one cannot."""
+        return _restored, (self._kind, self.__dict__)
+
+
+def _restored(kind: Any, state: dict[str, Any]) -> Any:
+    network = _planned_class(kind).__new__(_planned_class(kind))
+    network.__dict__.update(state)
+    return network
 
 
 def apply_plan(plan: Plan, network: Network) -> Network:
@@ -38,15 +49,16 @@ def apply_plan(plan: Plan, network: Network) -> Network:
     network.to(memory_format=layout)  # type: ignore[call-overload]
     planned: Any = network
     if not isinstance(network, _Planned):
-        kind: type[nn.Module] = type(network)
+        kind: Any = type(planned)
         planned.__class__ = _planned_class(kind)
     planned._plan = plan
     return network
 
 
-def _planned_class(kind: type[nn.Module]) -> type[nn.Module]:
-    methods = {name: _planned(getattr(kind, name)) for name in FORWARDS if hasattr(kind, name)}
-    return type(kind.__name__, (_Planned, kind), methods)
+@cache
+def _planned_class(kind: Any) -> type[nn.Module]:
+    methods: dict[str, Any] = {name: _planned(getattr(kind, name)) for name in FORWARDS if hasattr(kind, name)}
+    return type(kind.__name__, (_Planned, kind), methods | {"_kind": kind})
 
 
 def _planned(forward: Callable[..., Any]) -> Callable[..., Any]:

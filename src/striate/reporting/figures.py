@@ -56,6 +56,26 @@ def confusion_matrix(counts: Sequence[Sequence[int]], classes: Sequence[str]) ->
     return _svg(figure)
 
 
+def frontier(points: Sequence[tuple[float, int]], chosen: tuple[float, int], budget: int) -> str:
+    """Draw the peak of memory against the time of a step.
+
+    Args:
+        points: time, relative to the plain step's, and bytes of each plan.
+        chosen: of the plan that was taken.
+        budget: bytes granted.
+    """
+    figure = Figure(figsize=(6, 3.4), layout="constrained")
+    axes: Axes = figure.subplots()
+    known = sorted(points)
+    axes.plot([time for time, _ in known], [size / 1e6 for _, size in known], color=TRAIN_COLOUR, marker=".")
+    axes.plot(chosen[0], chosen[1] / 1e6, color=VAL_COLOUR, marker="o", linestyle="", label="this plan")
+    axes.axhline(budget / 1e6, color="#555", linewidth=1, linestyle=":", label="granted")
+    axes.set(xlabel="time of a step, relative to the plain one", ylabel="peak (MB)", ylim=(0, None))
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    return _svg(figure)
+
+
 def _svg(figure: Figure) -> str:
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})

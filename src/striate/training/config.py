@@ -127,6 +127,7 @@ class TrainConfig(BaseModel):
     decay_rate: float = _field(0.1, "for step: factor of each fall", gt=0, le=1)
 
     memory: str | None = _field(None, "bytes that training may take, such as 4GiB or 80%: plans micro-batches and more")
+    plan: PathText | None = _field(None, "a file that `striate plan --json` printed, instead of memory")
     lossless: bool = _field(False, "with memory: only what leaves gradients equal, bit for bit")
     margin: float = _field(0.02, "with memory: share of it that is left free", ge=0, le=1)
     device: Literal["cpu", "cuda"] = _field("cpu", "where it runs")
@@ -168,6 +169,16 @@ class TrainConfig(BaseModel):
                 expected="--amp-dtype bfloat16 on the CPU",
                 received="float16, which is some twenty times slower there than 32-bit floats",
                 remedy="Use --amp-dtype bfloat16, or --device cuda.",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_two_plans(self) -> "TrainConfig":
+        if self.plan is not None and self.memory is not None:
+            raise UsageError(
+                expected="either --plan or --memory",
+                received="both",
+                remedy="A plan was made for a budget; leave --memory out, or have a new plan made for it.",
             )
         return self
 

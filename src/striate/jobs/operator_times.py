@@ -65,9 +65,9 @@ def _measure(
         graph = device.completed(trace(program, channels_last=channels_last))
     except (ValueError, RuntimeError):  # Batch norm refuses to take the statistics of a single value.
         return None
-    copies = sum(tensor.nbytes for tensor in program.network.state_dict().values())
+    there = sum(tensor.nbytes for tensor in program.network.state_dict().values() if not tensor.is_meta)
     estimated = step_seconds(graph, [rates.seconds(operator, graph) for operator in graph.operators], 1)
-    if find_peak(timeline(graph, device)).size + copies > limit or estimated > LONGEST:
+    if find_peak(timeline(graph, device)).size + there > limit or estimated > LONGEST:
         return None
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if kind == "cuda" else ()):
         return time_operators(_materialised(program, kind, channels_last), kind)
@@ -106,11 +106,10 @@ def _filled(tensor: Tensor, kind: str) -> Tensor:
 
 def _fingerprint(graph: OperatorGraph, program: Training, kind: str, channels_last: bool | None) -> str:
     """Return a name for a network's step on this device, whatever its batch."""
-    shapes = [
-        (operator.name, *(graph.tensors[index].shape[1:] for index in operator.outputs)) for operator in graph.operators
-    ]
+    names = [operator.name for operator in graph.operators]
+    given = [tensor.shape[1:] for tensor in program.given]
     layout = [(tuple(p.shape), p.stride()) for p in program.network.parameters()]
-    said = (kind, _device_name(kind), torch.__version__, torch.get_num_threads(), channels_last, layout, shapes)
+    said = (kind, _device_name(kind), torch.__version__, torch.get_num_threads(), channels_last, layout, given, names)
     return hashlib.sha256(repr(said).encode()).hexdigest()[:32]
 
 

@@ -1,0 +1,96 @@
+"""Times that are measured on this machine, and their cache."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from planned import RATES, deep, training
+from striate.costing.devices.cpu import cpu
+from striate.graph.programs import Training
+from striate.graph.timing import Timed
+from striate.graph.trace import trace
+from striate.jobs import operator_times
+from striate.jobs.operator_times import measured_times
+from striate.planning.times import Times
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "striate" / "times"
+
+
+def on_meta(network: Callable[[], nn.Module], batch: int = 16) -> Training:
+    with torch.device("meta"):
+        return training(network(), batch)
+
+
+def measure(program: Training, limit: int = 10**9) -> Times:
+    return measured_times(program, RATES, cpu(), "cpu", limit, None)
+
+
+def test_a_few_images_are_measured_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = measure(on_meta(deep))
+    assert sorted(found.measured) == [2, 8]
+    graph = trace(on_meta(deep))
+    names = [operator.name for operator in graph.operators if not operator.view]
+    assert all([one.name for one in timed] == names for timed in found.measured.values())
+    assert found.of(graph, 16)[1]
+    assert len(list(cache.iterdir())) == 1
+
+    def refuse(*_: object) -> list[Timed]:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(operator_times, "time_operators", refuse)
+    assert measure(on_meta(deep, 64)) == found  # Of any batch.
+    with pytest.raises(AssertionError, match="measured again"):
+        measure(on_meta(lambda: deep(width=9)))
+
+
+def test_what_cannot_be_read_is_measured_again(cache: Path) -> None:
+    found = measure(on_meta(deep))
+    (path,) = cache.iterdir()
+    for text in ("", "[]", json.dumps({"2": [["forward", "x"]]}), json.dumps({"many": []})):
+        path.write_text(text)
+        assert measure(on_meta(deep)).measured.keys() == found.measured.keys()
+
+
+def test_nothing_is_run_that_does_not_fit(cache: Path) -> None:
+    assert measure(on_meta(deep), 1000).measured == {}
+    assert not cache.exists()
+
+
+def test_a_network_that_refuses_single_images_is_measured_with_more(cache: Path) -> None:
+    normed = measure(on_meta(lambda: nn.Sequential(deep(2), nn.BatchNorm1d(5), nn.Linear(5, 5)), 4))
+    assert list(normed.measured) == [4]
+
+
+def test_the_network_and_the_random_state_are_left_as_they_are(cache: Path) -> None:
+    torch.manual_seed(3)
+    network = deep()
+    before, state = {name: value.clone() for name, value in network.state_dict().items()}, torch.get_rng_state()
+    measure(training(network))
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_weights_that_are_shared_stay_so(cache: Path) -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Linear(48, 48)
+            self.second = nn.Linear(48, 48)
+            self.second.weight = self.first.weight
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            made: torch.Tensor = self.second(self.first(x.flatten(1)[:, :48]))
+            return made
+
+    program = on_meta(Twice)
+    assert len(list(operator_times._materialised(program, "cpu", None).network.parameters())) == 3
+    graph = trace(program)
+    assert measure(program).of(graph, 16)[1]
