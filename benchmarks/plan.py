@@ -1,13 +1,15 @@
-"""Planned steps of training on this CPU, measured: python benchmarks/plan.py [table|triples] [PATTERN].
+"""Planned steps of training on this CPU, measured: python benchmarks/plan.py [table|triples|gradients] [PATTERN].
 
 - ``table``: for each network, plans for shares of the plain step's peak, with gradients unchanged and with
   micro-batches, beside ``torch.utils.checkpoint`` around each block, and around about as many groups of blocks as the
   square root of their number. All ways of one network are timed in one process, step by step in turn; a time is the
   median of its ratios to the plain step of the same round.
 - ``triples``: random networks, batches and budgets; each plan's peak is measured in a process of its own.
+- ``gradients``: how far the gradients of planned steps are from those of the plain one, on random images: the largest
+  difference in any tensor, as a share of that tensor's largest gradient.
 
-Each finished network, or triple, becomes rows of ``plan.csv`` or ``plan_triples.csv``, and stands for one commit; the
-whole can be done in pieces of ``--minutes`` (30).
+Each finished network, triple or step becomes rows of ``plan.csv``, ``plan_triples.csv`` or ``plan_gradients.csv``, and
+stands for one commit; the whole can be done in pieces of ``--minutes`` (30).
 """
 
 import argparse
@@ -18,8 +20,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import chain, pairwise
 from math import isqrt
@@ -31,6 +33,7 @@ from torch.utils.checkpoint import checkpoint
 
 from record import ROOT, append_row, commit, read_rows
 from striate.costing.verify import measure_peak
+from striate.graph.operators import Phase
 from striate.graph.programs import Training
 from striate.jobs.networks import InputSpec
 from striate.jobs.plan import plan_of_model
@@ -221,9 +224,62 @@ def triples(pattern: str, until: float, count: int = 60) -> None:
         print(f"predicted against measured: median {statistics.median(errors):.3%}, largest {max(errors):.3%}")
 
 
+def gradients_of(program: ModelProgram) -> dict[str, Tensor]:
+    """Return the gradients of one step, on images that every call draws alike."""
+    torch.manual_seed(0)
+    built = real(program)
+    images, labels = built.given
+    built = built.with_given([torch.randn_like(images), torch.randint_like(labels, 10)])
+    found: dict[str, Tensor] = {}
+
+    @contextmanager
+    def during(phase: Phase) -> Iterator[None]:
+        if phase is Phase.OPTIMIZER:
+            found.update({name: p.grad.clone() for name, p in built.network.named_parameters() if p.grad is not None})
+        yield
+
+    built.begin()
+    torch.manual_seed(1)
+    built.run(during)
+    return found
+
+
+def gradients(pattern: str, until: float) -> None:
+    here = commit()
+    known = {(row["network"], row["way"]): row for row in read_rows("plan_gradients") if row["commit"] == here}
+    for model in ("lenet5", "resnet18", "seresnet18"):  # Without dropout, which draws other numbers for parts.
+        settings = Settings(16, "training", None)
+        side = min(96, ZOO[model].image_size[0])
+        program = find_program(model, settings, image_size=(side, side), num_classes=10)
+        if not fnmatchcase(model, pattern) or time.monotonic() > until:
+            continue
+        again = plan_of_model(program, 1, lossless=True, frontier=False)
+        ways = {
+            "recomputation": program.planned(again),
+            "4 micro-batches": replace(program, settings=replace(settings, micro_batches=4)),
+            "bfloat16 where safe": replace(program, settings=replace(settings, amp_dtype="bfloat16")),
+        }
+        plain = gradients_of(program)
+        for way, planned in ways.items():
+            if (model, way) not in known:
+                theirs = gradients_of(planned)
+                furthest = max(
+                    float((plain[name] - theirs[name]).abs().max() / plain[name].abs().max().clamp_min(1e-30))
+                    for name in plain
+                )
+                is_equal = all(torch.equal(plain[name], theirs[name]) for name in plain)
+                append_row("plan_gradients", network=model, way=way, difference=f"{furthest:.3g}", equal=is_equal)
+    for row in (row for row in read_rows("plan_gradients") if row["commit"] == here):
+        same = "equal, bit for bit" if row["equal"] == "True" else f"differ by {row['difference']} at most"
+        print(f"{row['network']:14} {row['way']:20} gradients {same}")
+
+
+WAYS: dict[str, Callable[[str, float], None]] = {"table": table, "triples": triples, "gradients": gradients}
+
+
 def run() -> None:
     parser = argparse.ArgumentParser(description="Planned steps of training, measured.")
-    parser.add_argument("what", nargs="?", choices=("table", "triples"), default="table", help="default: %(default)s")
+    parser.add_argument("what", nargs="?", choices=WAYS, default="table", help="default: %(default)s")
     parser.add_argument("pattern", nargs="?", default="*", help="of networks; default: %(default)s")
     parser.add_argument("--minutes", type=float, default=30.0, help="stop after so many; default: %(default)s")
     parser.add_argument("--case", help=argparse.SUPPRESS)
@@ -233,7 +289,7 @@ def run() -> None:
         measure_case(options.case)
         return
     until = time.monotonic() + 60 * options.minutes
-    {"table": table, "triples": triples}[options.what](options.pattern, until)
+    WAYS[options.what](options.pattern, until)
 
 
 if __name__ == "__main__":

@@ -121,6 +121,9 @@ def test_the_page_about_cost(copy: Path) -> None:
 def test_the_page_about_plans(copy: Path) -> None:
     page = (ROOT / "docs" / "plan.md").read_text(encoding="utf-8")
     (code,) = blocks("python", page)
+    commands = [line for line in blocks("bash", page)[0].splitlines() if "lenet5" in line]  # Others take minutes.
+    out = run("export PATH=$PWD/.venv/bin:$PATH\n" + "\n".join(commands), copy)
+    assert out.count("predicted of 2.80 MB") == 2
     (line,) = run_python(code, copy)
     assert line.startswith("16 images")
     assert "operators run again" in line
