@@ -1,7 +1,9 @@
 """What all tests share: shapes and types checked as they run, the real data, a way to call the program."""
 
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +11,9 @@ import pytest
 from jaxtyping import install_import_hook
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# What the program keeps for later, no test finds from an earlier one.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="striate-tests-")
 
 # Every annotation of a tensor in these packages is checked at each call.
 CHECKED = [

@@ -1,6 +1,7 @@
 """Files that are either whole or not there: written beside their place, flushed, then renamed into it."""
 
 import os
+import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -37,7 +38,11 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
 
 def cache_folder(name: str) -> Path:
     """Return the folder of the user's cache for one kind of thing; it may not exist yet."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "striate" / name
+    try:
+        home = Path.home()
+    except RuntimeError:  # A container may have none.
+        home = Path(tempfile.gettempdir())
+    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "striate" / name
 
 
 def make_folder(path: Path) -> None:

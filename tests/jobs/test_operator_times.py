@@ -34,29 +34,74 @@ def measure(program: Training, limit: int = 10**9) -> Times:
 
 
 def test_a_few_images_are_measured_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sorted(measure(on_meta(deep, 3)).measured) == [1, 3]
     found = measure(on_meta(deep))
     assert sorted(found.measured) == [2, 8]
     graph = trace(on_meta(deep))
     names = [operator.name for operator in graph.operators if not operator.view]
     assert all([one.name for one in timed] == names for timed in found.measured.values())
     assert found.of(graph, 16)[1]
-    assert len(list(cache.iterdir())) == 1
+    assert len(list(cache.iterdir())) == 4
 
     def refuse(*_: object) -> list[Timed]:
         raise AssertionError("measured again")
 
     monkeypatch.setattr(operator_times, "time_operators", refuse)
-    assert measure(on_meta(deep, 64)) == found  # Of any batch.
-    with pytest.raises(AssertionError, match="measured again"):
-        measure(on_meta(lambda: deep(width=9)))
+    assert measure(on_meta(deep, 64)) == found  # Of any larger batch.
+    assert measure(on_meta(lambda: deep(width=9))).measured == {}
+
+
+def changed(change: Callable[[nn.Conv2d], None]) -> nn.Sequential:
+    network = deep()
+    assert isinstance(network[0], nn.Conv2d)
+    change(network[0])
+    return network
+
+
+def stride(convolution: nn.Conv2d) -> None:
+    convolution.stride = (2, 2)
+
+
+def dilation(convolution: nn.Conv2d) -> None:
+    convolution.dilation = convolution.padding = (2, 2)
+
+
+@pytest.mark.parametrize("change", [stride, dilation])
+def test_other_steps_are_others_even_with_the_same_weights(cache: Path, change: Callable[[nn.Conv2d], None]) -> None:
+    measure(on_meta(deep))
+    measure(on_meta(lambda: changed(change)))
+    assert len(list(cache.iterdir())) == 4
+
+
+def test_16_bit_floats_are_measured_by_themselves(cache: Path) -> None:
+    measure(on_meta(deep))
+    program = on_meta(lambda: deep().bfloat16())
+    measure(program.with_given([program.inputs[0].bfloat16(), *program.targets]))
+    with torch.device("meta"):
+        measure(training(deep(), 16, amp="bfloat16"))
+    assert len(list(cache.iterdir())) == 6
 
 
 def test_what_cannot_be_read_is_measured_again(cache: Path) -> None:
     found = measure(on_meta(deep))
-    (path,) = cache.iterdir()
-    for text in ("", "[]", json.dumps({"2": [["forward", "x"]]}), json.dumps({"many": []})):
-        path.write_text(text)
+    for text in ("", "{}", json.dumps([["forward", "x"]]), json.dumps([["nowhere", "x", 1]])):
+        for path in cache.iterdir():
+            path.write_text(text)
         assert measure(on_meta(deep)).measured.keys() == found.measured.keys()
+
+
+class Refusing(nn.Linear):
+    """Looks at values, and does not like those that were made up."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not x.is_meta and type(x) is torch.Tensor:
+            raise ArithmeticError
+        return super().forward(x)
+
+
+def test_a_network_that_cannot_be_run_is_estimated(cache: Path) -> None:
+    found = measure(on_meta(lambda: nn.Sequential(nn.Flatten(), Refusing(768, 5))))
+    assert found.measured == {}
 
 
 def test_nothing_is_run_that_does_not_fit(cache: Path) -> None:

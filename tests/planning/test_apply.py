@@ -132,7 +132,7 @@ def test_a_plan_survives_its_file(tmp_path: Path) -> None:
     )
     plan.save(tmp_path / "plan.json")
     assert read_plan(tmp_path / "plan.json") == plan
-    for text in ("", "{}", plan.to_json().replace("batch_size", "size")):
+    for text in ("", "{}", plan.to_json().replace("batch_size", "size"), plan.to_json().replace("16", "8")):
         (tmp_path / "other.json").write_text(text)
         with pytest.raises(UsageError, match="as `striate plan --json` prints it"):
             read_plan(tmp_path / "other.json")

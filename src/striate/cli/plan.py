@@ -59,6 +59,14 @@ def plan(
     lossless: Annotated[
         bool, typer.Option("--lossless", help="only what leaves gradients equal, bit for bit: recomputation")
     ] = False,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="image-size|layers",
+            help="what may be changed of the network where nothing fits otherwise; several times for both",
+            show_default=False,
+        ),
+    ] = None,
     margin: Annotated[float, typer.Option(min=0, max=1, help="share of the budget that is left free")] = 0.02,
     gpu: Annotated[
         str | None,
@@ -84,7 +92,7 @@ def plan(
     from rich.console import Console
 
     from striate.jobs.fits import what_fits
-    from striate.jobs.memory import find_budget
+    from striate.jobs.memory import find_budget, resident_bytes
     from striate.jobs.plan import plan_of_model
     from striate.jobs.plan_page import write_plan_page
     from striate.jobs.programs import ModelProgram, Settings, find_program
@@ -98,13 +106,15 @@ def plan(
 
     out, err = Console(), Console(stderr=True)
     if model is not None and batch_size is not None:
-        found = plan_of_model(program(model), budget, lossless=lossless, margin=margin, gpu=gpu)
+        held = resident_bytes() if gpu is None else None
+        with err.status("looking for a plan"):
+            found = plan_of_model(program(model), budget, lossless=lossless, margin=margin, gpu=gpu, allow=allow or ())
         if html is not None:
             write_plan_page(html, str(program(model)), found)
         if as_json:
             print(found.to_json())
         else:
-            _print_plan(out, str(program(model)), found)
+            _print_plan(out, str(program(model)), found, held)
             if html is not None:
                 say(out, f"page: {html}")
         if not found.fits:
@@ -124,19 +134,17 @@ def plan(
         raise typer.Exit(1)
 
 
-def _print_plan(out: "Console", program: str, found: "Plan") -> None:
+def _print_plan(out: "Console", program: str, found: "Plan", held: int | None) -> None:
     say(out, program)
     say(out, f"plain: {format_bytes(found.plain_bytes)}; granted: {format_bytes(found.budget_bytes)}")
-    if not found.fits:
+    if not found.fits and found.smallest_budget_bytes is not None:
         say(out, f"Nothing fits. The smallest budget that would is {format_bytes(found.smallest_budget_bytes)}:")
     say(out, found.in_words())
-    from striate.jobs.memory import resident_bytes
-
     layers = list(dict.fromkeys(recomputed.layer for recomputed in found.recompute))
     if layers:
         say(out, f"made again for the gradients, in {len(layers)} layers: {_shortened(layers)}")
     if found.evaluation_batch < found.batch_size:
-        say(out, f"validation: {found.evaluation_batch} images at once")
+        say(out, f"images at once in validation: {found.evaluation_batch}")
     alone = plain_table("Each remedy alone", [("remedy", False), ("peak", True), ("time", True), ("changes", False)])
     for remedy in found.remedies:
         time = f"x {remedy.relative_time:.2f}"
@@ -152,7 +160,8 @@ def _print_plan(out: "Console", program: str, found: "Plan") -> None:
         out.print(table)
     how = "measured on a few images" if found.is_measured else "estimated, from products and bytes that are moved"
     say(out, f"Times are {how}.")
-    held = resident_bytes()
+    if held is None:
+        return
     say(
         out,
         f"Expect {format_bytes(held + found.peak_bytes)} of the whole process, with {format_bytes(held)} that Python "

@@ -1,12 +1,11 @@
 """How long each operator of a program takes, measured as it runs."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from striate.graph.dispatch import is_question, is_view
@@ -32,40 +31,40 @@ class Timed:
     seconds: float
 
 
-def time_operators(program: Program, device: str) -> list[Timed]:
+def time_operators(program: Program, now: Callable[[], float] = time.perf_counter) -> list[Timed]:
     """Run a program, once unmeasured and then a few times, and return the least that each of its operators took.
 
     Args:
         program: on a device, with values.
-        device: ``cpu`` or ``cuda``.
+        now: a clock, in seconds, that waits until the device has done all that it was given.
 
     Raises:
-        RuntimeError: where it runs other operators from one time to the next.
+        ValueError: where it runs other operators from one time to the next.
     """
     program.begin()
     program.run(lambda _phase: nullcontext())
     runs: list[list[Timed]] = []
-    began = time.perf_counter()
-    while len(runs) < 2 or (len(runs) < MOST and time.perf_counter() - began < SECONDS):
-        clock = _Clock(device)
+    began = now()
+    while len(runs) < 2 or (len(runs) < MOST and now() - began < SECONDS):
+        clock = _Clock(now)
         with clock:
             program.run(clock.during)
         runs.append(clock.timed)
-    return [
-        Timed(first.phase, first.name, min(run.seconds for run in same))
-        for same in zip(*runs, strict=True)
-        for first in same[:1]
-    ]
+    found = []
+    for first, *others in zip(*runs, strict=True):
+        if any((other.phase, other.name) != (first.phase, first.name) for other in others):
+            raise ValueError(f"{first.name} ran once, and another operator in its place the next time")
+        found.append(Timed(first.phase, first.name, min(run.seconds for run in (first, *others))))
+    return found
 
 
 class _Clock(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Takes the time of each operator."""
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, now: Callable[[], float]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.timed: list[Timed] = []
-        self._phase = Phase.FORWARD
-        self._is_cuda = device == "cuda"
+        self._phase, self._now = Phase.FORWARD, now
 
     @contextmanager
     def during(self, phase: Phase) -> Iterator[None]:
@@ -80,8 +79,3 @@ class _Clock(TorchDispatchMode):  # type: ignore[no-untyped-call]
         out = func(*args, **(kwargs or {}))
         self.timed.append(Timed(self._phase, str(func), self._now() - began))
         return out
-
-    def _now(self) -> float:
-        if self._is_cuda:
-            torch.cuda.synchronize()
-        return time.perf_counter()

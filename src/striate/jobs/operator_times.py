@@ -3,21 +3,21 @@
 import copy
 import hashlib
 import json
+import os
 import platform
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from striate.costing.devices.device import Device
 from striate.costing.memory import find_peak, timeline
-from striate.errors import StriateError
-from striate.files import cache_folder, replace_file
+from striate.files import cache_folder
 from striate.graph.operators import OperatorGraph, Phase
 from striate.graph.programs import Training
 from striate.graph.timing import Timed, time_operators
@@ -41,52 +41,59 @@ def measured_times(
         limit: in bytes.
         channels_last: as for `trace`.
     """
-    batch = len(program.inputs[0])
-    graph = trace(program, channels_last=channels_last)
-    path = cache_folder("times") / f"{_fingerprint(graph, program, kind, channels_last)}.json"
-    known = _read(path)
-    if known is None:
-        found: dict[int, Sequence[Timed]] = {}
-        for size in dict.fromkeys((max(1, min(batch, LARGEST) // SMALLER), min(batch, LARGEST))):
-            timed = _measure(_shortened(program, size), rates, device, kind, limit, channels_last)
+    batch = min(len(program.inputs[0]), LARGEST)
+    found: dict[int, Sequence[Timed]] = {}
+    for size in dict.fromkeys((max(1, batch // SMALLER), batch)):
+        # Whatever goes wrong in it, a plan can be made without: a network may refuse a single image, or values that
+        # were made up.
+        with suppress(Exception):
+            timed = _measured(_shortened(program, size), rates, device, kind, limit, channels_last)
             if timed is not None:
                 found[size] = timed
-        known = found
-        if found:
-            _write(path, found)
-    return Times(rates, known)
+    return Times(rates, found)
 
 
-def _measure(
+def _measured(
     program: Training, rates: Rates, device: Device, kind: str, limit: int, channels_last: bool | None
-) -> list[Timed] | None:
-    """Run a step for real; None where it is too large, too long, or refused by the network."""
-    try:
-        graph = device.completed(trace(program, channels_last=channels_last))
-    except (ValueError, RuntimeError):  # Batch norm refuses to take the statistics of a single value.
-        return None
+) -> Sequence[Timed] | None:
+    """Return a step's times from the cache, or run it for real; None where it is too large or takes too long."""
+    graph = device.completed(trace(program, channels_last=channels_last))
+    path = cache_folder("times") / f"{_fingerprint(graph, kind)}.json"
+    known = _read(path)
+    if known is not None:
+        return known
     there = sum(tensor.nbytes for tensor in program.network.state_dict().values() if not tensor.is_meta)
     estimated = step_seconds(graph, [rates.seconds(operator, graph) for operator in graph.operators], 1)
     if find_peak(timeline(graph, device)).size + there > limit or estimated > LONGEST:
         return None
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if kind == "cuda" else ()):
-        return time_operators(_materialised(program, kind, channels_last), kind)
+        timed = time_operators(_materialised(program, kind, channels_last), _now_cuda if kind == "cuda" else _now)
+    _write(path, timed)
+    return timed
+
+
+def _now() -> float:
+    return time.perf_counter()
+
+
+def _now_cuda() -> float:
+    torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def _shortened(program: Training, size: int) -> Training:
-    return program.with_given([tensor[:size] for tensor in program.given])
+    batch = len(program.inputs[0])
+    return program.with_given([x[:size] if x.ndim and len(x) == batch else x for x in program.given])
 
 
 def _materialised(program: Training, kind: str, channels_last: bool | None) -> Training:
     """Return the same step on a device, with a network of its own and values that are like any."""
-    network = copy.deepcopy(program.network)
-    made: dict[int, Tensor] = {}  # What modules share stays shared.
+    tensors = (*program.network.parameters(), *program.network.buffers())
+    # Each is copied as what stands for it, and so what several modules share stays shared.
+    network = copy.deepcopy(program.network, {id(tensor): _filled(tensor, kind) for tensor in tensors})
     for module in network.modules():
-        tables: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
-        for owned in tables:
-            for name, tensor in owned.items():
-                if tensor is not None:
-                    owned[name] = made.setdefault(id(tensor), _filled(tensor, kind))
+        for hooks in (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks):
+            hooks.clear()
     if channels_last is not None:
         layout = torch.channels_last if channels_last else torch.contiguous_format
         network.to(memory_format=layout)  # type: ignore[call-overload]
@@ -104,12 +111,11 @@ def _filled(tensor: Tensor, kind: str) -> Tensor:
     return nn.Parameter(made, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else made
 
 
-def _fingerprint(graph: OperatorGraph, program: Training, kind: str, channels_last: bool | None) -> str:
-    """Return a name for a network's step on this device, whatever its batch."""
-    names = [operator.name for operator in graph.operators]
-    given = [tensor.shape[1:] for tensor in program.given]
-    layout = [(tuple(p.shape), p.stride()) for p in program.network.parameters()]
-    said = (kind, _device_name(kind), torch.__version__, torch.get_num_threads(), channels_last, layout, given, names)
+def _fingerprint(graph: OperatorGraph, kind: str) -> str:
+    """Return a name for a step on this device: all that its operators are given, but for values."""
+    operators = [(operator.name, operator.phase, operator.inputs, operator.arguments) for operator in graph.operators]
+    tensors = [(tensor.shape, tensor.dtype, tensor.layout) for tensor in graph.tensors]
+    said = (kind, _device_name(kind), torch.__version__, torch.get_num_threads(), tensors, operators)
     return hashlib.sha256(repr(said).encode()).hexdigest()[:32]
 
 
@@ -122,18 +128,18 @@ def _device_name(kind: str) -> str:
     return next((line.partition(":")[2].strip() for line in lines if "model name" in line), platform.processor())
 
 
-def _read(path: Path) -> dict[int, Sequence[Timed]] | None:
+def _read(path: Path) -> list[Timed] | None:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        return {
-            int(size): [Timed(Phase(phase), name, float(seconds)) for phase, name, seconds in rows]
-            for size, rows in document.items()
-        }
-    except (OSError, ValueError, TypeError, AttributeError):
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        return [Timed(Phase(phase), name, float(seconds)) for phase, name, seconds in rows]
+    except (OSError, ValueError, TypeError):
         return None  # Not measured yet, or not by this version.
 
 
-def _write(path: Path, found: Mapping[int, Sequence[Timed]]) -> None:
-    document = {size: [(t.phase.value, t.name, t.seconds) for t in timed] for size, timed in found.items()}
-    with suppress(StriateError):  # A home that cannot be written costs a second each time, and no more.
-        replace_file(path, lambda beside: beside.write_text(json.dumps(document), encoding="utf-8"))
+def _write(path: Path, timed: Sequence[Timed]) -> None:
+    text = json.dumps([(one.phase.value, one.name, one.seconds) for one in timed])
+    own = path.with_suffix(f".{os.getpid()}")  # Others may be measuring the same step.
+    with suppress(OSError):  # A home that cannot be written costs a second each time, and no more.
+        path.parent.mkdir(parents=True, exist_ok=True)
+        own.write_text(text, encoding="utf-8")
+        own.replace(path)

@@ -19,9 +19,10 @@ from striate.graph.trace import trace
 from striate.jobs.memory import find_budget
 from striate.jobs.operator_times import measured_times
 from striate.jobs.programs import ModelProgram, Settings, build_program
+from striate.jobs.variations import Variation, variations
 from striate.planning.plan import Plan, Point, Remedy
 from striate.planning.search import Candidate, MakeProgram, Search
-from striate.planning.times import TYPICAL_CARD, Times, measure_rates
+from striate.planning.times import TYPICAL_CARD, Rates, Times, measure_rates
 from striate.training.config import OptimizerName
 
 MARGIN = 0.02
@@ -49,7 +50,7 @@ def plan(
     """Find the fastest way to train a network on batches of a size within a budget.
 
     Args:
-        network: any module; it is not changed, and nothing of it is run.
+        network: any module; it is not changed. A copy of it takes a step of few images, to be timed.
         input_shape: of one image, channels x height x width.
         batch_size: images of a step.
         memory: bytes that it may take, such as ``"4GiB"`` or ``"80%"``; all that ``gpu`` has by default.
@@ -85,8 +86,19 @@ def plan(
         return built
 
     budget = find_budget(memory, gpu)
-    search = make_search(make, batch_size, gpu, channels_last, limit=budget)
-    return make_plan(search, budget, channels_last=channels_last, lossless=lossless, margin=margin, frontier=frontier)
+    may_cast = dtype in (None, torch.float32)
+    amp_dtypes = (None, "bfloat16") if may_cast else (None,)
+    search = make_search(make, batch_size, gpu, channels_last, amp_dtypes=amp_dtypes, limit=budget)
+    return make_plan(
+        search,
+        budget,
+        channels_last=channels_last,
+        dtype=str(dtype or torch.float32).removeprefix("torch."),
+        lossless=lossless,
+        may_cast=may_cast,
+        margin=margin,
+        frontier=frontier,
+    )
 
 
 def plan_of_model(
@@ -97,21 +109,75 @@ def plan_of_model(
     margin: float = MARGIN,
     gpu: str | None = None,
     frontier: bool = True,
+    allow: Collection[str] = (),
 ) -> Plan:
-    """Find the fastest way to train a network that a user names, as `plan` does."""
-    settings = program.settings
+    """Find the fastest way to train a network that a user names, as `plan` does.
+
+    Args:
+        program: what is trained.
+        memory: as for `plan`, like what follows.
+        lossless: whether only remedies are allowed that leave gradients equal.
+        margin: share of the budget that is left free.
+        gpu: the card.
+        frontier: whether to find plans for larger budgets, too.
+        allow: what may be changed of the network, where nothing fits otherwise; as for `variations`. Of all changes for
+            which there is a plan, the one is taken whose plain step takes the most memory.
+    """
     budget = find_budget(memory, gpu)
-    search = make_search(partial(make_step, program, gpu is not None), settings.batch_size, gpu, None, limit=budget)
-    return make_plan(
-        search,
-        budget,
-        channels_last=settings.channels_last,
-        dtype=settings.dtype,
-        lossless=lossless,
-        may_cast=settings.dtype == "float32",
-        margin=margin,
-        frontier=frontier,
+    search_of = partial(_search_of, gpu=gpu, limit=budget)
+
+    def planned(search: Search, frontier: bool) -> Plan:
+        settings = program.settings
+        return make_plan(
+            search,
+            budget,
+            channels_last=settings.channels_last,
+            dtype=settings.dtype,
+            lossless=lossless,
+            may_cast=settings.dtype == "float32",
+            margin=margin,
+            frontier=frontier,
+        )
+
+    own = search_of(program)
+    found = planned(own, frontier)
+    seconds = own.variant(1).estimated_seconds  # Some may not have been measured.
+    others = [(variation, search_of(variation.program)) for variation in _possible(program, allow)]
+    remedies = tuple(
+        Remedy(
+            variation.name, other.variant(1).plain.peak, other.variant(1).estimated_seconds / seconds, variation.changes
+        )
+        for variation, other in others
     )
+    if not found.fits:
+        for variation, other in sorted(others, key=lambda way: -way[1].variant(1).plain.peak):
+            instead = planned(other, False)
+            if instead.fits:
+                relative = instead.relative_time * other.variant(1).estimated_seconds / seconds
+                found = replace(
+                    instead,
+                    variation=variation.name,
+                    relative_time=relative,
+                    plain_bytes=found.plain_bytes,
+                    remedies=found.remedies,
+                )
+                break
+    return replace(found, remedies=(*found.remedies, *remedies))
+
+
+def _search_of(program: ModelProgram, gpu: str | None, limit: int) -> Search:
+    make = partial(make_step, program, gpu is not None)
+    amp_dtypes = (None, "bfloat16") if program.settings.dtype == "float32" else (None,)
+    return make_search(make, program.settings.batch_size, gpu, None, amp_dtypes=amp_dtypes, limit=limit)
+
+
+def _possible(program: ModelProgram, allow: Collection[str]) -> Iterator[Variation]:
+    for variation in variations(program, allow):
+        try:
+            make_step(variation.program, False, 1, None)
+        except UsageError:  # Images may become too small for a network.
+            continue
+        yield variation
 
 
 def make_step(program: ModelProgram, foreach: bool, parts: int, amp_dtype: Literal["bfloat16"] | None) -> Training:
@@ -137,6 +203,7 @@ def make_search(
     channels_last: bool | None,
     *,
     counts: Collection[int] = (),
+    amp_dtypes: Collection[str | None] = (None, "bfloat16"),
     limit: int = 0,
 ) -> Search:
     """Return the search over the ways to take a step, on the CPU or a card.
@@ -147,19 +214,33 @@ def make_search(
         gpu: the card; None for the CPU.
         channels_last: memory layout of images and kernels, where the programs do not have it yet.
         counts: sizes of all batches that occur.
+        amp_dtypes: of autocast, whose times are compared.
         limit: bytes that may be taken to measure times; by default they are estimated.
     """
     device: Device = cpu() if gpu is None else cuda_card(gpu)
 
-    @cache
-    def times(amp_dtype: str | None) -> Times:
-        kind = "cpu" if gpu is None else "cuda"
-        if kind == "cuda" and not torch.cuda.is_available():
-            return Times(replace(TYPICAL_CARD, macs=TYPICAL_CARD.macs * (1 if amp_dtype is None else 4)), {})
-        rates = measure_rates(kind, amp_dtype)
-        return measured_times(make(1, amp_dtype), rates, device, kind, limit, channels_last)
+    kind = "cpu" if gpu is None else "cuda"
+    is_here = kind == "cpu" or torch.cuda.is_available()
 
-    return Search(make, batch_size, device, times, channels_last=channels_last, counts=counts)
+    def rates(amp_dtype: str | None) -> Rates:
+        if is_here:
+            return measure_rates(kind, amp_dtype)
+        return replace(TYPICAL_CARD, macs=TYPICAL_CARD.macs * (1 if amp_dtype is None else 4))
+
+    @cache
+    def times() -> dict[str | None, Times]:
+        found = {
+            amp_dtype: measured_times(make(1, amp_dtype), rates(amp_dtype), device, kind, limit, channels_last)
+            for amp_dtype in amp_dtypes
+            if is_here and limit
+        }
+        # What is measured is not compared with what is estimated, nor with what was measured on other sizes.
+        return found if len({tuple(one.measured) for one in found.values()}) == 1 else {}
+
+    def times_of(amp_dtype: str | None) -> Times:
+        return times().get(amp_dtype) or Times(rates(amp_dtype), {})
+
+    return Search(make, batch_size, device, times_of, channels_last=channels_last, counts=counts)
 
 
 def make_plan(
@@ -184,7 +265,7 @@ def make_plan(
         lossless: whether only recomputation is allowed.
         may_cast: whether autocast may be chosen; not where weights have 16 bits, or the programs use it already.
         margin: share of the budget that is left free.
-        frontier: whether to find plans for larger budgets, too.
+        frontier: whether to find plans for other budgets, too, and the smallest budget for which there is one.
         held: bytes that are there throughout, besides what the search's programs hold.
     """
     limit = int(budget / (1 + margin)) - held
@@ -192,15 +273,16 @@ def make_plan(
     amp_dtypes: tuple[str | None, ...] = (None, "bfloat16") if may_cast and not lossless else (None,)
     most_parts = 1 if lossless else search.batch_size
     found = plain if plain.peak <= limit else search.fastest(limit, most_parts=most_parts, amp_dtypes=amp_dtypes)
-    closest = search.closest(most_parts=most_parts, amp_dtypes=amp_dtypes)
+    closest = search.closest(most_parts=most_parts, amp_dtypes=amp_dtypes) if found is None or frontier else None
     chosen = found or closest
+    assert chosen is not None
     evaluation_batch, evaluation_bytes = _evaluation(search, chosen, limit)
     return Plan(
         fits=found is not None and evaluation_bytes <= limit,
         budget_bytes=budget,
         peak_bytes=chosen.peak + held,
         plain_bytes=plain.peak + held,
-        smallest_budget_bytes=-int(-(closest.peak + held) * (1 + margin) // 1),
+        smallest_budget_bytes=None if closest is None else -int(-(closest.peak + held) * (1 + margin) // 1),
         relative_time=chosen.seconds / plain.seconds,
         is_measured=all(search.variant(way.parts, way.amp_dtype).is_measured for way in (plain, chosen)),
         batch_size=search.batch_size,

@@ -32,7 +32,8 @@ def write_plan_page(path: Path, program: str, plan: Plan) -> None:
 def add_plan(page: Page, plan: Plan) -> None:
     """Say a plan, what each remedy would do alone, and what other budgets would cost, as a table and a plot."""
     page.text(f"{plan.in_words()}. Without a plan: {format_bytes(plan.plain_bytes)}.")
-    page.text(f"The smallest budget that some plan fits: {format_bytes(plan.smallest_budget_bytes)}.")
+    if plan.smallest_budget_bytes is not None:
+        page.text(f"The smallest budget that some plan fits: {format_bytes(plan.smallest_budget_bytes)}.")
     if plan.remedies:
         page.table(
             ["each remedy alone", "peak bytes", "relative time", "changes"],

@@ -204,7 +204,7 @@ def _find_plan(
     if folder.plan.is_file():
         return read_plan(folder.plan)
     if config.plan is not None:
-        return fitting_plan(config, config.plan, len(splits.train))
+        return fitting_plan(config, network, task, config.plan, len(splits.train))
     return plan_training(config, network, task, len(splits.train))
 
 

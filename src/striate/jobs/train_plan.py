@@ -1,14 +1,22 @@
 """A plan for a training run: its network, its loss and its optimizer, within the memory that it was granted."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from math import prod
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
+from striate.costing.devices.cpu import cpu
+from striate.costing.devices.cuda import cuda_card
+from striate.costing.devices.device import Device
+from striate.costing.memory import find_peak, timeline
 from striate.errors import StriateError, UsageError
 from striate.graph.programs import Training
+from striate.graph.trace import trace
 from striate.jobs.memory import find_budget
 from striate.jobs.plan import make_plan, make_search
 from striate.planning.plan import Plan, read_plan
@@ -32,9 +40,81 @@ def plan_training(config: TrainConfig, network: nn.Module, task: Classification,
     Raises:
         StriateError: where nothing fits, with the smallest budget that would.
     """
+    smallest, batch_size = _batches(config, count)
+    make = _step_maker(config, network, task, batch_size)
+    gpu = _card(config)
+    budget = find_budget(config.memory, gpu)
+    amp_dtypes = (None,) if config.amp else (None, "bfloat16")
+    search = make_search(make, batch_size, gpu, None, counts=(smallest,), amp_dtypes=amp_dtypes, limit=budget)
+    found = make_plan(
+        search,
+        budget,
+        channels_last=config.channels_last,
+        lossless=config.lossless,
+        may_cast=not config.amp,
+        margin=config.margin,
+        held=_held(config, network, batch_size),
+    )
+    if not found.fits:
+        raise StriateError(
+            expected=f"a way to train {config.model} on {batch_size} images a step within {format_bytes(budget)}",
+            received=f"{format_bytes(found.peak_bytes)} at the least",
+            remedy=f"Grant --memory {found.smallest_budget_bytes} (bytes), or take smaller images, a smaller "
+            f"network or a smaller --batch-size{'; leave --lossless out' if config.lossless else ''}.",
+        )
+    return found
+
+
+def fitting_plan(config: TrainConfig, network: nn.Module, task: Classification, path: str, count: int) -> Plan:
+    """Return the plan in a file, with the peak that it has in this run.
+
+    Args:
+        config: of the run, with its images' size and channels.
+        network: to be trained; it gets its memory layout.
+        task: prepared.
+        path: of the file.
+        count: of the images to learn from.
+
+    Raises:
+        StriateError: where there is no plan, or it is not for such a network, or for other batches, another layout or
+            less change of the result than it makes, or this run would pass its budget with it.
+    """
+    plan = read_plan(path)
+    sizes = _batches(config, count)
+    changes = plan.accumulate > 1 or plan.amp_dtype is not None
+    is_like = plan.fits and not plan.variation and plan.dtype == "float32" and plan.batch_size >= max(sizes)
+    if not is_like or plan.channels_last != config.channels_last or (config.lossless and changes):
+        lossless = " without micro-batches and 16-bit floats" if config.lossless else ""
+        raise UsageError(
+            expected=f"a plan for batches of {max(sizes)} or more, channels_last={config.channels_last}{lossless}, "
+            "that fits as it is",
+            received=f"{plan.in_words()}, {plan.dtype}, channels_last={plan.channels_last}, in {path}",
+            remedy=f"Make one: striate plan {config.model} --memory ... -b {max(sizes)} --json > plan.json",
+        )
+    device: Device = cpu() if config.device == "cpu" else cuda_card(_card(config) or "")
+    peaks = []
+    for size in sizes:
+        parts = plan.parts(size)
+        make = _step_maker(config, network, task, size)
+        if size // parts == 1 < size:  # As its smallest part may be.
+            trace(_step_maker(config, network, task, 1)(1, plan.amp_dtype))
+        graph = device.completed(trace(replace(make(parts, plan.amp_dtype), recompute=plan.chosen)))
+        peaks.append(find_peak(timeline(graph, device)).size + _held(config, network, size))
+    if max(peaks) > plan.budget_bytes:
+        raise UsageError(
+            expected=f"a plan that keeps this run within {format_bytes(plan.budget_bytes)}",
+            received=f"one with which it takes {format_bytes(max(peaks))}, in {path}",
+            remedy=f"Give --memory {plan.budget_bytes} (bytes) instead, and a plan is made for this very run.",
+        )
+    return replace(plan, peak_bytes=max(peaks))
+
+
+def _step_maker(
+    config: TrainConfig, network: nn.Module, task: Classification, batch_size: int
+) -> Callable[[int, str | None], Training]:
+    """Return what makes a run's step, for a number of micro-batches and autocast's type."""
     assert config.image_size is not None
     assert config.in_chans is not None
-    smallest, batch_size = _batches(config, count)
     shape = (config.in_chans, *config.image_size)
     # Laid out as the loop does it: a map of one channel or one place has no layout of its own, and stays as it is.
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
@@ -50,57 +130,23 @@ def plan_training(config: TrainConfig, network: nn.Module, task: Classification,
         optimizer = partial(_optimizer, config)
         return Training(network, given[:1], given[1:], loss, optimizer, forward, amp, parts=parts)
 
-    gpu = str(torch.cuda.get_device_properties(0).total_memory) if config.device == "cuda" else None
-    budget = find_budget(config.memory, gpu)
-    search = make_search(make, batch_size, gpu, None, counts=(smallest,), limit=budget)
+    return make
+
+
+def _held(config: TrainConfig, network: nn.Module, batch_size: int) -> int:
+    """Return the bytes that are there throughout, besides what a step holds."""
     held = 0
     if config.average != "none":
         held += sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
     if config.mixup:
-        held += MIXED * given[0].nbytes
-    found = make_plan(
-        search,
-        budget,
-        channels_last=config.channels_last,
-        lossless=config.lossless,
-        may_cast=not config.amp,
-        margin=config.margin,
-        frontier=True,
-        held=held,
-    )
-    if not found.fits:
-        raise StriateError(
-            expected=f"a way to train {config.model} on {batch_size} images a step within {format_bytes(budget)}",
-            received=f"{format_bytes(found.peak_bytes)} at the least",
-            remedy=f"Grant --memory {found.smallest_budget_bytes} (bytes), or take smaller images, a smaller "
-            f"network or a smaller --batch-size{'; leave --lossless out' if config.lossless else ''}.",
-        )
-    return found
+        assert config.image_size is not None
+        assert config.in_chans is not None
+        held += MIXED * batch_size * config.in_chans * prod(config.image_size) * torch.float32.itemsize
+    return held
 
 
-def fitting_plan(config: TrainConfig, path: str, count: int) -> Plan:
-    """Return the plan in a file, for a run that is like the step that it was made for.
-
-    What else has to be alike, such as the network and its images' size, the first step finds out.
-
-    Args:
-        config: of the run.
-        path: of the file.
-        count: of the images to learn from.
-
-    Raises:
-        UsageError: where there is no plan, it does not fit its own budget, or is for larger batches or another layout.
-    """
-    plan = read_plan(path)
-    _, largest = _batches(config, count)
-    wanted = f"a plan for batches of {largest} or more and channels_last={config.channels_last}, that fits"
-    if not plan.fits or plan.channels_last != config.channels_last or plan.batch_size < largest:
-        raise UsageError(
-            expected=wanted,
-            received=f"batches of {plan.batch_size}, channels_last={plan.channels_last}, fits={plan.fits} in {path}",
-            remedy=f"Make one: striate plan {config.model} --memory ... -b {largest} --json > plan.json",
-        )
-    return plan
+def _card(config: TrainConfig) -> str | None:
+    return str(torch.cuda.get_device_properties(0).total_memory) if config.device == "cuda" else None
 
 
 def _batches(config: TrainConfig, count: int) -> tuple[int, int]:

@@ -23,13 +23,12 @@ class _Planned:
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Copy and pickle it by its own class, which can be imported, as the made one cannot."""
-        return _restored, (self._kind, self.__dict__)
+        made: Any = super().__reduce_ex__(protocol)
+        return _blank, (self._kind,), *made[2:]
 
 
-def _restored(kind: Any, state: dict[str, Any]) -> Any:
-    network = _planned_class(kind).__new__(_planned_class(kind))
-    network.__dict__.update(state)
-    return network
+def _blank(kind: Any) -> Any:
+    return _planned_class(kind).__new__(_planned_class(kind))
 
 
 def apply_plan(plan: Plan, network: Network) -> Network:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from striate.errors import UsageError
 from striate.files import replace_file
@@ -71,7 +71,7 @@ class Plan:
         budget_bytes: that the user grants.
         peak_bytes: predicted, with all remedies.
         plain_bytes: predicted without any.
-        smallest_budget_bytes: the least for which there is a plan.
+        smallest_budget_bytes: the least for which there is a plan; None where one fits and no others were looked for.
         relative_time: of a step, to the plain one.
         is_measured: whether that time was measured; else it is estimated from products and bytes.
         batch_size: images of a step.
@@ -86,13 +86,14 @@ class Plan:
         devices: that share the batch.
         remedies: what each alone would do.
         frontier: peak against time, from the plain step on.
+        variation: what was changed of the network or its images for it to fit; empty for nothing.
     """
 
     fits: bool
     budget_bytes: int
     peak_bytes: int
     plain_bytes: int
-    smallest_budget_bytes: int
+    smallest_budget_bytes: int | None
     relative_time: float
     is_measured: bool
     batch_size: int
@@ -107,6 +108,7 @@ class Plan:
     devices: int = 1
     remedies: tuple[Remedy, ...] = ()
     frontier: tuple[Point, ...] = ()
+    variation: str = ""
 
     @property
     def chosen(self) -> Mapping[int, str]:
@@ -122,7 +124,10 @@ class Plan:
         batch = f"{self.batch_size} images"
         if self.accumulate > 1:
             batch += f" as {self.accumulate} x {self.micro_batch}"
-        parts = [batch, *([f"{self.amp_dtype} where safe (autocast)"] if self.amp_dtype else [])]
+        parts = [self.variation] if self.variation else []
+        parts.append(batch)
+        if self.amp_dtype:
+            parts.append(f"{self.amp_dtype} where safe (autocast)")
         if self.recompute:
             parts.append(f"{len(self.recompute)} operators run again")
         share = f"{format_bytes(self.peak_bytes)} predicted of {format_bytes(self.budget_bytes)}"
@@ -162,8 +167,13 @@ def read_plan(path: str | Path) -> Plan:
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
-        return TypeAdapter(Plan).validate_json(text)
-    except (OSError, UnicodeDecodeError, ValidationError) as error:
+        plan = TypeAdapter(Plan).validate_json(text)
+        if min(plan.batch_size, plan.micro_batch, plan.accumulate, plan.evaluation_batch) < 1:
+            raise ValueError("a batch or a part of it without images")
+        if plan.amp_dtype not in (None, "bfloat16", "float16"):
+            raise ValueError(f"amp_dtype {plan.amp_dtype}")
+        return plan
+    except (OSError, ValueError) as error:  # What pydantic and decoding raise are ValueErrors.
         raise UsageError(
             expected=f"a plan at {path}, as `striate plan --json` prints it",
             received=_short(error),

@@ -20,6 +20,7 @@ from striate.planning.recomputation import Recomputation
 from striate.planning.times import Times, step_seconds
 
 TRIES = 6
+HOPE = 1.05  # Times the budget, up to which what the search says that a choice needs may still turn out to fit.
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,12 @@ class Variant:
         return graph, timeline(graph, search.device)
 
     @property
+    def estimated_seconds(self) -> float:
+        """The time of a step by the device's rates alone."""
+        rates = self.search.times(self.amp_dtype).rates
+        return step_seconds(self.graph, [rates.seconds(op, self.graph) for op in self.graph.operators], self.parts)
+
+    @property
     def recomputation(self) -> Recomputation:
         """What can be recomputed of it."""
         if self._recomputation is None:
@@ -163,6 +170,8 @@ class Variant:
         """Return the fastest way that fits, as its own trace says; None where there is none."""
         if self.plain.peak <= budget:
             return self.plain
+        if self.recomputation.smallest() > HOPE * budget:
+            return None
         aimed = budget
         for _ in range(TRIES):
             candidate = self._with_budget(aimed)

@@ -93,7 +93,7 @@ def _aligned(graph: OperatorGraph, timed: Sequence[Timed]) -> dict[int, float]:
         if operator.view:
             continue
         if operator.phase is not phase:
-            phase, left = operator.phase, (one for one in timed if one.phase is operator.phase)
+            phase, left = operator.phase, iter([one for one in timed if one.phase is operator.phase])
             ahead = next(left, None)
         if ahead is not None and ahead.name == operator.name:
             found[index] = ahead.seconds
@@ -106,7 +106,9 @@ def _on_line(sizes: Sequence[int], seconds: Sequence[float], size: int) -> float
     if len(sizes) == 1:
         return seconds[0] * size / sizes[0]
     slope = max(0.0, (seconds[-1] - seconds[0]) / (sizes[-1] - sizes[0]))
-    return max(0.0, seconds[-1] + slope * (size - sizes[-1]))
+    start = seconds[-1] - slope * sizes[-1]
+    # Nothing takes less than no time: then more micro-batches never take less than fewer.
+    return start + slope * size if start >= 0 else seconds[-1] * size / sizes[-1]
 
 
 def step_seconds(graph: OperatorGraph, seconds: Sequence[float], parts: int) -> float:
