@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from itertools import chain, pairwise
 from math import isqrt
 from typing import Any
@@ -36,7 +37,8 @@ from striate.costing.verify import measure_peak
 from striate.graph.operators import Phase
 from striate.graph.programs import Training
 from striate.jobs.networks import InputSpec
-from striate.jobs.plan import plan_of_model
+from striate.jobs.memory import find_budget
+from striate.jobs.plan import make_plan, make_search, make_step, plan_of_model
 from striate.jobs.programs import ModelProgram, Settings, find_program
 from striate.zoo import ZOO
 
@@ -113,17 +115,20 @@ def real(program: ModelProgram) -> Training:
 
 
 def ways_of(case: ModelProgram) -> Iterator[Way]:
-    plain = plan_of_model(case, EVERYTHING, frontier=False)
-    yield Way("plain", real(case), plain.plain_bytes, 1.0)
+    # In 32-bit floats: how much faster 16-bit ones are, is another question.
+    make, size = partial(make_step, case, False), case.settings.batch_size
+    search = make_search(make, size, None, None, amp_dtypes=(None,), limit=find_budget(EVERYTHING))
+    plain = search.variant(1).plain
+    yield Way("plain", real(case), plain.peak, 1.0)
     for name, groups in (("checkpoint, each block", lambda count: count), ("checkpoint, square root", isqrt)):
         program = real(case)
         if checkpoint_by_hand(program.network, groups):
             yield Way(name, program)
     for lossless, all_less in ((True, LESS), (False, LESS_IN_PARTS)):
         for less in all_less:
-            budget = int(plain.plain_bytes / less)
-            found = plan_of_model(case, budget, lossless=lossless, margin=0, frontier=False)
-            if found.fits and not found.amp_dtype:
+            budget = int(plain.peak / less)
+            found = make_plan(search, budget, channels_last=True, lossless=lossless, may_cast=False, margin=0)
+            if found.fits:
                 name = f"{less} times less{', gradients unchanged' if lossless else ''}"
                 yield Way(
                     *(name, real(case.planned(found)), found.peak_bytes, found.relative_time),
