@@ -36,8 +36,8 @@ from record import ROOT, append_row, commit, read_rows
 from striate.costing.verify import measure_peak
 from striate.graph.operators import Phase
 from striate.graph.programs import Training
-from striate.jobs.networks import InputSpec
 from striate.jobs.memory import find_budget
+from striate.jobs.networks import InputSpec
 from striate.jobs.plan import make_plan, make_search, make_step, plan_of_model
 from striate.jobs.programs import ModelProgram, Settings, find_program
 from striate.zoo import ZOO
