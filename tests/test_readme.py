@@ -182,6 +182,24 @@ def test_figures_of_predicted_peaks_are_those_of_the_rows(said: str, which: str,
     assert figures == (str(len(last)), f"{statistics.median(last):.3%}"[:-1], f"{max(last):.2%}"[:-1])
 
 
+@pytest.mark.parametrize(
+    ("said", "ways"),
+    [
+        ("with gradients unchanged", [f"{less} times less, gradients unchanged" for less in ("1.6", "1.9", "2.7")]),
+        ("the same in micro-batches |", ["2.7 times less", "5.0 times less"]),
+        ("around each block by hand", ["checkpoint, each block", "checkpoint, square root"]),
+    ],
+)
+def test_figures_of_planned_steps_are_those_of_the_rows(said: str, ways: list[str]) -> None:
+    (line,) = (line for line in README.splitlines() if said in line and "`benchmarks/plan.py table`" in line)
+    with (ROOT / "benchmarks" / "results" / "plan.csv").open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["network"] == "resnet50"]
+    last = {row["way"]: row for row in rows if row["commit"] == rows[-1]["commit"]}
+    plain = int(last["plain"]["measured"])
+    figures = [f"{plain / int(last[way]['measured']):.2f} x, {float(last[way]['time']):.2f}" for way in ways]
+    assert line.split(" | ")[1] == "; ".join(figures)
+
+
 def test_figures_of_predicting_itself_are_those_of_the_last_row() -> None:
     with (ROOT / "benchmarks" / "results" / "cost_itself.csv").open(newline="", encoding="utf-8") as file:
         *_, row = csv.DictReader(file)

@@ -29,10 +29,10 @@ def test_images_shrink_in_steps_and_networks_along_their_family() -> None:
 
 
 def test_none_is_taken_where_the_network_has_a_plan() -> None:
-    plan = plan_of_model(program(), "1GB", lossless=True, frontier=False, allow=KINDS)
+    plan = plan_of_model(program("lenet5", 32), "1GB", lossless=True, frontier=False, allow=KINDS)
     assert plan.fits
     assert plan.variation == ""
-    assert [remedy.name for remedy in plan.remedies][-1] == "resnet18 in its place"
+    assert [remedy.name for remedy in plan.remedies][-1] == "lenet5_28 in its place"
 
 
 def test_of_those_that_fit_the_one_is_taken_that_takes_most() -> None:
