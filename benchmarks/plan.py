@@ -127,7 +127,7 @@ def ways_of(case: ModelProgram) -> Iterator[Way]:
     for lossless, all_less in ((True, LESS), (False, LESS_IN_PARTS)):
         for less in all_less:
             budget = int(plain.peak / less)
-            found = make_plan(search, budget, channels_last=True, lossless=lossless, may_cast=False, margin=0)
+            found = make_plan(search, budget, channels_last=True, lossless=lossless, margin=0)
             if found.fits:
                 name = f"{less} times less{', gradients unchanged' if lossless else ''}"
                 yield Way(

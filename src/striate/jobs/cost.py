@@ -121,7 +121,7 @@ def cost(
     wanted = [targets] if isinstance(targets, Tensor) else targets
     with torch.device("meta"):
         program = build_program(network, inputs, settings, loss, wanted, foreach=gpu is not None)
-    return cost_of(program, _device(gpu), channels_last=channels_last)
+    return cost_of(program, find_device(gpu), channels_last=channels_last)
 
 
 def cost_of_model(program: ModelProgram, gpu: str | None = None) -> Cost:
@@ -134,7 +134,7 @@ def cost_of_model(program: ModelProgram, gpu: str | None = None) -> Cost:
     def found(place: torch.device | None) -> Cost:
         with nullcontext() if place is None else place:
             built = program.build(foreach=gpu is not None)
-        return cost_of(built, _device(gpu))
+        return cost_of(built, find_device(gpu))
 
     try:
         try:
@@ -164,7 +164,8 @@ def check_card(gpu: str) -> None:
     card_bytes(gpu)
 
 
-def _device(gpu: str | None) -> Device:
+def find_device(gpu: str | None) -> Device:
+    """Return the CPU, or a card by its name or memory."""
     return cpu() if gpu is None else cuda_card(gpu)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 
 from striate.jobs.memory import find_budget
 from striate.jobs.plan import MARGIN, make_search, make_step
@@ -38,6 +38,7 @@ def what_fits(
     """Yield the largest batch that fits, plain and with each remedy; arguments as for `plan_of_model`."""
     limit = int(find_budget(memory, gpu) / (1 + margin))
 
+    @cache
     def search(batch_size: int) -> Search:
         sized = replace(program, settings=replace(program.settings, batch_size=batch_size))
         return make_search(partial(make_step, sized, gpu is not None), batch_size, gpu, None)
@@ -49,7 +50,7 @@ def what_fits(
     ways["recomputation"] = lambda size: search(size).variant(1).smallest()
     if may_cast:
         ways["both"] = lambda size: search(size).variant(1, "bfloat16").smallest()
-    first = _fewest_images(ways["plain"])
+    first = 1 if search(2).takes_one_image else 2
     reference = ways["plain"](first).seconds / first
     for name, way in ways.items():
         size = largest_batch(partial(_peak, way), limit, first)
@@ -59,14 +60,6 @@ def what_fits(
 
 def _peak(way: Callable[[int], Candidate], size: int) -> int:
     return way(size).peak
-
-
-def _fewest_images(way: Callable[[int], Candidate]) -> int:
-    try:
-        way(1)
-    except (ValueError, RuntimeError):  # Batch norm refuses to take the statistics of a single value.
-        return 2
-    return 1
 
 
 def largest_batch(peak: Callable[[int], int], limit: int, first: int = 1) -> int:

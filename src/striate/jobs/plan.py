@@ -8,14 +8,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from striate.costing.devices.cpu import cpu
-from striate.costing.devices.cuda import cuda_card
-from striate.costing.devices.device import Device
 from striate.costing.memory import find_peak, timeline
 from striate.errors import UsageError
 from striate.graph.operators import Role
 from striate.graph.programs import Inference, Training
 from striate.graph.trace import trace
+from striate.jobs.cost import find_device
 from striate.jobs.memory import find_budget
 from striate.jobs.operator_times import measured_times
 from striate.jobs.programs import ModelProgram, Settings, build_program
@@ -86,8 +84,7 @@ def plan(
         return built
 
     budget = find_budget(memory, gpu)
-    may_cast = dtype in (None, torch.float32)
-    amp_dtypes = (None, "bfloat16") if may_cast else (None,)
+    amp_dtypes = (None, "bfloat16") if dtype in (None, torch.float32) else (None,)
     search = make_search(make, batch_size, gpu, channels_last, amp_dtypes=amp_dtypes, limit=budget)
     return make_plan(
         search,
@@ -95,7 +92,6 @@ def plan(
         channels_last=channels_last,
         dtype=str(dtype or torch.float32).removeprefix("torch."),
         lossless=lossless,
-        may_cast=may_cast,
         margin=margin,
         frontier=frontier,
     )
@@ -134,7 +130,6 @@ def plan_of_model(
             channels_last=settings.channels_last,
             dtype=settings.dtype,
             lossless=lossless,
-            may_cast=settings.dtype == "float32",
             margin=margin,
             frontier=frontier,
         )
@@ -203,7 +198,7 @@ def make_search(
     channels_last: bool | None,
     *,
     counts: Collection[int] = (),
-    amp_dtypes: Collection[str | None] = (None, "bfloat16"),
+    amp_dtypes: tuple[str | None, ...] = (None, "bfloat16"),
     limit: int = 0,
 ) -> Search:
     """Return the search over the ways to take a step, on the CPU or a card.
@@ -214,11 +209,10 @@ def make_search(
         gpu: the card; None for the CPU.
         channels_last: memory layout of images and kernels, where the programs do not have it yet.
         counts: sizes of all batches that occur.
-        amp_dtypes: of autocast, whose times are compared.
+        amp_dtypes: of autocast, that may be chosen; not where weights have 16 bits, or the programs use it already.
         limit: bytes that may be taken to measure times; by default they are estimated.
     """
-    device: Device = cpu() if gpu is None else cuda_card(gpu)
-
+    device = find_device(gpu)
     kind = "cpu" if gpu is None else "cuda"
     is_here = kind == "cpu" or torch.cuda.is_available()
 
@@ -240,7 +234,7 @@ def make_search(
     def times_of(amp_dtype: str | None) -> Times:
         return times().get(amp_dtype) or Times(rates(amp_dtype), {})
 
-    return Search(make, batch_size, device, times_of, channels_last=channels_last, counts=counts)
+    return Search(make, batch_size, device, times_of, channels_last=channels_last, counts=counts, amp_dtypes=amp_dtypes)
 
 
 def make_plan(
@@ -250,7 +244,6 @@ def make_plan(
     channels_last: bool,
     dtype: str = "float32",
     lossless: bool = False,
-    may_cast: bool = True,
     margin: float = MARGIN,
     frontier: bool = False,
     held: int = 0,
@@ -263,14 +256,13 @@ def make_plan(
         channels_last: memory layout of images and kernels.
         dtype: of weights.
         lossless: whether only recomputation is allowed.
-        may_cast: whether autocast may be chosen; not where weights have 16 bits, or the programs use it already.
         margin: share of the budget that is left free.
         frontier: whether to find plans for other budgets, too, and the smallest budget for which there is one.
         held: bytes that are there throughout, besides what the search's programs hold.
     """
     limit = int(budget / (1 + margin)) - held
     plain = search.variant(1).plain
-    amp_dtypes: tuple[str | None, ...] = (None, "bfloat16") if may_cast and not lossless else (None,)
+    amp_dtypes = (None,) if lossless else search.amp_dtypes
     most_parts = 1 if lossless else search.batch_size
     found = plain if plain.peak <= limit else search.fastest(limit, most_parts=most_parts, amp_dtypes=amp_dtypes)
     closest = search.closest(most_parts=most_parts, amp_dtypes=amp_dtypes) if found is None or frontier else None
@@ -294,7 +286,7 @@ def make_plan(
         amp_dtype=chosen.amp_dtype,
         channels_last=channels_last,
         recompute=chosen.recompute,
-        remedies=tuple(_remedies(search, may_cast)) if frontier else (),
+        remedies=tuple(_remedies(search)) if frontier else (),
         frontier=tuple(dict.fromkeys(_frontier(search, plain))) if frontier else (),
     )
 
@@ -314,14 +306,14 @@ def _evaluation(search: Search, chosen: Candidate, limit: int) -> tuple[int, int
         size //= 2
 
 
-def _remedies(search: Search, may_cast: bool) -> Iterator[Remedy]:
+def _remedies(search: Search) -> Iterator[Remedy]:
     plain = search.variant(1).plain
     alone: dict[str, tuple[Candidate, str]] = {}
     parts = search.in_most_parts(search.batch_size)
     if parts.parts > 1:
         size = -(-search.batch_size // parts.parts)
         alone[f"micro-batches of {size}"] = parts.plain, STATISTICS
-    if may_cast:
+    if "bfloat16" in search.amp_dtypes:
         alone["16-bit floats"] = search.variant(1, "bfloat16").plain, ROUNDING
     alone["recomputation"] = search.variant(1).smallest(), ""
     for name, (candidate, changes) in alone.items():

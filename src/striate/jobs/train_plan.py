@@ -10,13 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from striate.costing.devices.cpu import cpu
-from striate.costing.devices.cuda import cuda_card
-from striate.costing.devices.device import Device
 from striate.costing.memory import find_peak, timeline
 from striate.errors import StriateError, UsageError
 from striate.graph.programs import Training
 from striate.graph.trace import trace
+from striate.jobs.cost import find_device
 from striate.jobs.memory import find_budget
 from striate.jobs.plan import make_plan, make_search
 from striate.planning.plan import Plan, read_plan
@@ -51,7 +49,6 @@ def plan_training(config: TrainConfig, network: nn.Module, task: Classification,
         budget,
         channels_last=config.channels_last,
         lossless=config.lossless,
-        may_cast=not config.amp,
         margin=config.margin,
         held=_held(config, network, batch_size),
     )
@@ -91,9 +88,9 @@ def fitting_plan(config: TrainConfig, network: nn.Module, task: Classification, 
             received=f"{plan.in_words()}, {plan.dtype}, channels_last={plan.channels_last}, in {path}",
             remedy=f"Make one: striate plan {config.model} --memory ... -b {max(sizes)} --json > plan.json",
         )
-    device: Device = cpu() if config.device == "cpu" else cuda_card(_card(config) or "")
+    device = find_device(_card(config))
     peaks = []
-    for size in sizes:
+    for size in set(sizes):
         parts = plan.parts(size)
         make = _step_maker(config, network, task, size)
         if size // parts == 1 < size:  # As its smallest part may be.

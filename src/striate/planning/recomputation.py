@@ -186,7 +186,7 @@ class Recomputation:
     def fastest(self, budget: int) -> Found | None:
         """Return the choice that fits a budget in bytes and takes the least time; None where none fits."""
         arriving: list[list[_Front]] = [[] for _ in self.ends]
-        arriving[0] = [_Front(np.zeros(1, np.int64), np.zeros(1), np.zeros(1, np.int64), None)]
+        arriving[0] = [_Front.of(np.zeros(1, np.int64), np.zeros(1), np.zeros(1, np.int64), None)]
         fronts: list[_Front] = []
         for cut, found in enumerate(arriving):
             front = _best(found)
@@ -195,7 +195,7 @@ class Recomputation:
                 fits = np.flatnonzero(stretch.needed - front.saved <= budget)
                 if fits.size:
                     saved, seconds = front.saved[fits] + stretch.saved, front.seconds[fits] + stretch.seconds
-                    arriving[stretch.last].append(_Front(saved, seconds, fits, stretch))
+                    arriving[stretch.last].append(_Front.of(saved, seconds, fits, stretch))
         last = fronts[-1]
         fits = np.flatnonzero(self._loss_needs - last.saved <= budget)
         if not fits.size:
@@ -247,27 +247,35 @@ class _Front:
         saved: for each, the bytes that it does not keep.
         seconds: for each, the time that it takes to make them again.
         before: for each, its number among the ways up to the cut before.
-        stretch: that all of them end with.
-        stretches: that each ends with, where they are of several.
+        stretches: for each, the one that it ends with.
     """
 
     saved: npt.NDArray[np.int64]
     seconds: npt.NDArray[np.float64]
     before: npt.NDArray[np.int64]
-    stretch: Stretch | None
-    stretches: Sequence[Stretch] = ()
+    stretches: npt.NDArray[np.object_]
+
+    @staticmethod
+    def of(
+        saved: npt.NDArray[np.int64],
+        seconds: npt.NDArray[np.float64],
+        before: npt.NDArray[np.int64],
+        stretch: Stretch | None,
+    ) -> "_Front":
+        """Return ways that all end with one stretch; None where they begin."""
+        stretches: npt.NDArray[np.object_] = np.full(saved.size, stretch, dtype=object)
+        return _Front(saved, seconds, before, stretches)
 
 
 def _best(found: Sequence[_Front]) -> _Front:
     """Keep the ways that no other beats both in bytes and in seconds."""
     if not found:
-        return _Front(np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.int64), None)
-    saved, seconds, before = (
-        np.concatenate([getattr(front, name) for front in found]) for name in ("saved", "seconds", "before")
+        return _Front.of(np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.int64), None)
+    saved, seconds, before, stretches = (
+        np.concatenate([getattr(front, name) for front in found])
+        for name in ("saved", "seconds", "before", "stretches")
     )
-    of = np.repeat(np.arange(len(found)), [front.saved.size for front in found])
     order = np.lexsort((seconds, -saved))
     fastest = np.minimum.accumulate(seconds[order])
     kept = order[np.concatenate([[True], fastest[1:] < fastest[:-1]])]
-    ends = [found[index].stretch for index in of[kept]]
-    return _Front(saved[kept], seconds[kept], before[kept], None, [stretch for stretch in ends if stretch is not None])
+    return _Front(saved[kept], seconds[kept], before[kept], stretches[kept])

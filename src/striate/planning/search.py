@@ -55,6 +55,7 @@ class Search:
         times: what its operators take, with autocast's type.
         channels_last: as for `trace`.
         counts: sizes of all batches that occur, such as the last one's of an epoch; ``batch_size`` alone by default.
+        amp_dtypes: of autocast, that may be chosen; None is none.
     """
 
     def __init__(
@@ -66,9 +67,11 @@ class Search:
         *,
         channels_last: bool | None = None,
         counts: Collection[int] = (),
+        amp_dtypes: tuple[str | None, ...] = (None, "bfloat16"),
     ) -> None:
         self.make, self.batch_size, self.device, self.times = make, batch_size, device, times
         self.channels_last, self.counts = channels_last, {batch_size, *counts}
+        self.amp_dtypes = amp_dtypes
         self._known: dict[tuple[int, str | None], Variant] = {}
 
     def variant(self, parts: int, amp_dtype: str | None = None) -> "Variant":
@@ -89,10 +92,11 @@ class Search:
     def _allows(self, parts: int) -> bool:
         """Tell whether the network takes each part: batch norm refuses to take the statistics of a single value."""
         smallest = min(count // cut(count, self.batch_size, parts) for count in self.counts)
-        return parts == 1 or smallest > 1 or self._takes_one_image
+        return parts == 1 or smallest > 1 or self.takes_one_image
 
     @cached_property
-    def _takes_one_image(self) -> bool:
+    def takes_one_image(self) -> bool:
+        """Whether the network takes an image by itself."""
         try:
             self.variant(self.batch_size)
         except (ValueError, RuntimeError):
