@@ -1,15 +1,17 @@
 """Runs within a budget, on real digits: what they take, and that they learn the same."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from planned import plan_with
 from striate.errors import StriateError, UsageError
 from striate.files import load_tensors
-from striate.jobs.plan import plan_of_model
+from striate.jobs.plan import make_search, make_step, plan_of_model
 from striate.jobs.programs import Settings, find_program
 from striate.jobs.train import Finished, Started, train
 from striate.planning.plan import read_plan
@@ -81,6 +83,19 @@ def test_a_plan_that_was_printed_is_taken(tmp_path: Path) -> None:
     (peak,) = (record for record in between if isinstance(record, PeakRecord) and record.phase == "training")
     assert peak.measured == pytest.approx(peak.predicted, rel=0.005)
     assert peak.predicted == started.plan.peak_bytes <= plan.budget_bytes == peak.budget
+
+
+def test_recomputation_and_16_bit_floats_go_together_in_a_run(tmp_path: Path) -> None:
+    program = find_program("alexnet_28", Settings(64, "training"))
+    ways = make_search(partial(make_step, program, False), 64, None, None).variant(1, "bfloat16")
+    found, path = ways.smallest(), tmp_path / "plan.json"
+    assert found.recompute
+    fields = {"channels_last": True, "amp_dtype": "bfloat16", "budget_bytes": ways.plain.peak, "peak_bytes": found.peak}
+    plan_with(batch_size=64, micro_batch=64, evaluation_batch=64, recompute=found.recompute, **fields).save(path)
+    started, *between, _ = run(tmp_path / "run", model="alexnet_28", plan=str(path))
+    (peak,) = (record for record in between if isinstance(record, PeakRecord) and record.phase == "training")
+    assert peak.measured == pytest.approx(peak.predicted, rel=0.005)
+    assert peak.predicted == started.plan.peak_bytes < ways.plain.peak
 
 
 def test_plans_for_other_runs_are_refused(tmp_path: Path) -> None:

@@ -309,8 +309,12 @@ def make_fabric(config: TrainConfig) -> "Fabric":
     """Return Fabric for the device and the precision asked for."""
     from lightning_fabric import Fabric  # Takes seconds: loaded when nothing is left that could be refused.
 
-    precision: Any = {"bfloat16": "bf16-mixed", "float16": "16-mixed"}[config.amp_dtype] if config.amp else "32-true"
-    return Fabric(accelerator=config.device, devices=1, precision=precision)
+    if not config.amp:
+        return Fabric(accelerator=config.device, devices=1, precision="32-true")
+    from striate.training.precision import Autocast
+
+    precision: Any = {"bfloat16": "bf16-mixed", "float16": "16-mixed"}[config.amp_dtype]
+    return Fabric(accelerator=config.device, devices=1, plugins=Autocast(precision, config.device))
 
 
 @contextmanager
