@@ -38,7 +38,8 @@ from striate.graph.operators import Phase
 from striate.graph.programs import Training
 from striate.jobs.memory import find_budget
 from striate.jobs.networks import InputSpec
-from striate.jobs.plan import make_plan, make_search, make_step, plan_of_model
+from striate.jobs.plan import make_step, plan_of_model
+from striate.jobs.plan_search import make_plan, make_search
 from striate.jobs.programs import ModelProgram, Settings, find_program
 from striate.zoo import ZOO
 

@@ -11,7 +11,8 @@ import torch
 from planned import plan_with
 from striate.errors import StriateError, UsageError
 from striate.files import load_tensors
-from striate.jobs.plan import make_search, make_step, plan_of_model
+from striate.jobs.plan import make_step, plan_of_model
+from striate.jobs.plan_search import make_search
 from striate.jobs.programs import Settings, find_program
 from striate.jobs.train import Finished, Started, train
 from striate.planning.plan import read_plan

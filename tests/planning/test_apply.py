@@ -3,6 +3,7 @@
 import copy
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,17 +19,22 @@ from striate.planning.apply import apply_plan, micro_batches
 from striate.planning.plan import Plan, Point, Remedy, read_plan
 
 
-def learned(network: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-    """Take a step as a plain loop does; return gradients, weights and buffers."""
+def learned(network: nn.Module, images: Tensor, labels: Tensor, plan: Plan | None = None) -> dict[str, Tensor]:
+    """Take two steps as a plain loop does, with a plan if there is one; return gradients, weights and buffers."""
     optimizer = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9)
+    gradients: dict[str, Tensor] = {}
+    for name, parameter in network.named_parameters():
+        hook: Any = lambda p, name=name: gradients.update({name: p.grad.clone()})  # noqa: E731
+        parameter.register_post_accumulate_grad_hook(hook)  # type: ignore[no-untyped-call]
+    if plan is not None:
+        apply_plan(plan, network, optimizer)
     torch.manual_seed(1)
     for _ in range(2):
         optimizer.zero_grad()
         loss: Tensor = F.cross_entropy(network(images), labels)
         torch.autograd.backward(loss)
         optimizer.step()
-    gradients = {f"gradient of {name}": p.grad for name, p in network.named_parameters() if p.grad is not None}
-    return gradients | network.state_dict()
+    return {f"gradient of {name}": gradient for name, gradient in gradients.items()} | network.state_dict()
 
 
 @pytest.mark.parametrize(("name", "channels_last"), [("seresnet18", True), ("mobilenet_v2", False)])
@@ -43,9 +49,12 @@ def test_two_steps_of_a_lossless_plan_are_the_plain_ones(name: str, channels_las
         network, (3, 48, 48), batch_size=8, memory=1, channels_last=channels_last, lossless=True, frontier=False
     )
     assert plan.recompute
+    assert plan.optimizer_in_backward
     assert (plan.accumulate, plan.amp_dtype) == (1, None)
     plain = learned(copy.deepcopy(network), images, labels)
-    assert same(plain, learned(apply_plan(plan, copy.deepcopy(network)), images, labels))
+    assert same(plain, learned(copy.deepcopy(network), images, labels, plan))
+    with pytest.raises(UsageError, match="expected the optimizer too"):
+        apply_plan(plan, network)
 
 
 def test_evaluation_runs_as_before_and_the_network_is_still_its_own_class() -> None:

@@ -17,7 +17,8 @@ BOTH = (None, "bfloat16")
 def peak_of(network: nn.Module, found: Candidate, batch: int) -> int:
     """Trace the step that an answer describes."""
     program = training(network, batch, parts=found.parts, amp=found.amp_dtype)
-    program = replace(program, recompute={again.place: again.operator for again in found.recompute})
+    again = {again.place: again.operator for again in found.recompute}
+    program = replace(program, recompute=again, optimizer_in_backward=found.optimizer_in_backward)
     return find_peak(timeline(trace(program), cpu())).size
 
 
@@ -48,7 +49,7 @@ def test_what_is_found_fits_as_its_own_trace_says(share: float, lossless: bool) 
     assert found.peak == peak_of(network, found, 16) <= budget
     if lossless:
         assert (found.parts, found.amp_dtype) == (1, None)
-        assert found.recompute
+        assert found.recompute or found.optimizer_in_backward
 
 
 def test_of_all_that_fit_the_fastest_is_taken() -> None:
@@ -57,9 +58,11 @@ def test_of_all_that_fit_the_fastest_is_taken() -> None:
     for share in (0.3, 0.5, 0.7, 0.9):
         budget = int(share * plain)
         each = [search.variant(parts, amp).fastest(budget) for parts in (1, 2, 4, 8, 16) for amp in BOTH]
+        each += [search.variant(1, amp, optimizer_in_backward=True).fastest(budget) for amp in BOTH]
         found = search.fastest(budget, most_parts=16, amp_dtypes=BOTH)
         assert found is not None
-        assert found.seconds == min(candidate.seconds for candidate in each if candidate is not None)
+        least = min(candidate.seconds for candidate in each if candidate is not None)
+        assert found.seconds == pytest.approx(least, rel=1e-9)  # Sums of the same terms, in another order.
 
 
 def test_what_is_not_allowed_is_not_taken() -> None:
@@ -88,7 +91,7 @@ def test_no_part_is_a_lone_image_that_the_network_refuses(
     normed = nn.Sequential(deep(2), nn.BatchNorm1d(5), nn.Linear(5, 5))
     search = search_of(normed, batch)
     search.counts |= set(counts)
-    assert [variant.parts for variant in search.variants(batch, None)] == parts
+    assert list(dict.fromkeys(variant.parts for variant in search.variants(batch, None))) == parts
 
 
 def test_more_parts_take_less_memory_and_more_time() -> None:

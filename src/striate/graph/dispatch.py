@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 
-def is_question(operator: Any) -> bool:
-    """Tell whether an operator only asks something of a tensor, such as on which device it is."""
-    return str(operator.namespace) == "prim"
+def is_bookkeeping(operator: Any) -> bool:
+    """Tell whether an operator computes nothing: it asks on which device a tensor is, or marks a place in a profile."""
+    return str(operator.namespace) in {"prim", "profiler"}
 
 
 def is_view(operator: Any) -> bool:

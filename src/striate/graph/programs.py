@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 
 from striate.graph.operators import Phase
 from striate.graph.recompute import recomputing
+from striate.graph.updates import update_early
 
 During = Callable[[Phase], AbstractContextManager[None]]
 
@@ -76,6 +77,9 @@ class Training:
         parts: micro-batches that pass through one after the other; their gradients add up.
         repeats: how many of them are run; all by default. The second begins with gradients there, and so do all later
             ones: two tell what any number takes.
+        recompute: operators of the forward pass that run again for the gradients, by their places.
+        optimizer_in_backward: whether each parameter is updated as soon as its gradient is there; in one part.
+        clip_grad: the norm that all gradients together are scaled down to; None for as they are.
     """
 
     network: nn.Module
@@ -88,6 +92,8 @@ class Training:
     parts: int = 1
     repeats: int | None = None
     recompute: Mapping[int, str] = field(default_factory=dict)
+    optimizer_in_backward: bool = False
+    clip_grad: float | None = None
     _learner: Optimizer | None = None
 
     @property
@@ -130,10 +136,18 @@ class Training:
 
     def run(self, during: During) -> None:
         """Take one step; ``during`` is entered for each phase."""
-        for part in range(self.parts)[: self.repeats]:
-            with torch.enable_grad():
-                self._learn(part, during)
+        early = self._learner if self.optimizer_in_backward else None
+        handles = [] if early is None else update_early(early, partial(during, Phase.OPTIMIZER))
+        try:
+            for part in range(self.parts)[: self.repeats]:
+                with torch.enable_grad():
+                    self._learn(part, during)
+        finally:
+            for handle in handles:
+                handle.remove()
         with during(Phase.OPTIMIZER):
+            if self.clip_grad is not None:
+                nn.utils.clip_grad_norm_(self.network.parameters(), self.clip_grad)
             if self._learner is not None:
                 self._learner.step()
         self._forget_gradients()

@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from striate.errors import StriateError
-from striate.graph.dispatch import changed, is_question, is_view, named_arguments
+from striate.graph.dispatch import changed, is_bookkeeping, is_view, named_arguments
 
 LARGE = 16
 STATISTICS = ("running_mean", "running_var")
@@ -238,7 +238,7 @@ class _Recipes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Run one operator, and write its recipe if it is one of the chosen."""
         kwargs = kwargs or {}
         # Of views, torch makes more at one time than at another.
-        if is_question(func) or is_view(func):
+        if is_bookkeeping(func) or is_view(func):
             return func(*args, **kwargs)
         expected = self._chosen.get(self._place)
         self._place += 1

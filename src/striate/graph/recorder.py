@@ -26,7 +26,7 @@ from torch.autograd.function import BackwardCFunction
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from striate.errors import StriateError
-from striate.graph.dispatch import changed, is_question, is_view, named_arguments
+from striate.graph.dispatch import changed, is_bookkeeping, is_view, named_arguments
 from striate.graph.operators import (
     BEFORE,
     Call,
@@ -121,7 +121,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run one operator and write it down."""
         kwargs = kwargs or {}
-        if is_question(func):
+        if is_bookkeeping(func):
             return func(*args, **kwargs)
         self.running, self._at = str(func), self._entered[-1] if self._entered else None
         inputs: list[int] = []

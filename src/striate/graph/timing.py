@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from striate.graph.dispatch import is_question, is_view
+from striate.graph.dispatch import is_bookkeeping, is_view
 from striate.graph.operators import Phase
 from striate.graph.programs import Program
 
@@ -68,12 +68,13 @@ class _Clock(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @contextmanager
     def during(self, phase: Phase) -> Iterator[None]:
-        self._phase = phase
+        before, self._phase = self._phase, phase
         yield
+        self._phase = before
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run one operator."""
-        if is_question(func) or is_view(func):
+        if is_bookkeeping(func) or is_view(func):
             return func(*args, **(kwargs or {}))
         began = self._now()
         out = func(*args, **(kwargs or {}))

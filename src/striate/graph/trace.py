@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from torch._subclasses.fake_tensor import (
     UnsupportedOperatorException,
 )
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+from torch.utils._python_dispatch import _disable_current_modes
 
 from striate.errors import StriateError
 from striate.graph.operators import OperatorGraph, Phase, Role
@@ -65,15 +66,17 @@ def _traced(
         @contextmanager
         def during(phase: Phase) -> Iterator[None]:
             nonlocal found
-            recorder.phase = phase
+            before, recorder.phase = recorder.phase, phase
             if phase is Phase.OPTIMIZER and isinstance(program, Training):
-                found = program.learning() if program.optimizer is not None else None
+                found = (found or set()) | program.learning() if program.optimizer is not None else None
                 for name, parameter in network.named_parameters():
                     if parameter.grad is not None:
                         recorder.hold(parameter.grad, Role.GRADIENT, name)
-            # What a network makes of itself has to be without bytes too; an optimizer counts its steps with values.
-            with fake if phase is not Phase.OPTIMIZER else nullcontext(), recorder:
+            # What a network makes of itself has to be without bytes too; an optimizer counts its steps with values,
+            # also where it runs in the middle of a backward pass.
+            with _disable_current_modes() if phase is Phase.OPTIMIZER else fake, recorder:
                 yield
+            recorder.phase = before
 
         with _explained(recorder), recorder.following():
             program.run(during)

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 
 from striate.jobs.memory import find_budget
-from striate.jobs.plan import MARGIN, make_search, make_step
+from striate.jobs.plan import make_step
+from striate.jobs.plan_search import MARGIN, make_search
 from striate.jobs.programs import ModelProgram
 from striate.planning.search import Candidate, Search
 
@@ -47,9 +48,10 @@ def what_fits(
     may_cast = program.settings.dtype == "float32" and not lossless
     if may_cast:
         ways["16-bit floats"] = lambda size: search(size).variant(1, "bfloat16").plain
+    if program.settings.optimizer is not None:
+        ways["gradients freed early"] = lambda size: search(size).leanest().plain
     ways["recomputation"] = lambda size: search(size).variant(1).smallest()
-    if may_cast:
-        ways["both"] = lambda size: search(size).variant(1, "bfloat16").smallest()
+    ways["all of these"] = lambda size: search(size).leanest("bfloat16" if may_cast else None).smallest()
     first = 1 if search(2).takes_one_image else 2
     reference = ways["plain"](first).seconds / first
     for name, way in ways.items():

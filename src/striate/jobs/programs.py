@@ -170,6 +170,7 @@ class ModelProgram:
         settings: how it is run.
         num_classes: of a network of the zoo; its own by default.
         recompute: operators of the forward pass that run again for the gradients, as `Plan.chosen` has them.
+        optimizer_in_backward: whether each parameter is updated as soon as its gradient is there.
     """
 
     model: str
@@ -177,6 +178,7 @@ class ModelProgram:
     settings: Settings = field(default_factory=Settings)
     num_classes: int | None = None
     recompute: Mapping[int, str] = field(default_factory=dict)
+    optimizer_in_backward: bool = False
 
     def __str__(self) -> str:
         return f"{self.model}, {' + '.join(map(str, self.inputs))}, {self.settings}"
@@ -203,14 +205,15 @@ class ModelProgram:
         laid = [x.contiguous(memory_format=layout) if x.ndim == 4 else x for x in inputs]
         program = build_program(network, laid, settings, foreach=foreach)
         if isinstance(program, Training):
-            program.recompute = self.recompute
+            program.recompute, program.optimizer_in_backward = self.recompute, self.optimizer_in_backward
         return program
 
     def planned(self, plan: Plan) -> "ModelProgram":
         """Return the same step as a plan has it run."""
         amp_dtype: Any = plan.amp_dtype
         settings = replace(self.settings, mode="training", micro_batches=plan.accumulate, amp_dtype=amp_dtype)
-        return replace(self, settings=settings, recompute=plan.chosen)
+        early = plan.optimizer_in_backward
+        return replace(self, settings=settings, recompute=plan.chosen, optimizer_in_backward=early)
 
     def measure(self, predicted: int, gpu: str | None = None) -> int:
         """Run it for real, in a process of its own, and return the most bytes that it took.

@@ -24,7 +24,6 @@ from striate.files import load_tensors
 from striate.jobs.report import test_network, write_report
 from striate.jobs.train_plan import fitting_plan, plan_training
 from striate.jobs.usage import check_training, expect_unchanged
-from striate.planning.apply import apply_plan
 from striate.planning.plan import Plan, read_plan
 from striate.training.config import TrainConfig
 from striate.training.folder import RunFolder
@@ -129,10 +128,8 @@ def train(config: TrainConfig | None = None, *, resume: str | Path | None = None
         circumstances = _circumstances(splits, network, config)
         plan = _find_plan(config, network, task, splits, folder)
         running = config
-        if plan is not None:
-            apply_plan(plan, network)
-            if plan.amp_dtype is not None:
-                running = config.model_copy(update={"amp": True, "amp_dtype": plan.amp_dtype})
+        if plan is not None and plan.amp_dtype is not None:
+            running = config.model_copy(update={"amp": True, "amp_dtype": plan.amp_dtype})
         loop = Loop(network, task, splits.train, splits.val, running, folder, save, plan, watched)
         if resume is None:
             folder.begin(config)

@@ -16,7 +16,7 @@ from striate.graph.programs import Training
 from striate.graph.trace import trace
 from striate.jobs.cost import find_device
 from striate.jobs.memory import find_budget
-from striate.jobs.plan import make_plan, make_search
+from striate.jobs.plan_search import make_plan, make_search
 from striate.planning.plan import Plan, read_plan
 from striate.training.config import TrainConfig
 from striate.training.optimizers import build_optimizer
@@ -43,7 +43,13 @@ def plan_training(config: TrainConfig, network: nn.Module, task: Classification,
     gpu = _card(config)
     budget = find_budget(config.memory, gpu)
     amp_dtypes = (None,) if config.amp else (None, "bfloat16")
-    search = make_search(make, batch_size, gpu, None, counts=(smallest,), amp_dtypes=amp_dtypes, limit=budget)
+    search = make_search(
+        *(make, batch_size, gpu, None),
+        counts=(smallest,),
+        amp_dtypes=amp_dtypes,
+        updates_early=_updates_early(config),
+        limit=budget,
+    )
     found = make_plan(
         search,
         budget,
@@ -80,6 +86,12 @@ def fitting_plan(config: TrainConfig, network: nn.Module, task: Classification, 
     sizes = _batches(config, count)
     changes = plan.accumulate > 1 or plan.amp_dtype is not None
     is_like = plan.fits and not plan.variation and plan.dtype == "float32" and plan.batch_size >= max(sizes)
+    if plan.optimizer_in_backward and not _updates_early(config):
+        raise UsageError(
+            expected="a plan that keeps all gradients until the step ends, to clip or to scale them",
+            received=f"{plan.in_words()}, in {path}",
+            remedy=f"Leave --clip-grad and float16 out, or give --memory {plan.budget_bytes} (bytes) instead.",
+        )
     if not is_like or plan.channels_last != config.channels_last or (config.lossless and changes):
         lossless = " without micro-batches and 16-bit floats" if config.lossless else ""
         raise UsageError(
@@ -95,7 +107,9 @@ def fitting_plan(config: TrainConfig, network: nn.Module, task: Classification, 
         make = _step_maker(config, network, task, size)
         if size // parts == 1 < size:  # As its smallest part may be.
             trace(_step_maker(config, network, task, 1)(1, plan.amp_dtype))
-        graph = device.completed(trace(replace(make(parts, plan.amp_dtype), recompute=plan.chosen)))
+        early = plan.optimizer_in_backward
+        planned = replace(make(parts, plan.amp_dtype), recompute=plan.chosen, optimizer_in_backward=early)
+        graph = device.completed(trace(planned))
         peaks.append(find_peak(timeline(graph, device)).size + _held(config, network, size))
     if max(peaks) > plan.budget_bytes:
         raise UsageError(
@@ -125,9 +139,16 @@ def _step_maker(
         amp = None if wanted is None else getattr(torch, wanted)
         loss = partial(_loss, task, config.smoothing)
         optimizer = partial(_optimizer, config)
-        return Training(network, given[:1], given[1:], loss, optimizer, forward, amp, parts=parts)
+        return Training(
+            *(network, given[:1], given[1:], loss, optimizer, forward, amp, parts), clip_grad=config.clip_grad
+        )
 
     return make
+
+
+def _updates_early(config: TrainConfig) -> bool:
+    """Tell whether each gradient can be used by itself: to scale them, all of them have to be there."""
+    return config.clip_grad is None and not (config.amp and config.amp_dtype == "float16")
 
 
 def _held(config: TrainConfig, network: nn.Module, batch_size: int) -> int:

@@ -6,9 +6,11 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from striate.errors import UsageError
 from striate.graph.recompute import recomputing
+from striate.graph.updates import update_early
 from striate.planning.plan import Plan
 
 FORWARDS = ("forward", "forward_all")
@@ -31,7 +33,7 @@ def _blank(kind: Any) -> Any:
     return _planned_class(kind).__new__(_planned_class(kind))
 
 
-def apply_plan(plan: Plan, network: Network) -> Network:
+def apply_plan(plan: Plan, network: Network, optimizer: Optimizer | None = None) -> Network:
     """Have a network's forward pass in training keep no more than its plan says.
 
     Micro-batches and autocast are the training loop's: see `micro_batches`, and ``plan.amp_dtype``.
@@ -40,10 +42,21 @@ def apply_plan(plan: Plan, network: Network) -> Network:
         plan: made for this network.
         network: changed in place: its memory layout, and its class, to one of the same name. Copies of it follow the
             plan too.
+        optimizer: made for this network's parameters. It takes its step for each of them during the backward pass where
+            the plan says so; ``optimizer.step()`` after that does nothing more.
 
     Returns:
         The network.
+
+    Raises:
+        UsageError: where the plan needs the optimizer, and there is none.
     """
+    if plan.optimizer_in_backward and optimizer is None:
+        raise UsageError(
+            expected="the optimizer too, since this plan frees gradients early",
+            received="a plan and a network",
+            remedy="Call striate.apply_plan(plan, network, optimizer).",
+        )
     layout = torch.channels_last if plan.channels_last else torch.contiguous_format
     network.to(memory_format=layout)  # type: ignore[call-overload]
     planned: Any = network
@@ -51,6 +64,8 @@ def apply_plan(plan: Plan, network: Network) -> Network:
         kind: Any = type(planned)
         planned.__class__ = _planned_class(kind)
     planned._plan = plan
+    if plan.optimizer_in_backward and optimizer is not None:
+        update_early(optimizer)
     return network
 
 

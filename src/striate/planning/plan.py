@@ -87,6 +87,7 @@ class Plan:
         remedies: what each alone would do.
         frontier: peak against time, from the plain step on.
         variation: what was changed of the network or its images for it to fit; empty for nothing.
+        optimizer_in_backward: whether each parameter is updated as soon as its gradient is there, which is then freed.
     """
 
     fits: bool
@@ -109,6 +110,7 @@ class Plan:
     remedies: tuple[Remedy, ...] = ()
     frontier: tuple[Point, ...] = ()
     variation: str = ""
+    optimizer_in_backward: bool = False
 
     @property
     def chosen(self) -> Mapping[int, str]:
@@ -128,8 +130,10 @@ class Plan:
         parts.append(batch)
         if self.amp_dtype:
             parts.append(f"{self.amp_dtype} where safe (autocast)")
+        if self.optimizer_in_backward:
+            parts.append("gradients freed early (optimizer in backward)")
         if self.recompute:
-            parts.append(f"{len(self.recompute)} operators run again")
+            parts.append(f"{len(self.recompute)} operator{'s' * (len(self.recompute) > 1)} run again")
         share = f"{format_bytes(self.peak_bytes)} predicted of {format_bytes(self.budget_bytes)}"
         time = f"about {self.relative_time:.2f} x the time ({'measured' if self.is_measured else 'estimated'})"
         return f"{', '.join(parts)}: {share}, {time}"

@@ -33,6 +33,7 @@ class Candidate:
         recompute: what is made again.
         peak: predicted, in bytes.
         seconds: estimated.
+        optimizer_in_backward: whether each parameter is updated as soon as its gradient is there.
     """
 
     parts: int
@@ -40,6 +41,7 @@ class Candidate:
     recompute: tuple[Recomputed, ...]
     peak: int
     seconds: float
+    optimizer_in_backward: bool = False
 
 
 MakeProgram = Callable[[int, str | None], Training]
@@ -56,6 +58,8 @@ class Search:
         channels_last: as for `trace`.
         counts: sizes of all batches that occur, such as the last one's of an epoch; ``batch_size`` alone by default.
         amp_dtypes: of autocast, that may be chosen; None is none.
+        updates_early: whether a step in one part may update each parameter as soon as its gradient is there; it may
+            not where something is done with all gradients at once.
     """
 
     def __init__(
@@ -68,18 +72,24 @@ class Search:
         channels_last: bool | None = None,
         counts: Collection[int] = (),
         amp_dtypes: tuple[str | None, ...] = (None, "bfloat16"),
+        updates_early: bool = True,
     ) -> None:
         self.make, self.batch_size, self.device, self.times = make, batch_size, device, times
         self.channels_last, self.counts = channels_last, {batch_size, *counts}
-        self.amp_dtypes = amp_dtypes
-        self._known: dict[tuple[int, str | None], Variant] = {}
+        self.amp_dtypes, self.updates_early = amp_dtypes, updates_early
+        self._known: dict[tuple[int, str | None, bool], Variant] = {}
 
-    def variant(self, parts: int, amp_dtype: str | None = None) -> "Variant":
+    def variant(self, parts: int, amp_dtype: str | None = None, *, optimizer_in_backward: bool = False) -> "Variant":
         """Return the step in so many micro-batches."""
-        key = parts, amp_dtype
+        key = parts, amp_dtype, optimizer_in_backward
         if key not in self._known:
-            self._known[key] = Variant(self, parts, amp_dtype)
+            self._known[key] = Variant(self, *key)
         return self._known[key]
+
+    def leanest(self, amp_dtype: str | None = None) -> "Variant":
+        """Return the step in one part that frees gradients as early as it may: what else it does comes on top."""
+        early = self.updates_early and self.variant(1, amp_dtype).program.optimizer is not None
+        return self.variant(1, amp_dtype, optimizer_in_backward=early)
 
     def variants(self, most_parts: int, amp_dtype: str | None) -> "Iterator[Variant]":
         """Yield the step in one part, in two, four and so on, and an image at a time, as far as the network allows."""
@@ -87,6 +97,8 @@ class Search:
         while parts <= most_parts:
             if self._allows(parts):
                 yield self.variant(parts, amp_dtype)
+                if parts == 1 and (leanest := self.leanest(amp_dtype)).plain.optimizer_in_backward:
+                    yield leanest
             parts = parts + 1 if parts == most_parts else min(2 * parts, most_parts)
 
     def _allows(self, parts: int) -> bool:
@@ -106,14 +118,14 @@ class Search:
     def fastest(self, budget: int, *, most_parts: int, amp_dtypes: tuple[str | None, ...]) -> Candidate | None:
         """Return the fastest way that fits a budget in bytes; None where none does."""
         fitting: list[Candidate] = []
-        others: list[Variant] = []
+        others: dict[tuple[int, str | None], Variant] = {}
         for amp_dtype in amp_dtypes:
             for variant in self.variants(most_parts, amp_dtype):
                 if variant.plain.peak <= budget:
                     fitting.append(variant.plain)
                     break  # More parts only take longer.
-                others.append(variant)
-        for variant in sorted(others, key=lambda variant: variant.plain.seconds):
+                others[variant.parts, amp_dtype] = variant  # Of those in one part the leanest, which comes last.
+        for variant in sorted(others.values(), key=lambda variant: variant.plain.seconds):
             # What runs again comes on top.
             if all(variant.plain.seconds < candidate.seconds for candidate in fitting):
                 candidate = variant.fastest(budget)
@@ -129,7 +141,7 @@ class Search:
         found = [
             variant.smallest()
             for amp_dtype in amp_dtypes
-            for variant in (self.variant(1, amp_dtype), self.in_most_parts(most_parts, amp_dtype))
+            for variant in (self.leanest(amp_dtype), self.in_most_parts(most_parts, amp_dtype))
         ]
         return min(found, key=lambda candidate: candidate.peak)
 
@@ -142,13 +154,14 @@ class Search:
 class Variant:
     """A step in a number of micro-batches: as it is, and with recomputation."""
 
-    def __init__(self, search: Search, parts: int, amp_dtype: str | None) -> None:
+    def __init__(self, search: Search, parts: int, amp_dtype: str | None, optimizer_in_backward: bool) -> None:
         self.search, self.parts, self.amp_dtype = search, parts, amp_dtype
-        self.program = search.make(parts, amp_dtype)
+        made: Any = search.make(parts, amp_dtype)
+        self.program: Training = replace(made, optimizer_in_backward=optimizer_in_backward)
         self.graph, self.moments = self._traced(self.program)
         self.seconds, self.is_measured = search.times(amp_dtype).of(self.graph, -(-search.batch_size // parts))
         seconds = step_seconds(self.graph, self.seconds, parts)
-        self.plain = Candidate(parts, amp_dtype, (), find_peak(self.moments).size, seconds)
+        self.plain = Candidate(parts, amp_dtype, (), find_peak(self.moments).size, seconds, optimizer_in_backward)
         self._recomputation: Recomputation | None = None
         self._smallest: Candidate | None = None
 
@@ -211,4 +224,4 @@ class Variant:
         planned: Any = replace(self.program, recompute=chosen)
         _, moments = self._traced(planned)
         seconds = self.plain.seconds + self.parts * found.seconds
-        return Candidate(self.parts, self.amp_dtype, recompute, find_peak(moments).size, seconds)
+        return replace(self.plain, recompute=recompute, peak=find_peak(moments).size, seconds=seconds)

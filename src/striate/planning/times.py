@@ -7,7 +7,8 @@ a step of two sizes, small enough for the budget, and between and beyond these i
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -86,18 +87,17 @@ def _aligned(graph: OperatorGraph, timed: Sequence[Timed]) -> dict[int, float]:
     A later micro-batch adds its gradients to those that are there, which the step that was measured did not.
     """
     found: dict[int, float] = {}
-    phase: Phase | None = None
-    left: Iterator[Timed] = iter(())
-    ahead: Timed | None = None
+    before: Phase | None = None
+    left: dict[Phase, deque[Timed]] = {}
     for index, operator in enumerate(graph.operators):
         if operator.view:
             continue
-        if operator.phase is not phase:
-            phase, left = operator.phase, iter([one for one in timed if one.phase is operator.phase])
-            ahead = next(left, None)
-        if ahead is not None and ahead.name == operator.name:
-            found[index] = ahead.seconds
-            ahead = next(left, None)
+        if operator.phase is Phase.FORWARD and before is not Phase.FORWARD:  # Each micro-batch runs them all.
+            left = {phase: deque(one for one in timed if one.phase is phase) for phase in Phase}
+        before = operator.phase
+        ahead = left[operator.phase]
+        if ahead and ahead[0].name == operator.name:
+            found[index] = ahead.popleft().seconds
     return found
 
 

@@ -121,6 +121,7 @@ class TrainConfig(BaseModel):
     )
     momentum: float = _field(0.9, "of momentum and nesterov", ge=0, lt=1)
     weight_decay: float = _field(0.0, "not on biases and norms; decoupled for adamw", ge=0)
+    clip_grad: float | None = _field(None, "largest norm of all gradients together; larger ones are scaled to it", gt=0)
     sched: Literal["constant", "cosine", "onecycle", "step"] = _field("cosine", "course of the learning rate")
     warmup_epochs: float = _field(0.0, "epochs over which the rate rises from zero", ge=0)
     decay_epochs: float = _field(10.0, "for step: epochs between two falls", gt=0)

@@ -7,7 +7,6 @@ step are functions of (seed, epoch, step), and everything else that a step depen
 """
 
 import math
-import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -21,6 +20,7 @@ from torch.optim.swa_utils import update_bn
 from striate.data.keyed import Use, key
 from striate.data.sets import ImageSet
 from striate.errors import InterruptedRunError, NotFiniteError
+from striate.planning.apply import apply_plan
 from striate.planning.plan import Plan
 from striate.training.checkpoint import Generation, Progress, load_generation, save_generation
 from striate.training.config import TrainConfig
@@ -29,6 +29,7 @@ from striate.training.loading import Loader
 from striate.training.optimizers import build_average, build_optimizer
 from striate.training.records import EpochRecord, PeakRecord, StepRecord
 from striate.training.schedules import rate_at
+from striate.training.signals import stop_signals
 from striate.training.task import Batch, Score, Task
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Loop:
         config: what was asked for.
         folder: where the run's state is kept.
         save_weights: keeps the weights of the best and of the last epoch.
-        plan: how a step is taken within a budget; the network follows it already.
+        plan: how a step is taken within a budget.
         watch: finds the peak of memory of what runs in its context, besides tensors that are there already.
     """
 
@@ -85,6 +86,8 @@ class Loop:
         optimizer = build_optimizer(
             self.network, config.opt, config.lr, momentum=config.momentum, weight_decay=config.weight_decay
         )
+        if plan is not None:
+            apply_plan(plan, self.network, optimizer)
         self.model, self.optimizer = self.fabric.setup(self.network, optimizer)
         self.average = build_average(self.network, config)
         self.progress = Progress()
@@ -179,6 +182,9 @@ class Loop:
                 raise self._not_finite(f"a loss of {value}", progress.step + 1)
             self.fabric.backward(loss if parts == 1 else share * loss)
             del loss
+        if self.config.clip_grad is not None:
+            limit = self.config.clip_grad
+            self.fabric.clip_gradients(self.model, self.optimizer, max_norm=limit, error_if_nonfinite=False)
         self.optimizer.step()
         self.optimizer.zero_grad()
         if self.average is not None and self._average_due():
@@ -315,31 +321,3 @@ def make_fabric(config: TrainConfig) -> "Fabric":
 
     precision: Any = {"bfloat16": "bf16-mixed", "float16": "16-mixed"}[config.amp_dtype]
     return Fabric(accelerator=config.device, devices=1, plugins=Autocast(precision, config.device))
-
-
-@contextmanager
-def stop_signals() -> Iterator[list[str]]:
-    """Collect the names of SIGINT and SIGTERM as they come, instead of dying; a second one acts as it always does.
-
-    Outside the main thread, where Python hands out no signals, the list stays empty.
-    """
-    received: list[str] = []
-    previous: dict[signal.Signals, Any] = {}
-
-    def note(number: int, _frame: object) -> None:
-        received.append(signal.Signals(number).name)
-        restore()
-
-    def restore() -> None:
-        for name, handler in previous.items():
-            signal.signal(name, handler)
-
-    try:
-        for name in (signal.SIGINT, signal.SIGTERM):
-            previous[name] = signal.signal(name, note)
-    except ValueError:
-        previous.clear()
-    try:
-        yield received
-    finally:
-        restore()
