@@ -204,6 +204,25 @@ def test_strides_are_as_announced(entry: Entry) -> None:
     expect_strides_as_announced(build_meta(entry), entry)
 
 
+@entries
+def test_a_larger_first_stride_makes_all_maps_smaller(entry: Entry) -> None:
+    plain = build_meta(entry)
+    if plain.image_size is not None:
+        with pytest.raises(UsageError, match=f"any size; received it with {entry.name}"):
+            build_meta(entry, stem_stride=2)
+        return
+    own = plain.feature_info[0].stride
+    stretched = build_meta(entry, stem_stride=2 * own)
+    assert [info.stride for info in stretched.feature_info] == [2 * info.stride for info in plain.feature_info]
+    size = 4 * plain.feature_info[-1].stride
+    images = torch.empty(2, entry.in_chans, size, size, device="meta")
+    for info in stretched.feature_info:
+        height = stretched.feature_maps(images)[info.name].shape[-1]
+        assert abs(height - size / info.stride) <= 2  # Some convolutions have no padding.
+    with pytest.raises(UsageError, match=f"a multiple of {own}"):
+        build_meta(entry, stem_stride=2 * own + 1)
+
+
 @dilated
 @pytest.mark.parametrize("output_stride", [8, 16])
 def test_smaller_output_strides_are_kept(entry: Entry, output_stride: int) -> None:

@@ -28,6 +28,10 @@ class UsageError(StriateError):
     exit_status = 2
 
 
+class BudgetError(StriateError):
+    """Nothing fits into the memory that was granted."""
+
+
 class InterruptedRunError(StriateError):
     """A run was asked to stop; it saved its state first."""
 

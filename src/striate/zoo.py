@@ -151,6 +151,7 @@ def create_model(
     image_size: int | Sequence[int] | None = None,
     pretrained: str | Path | None = None,
     frozen_norm: bool | None = None,
+    stem_stride: int | None = None,
     **options: Any,
 ) -> "ImageClassifier":
     """Build a network of the zoo with fresh weights, on torch's default device and in its default dtype.
@@ -167,6 +168,8 @@ def create_model(
             classes all but the layers that give logits is taken, and a warning says so.
         frozen_norm: whether batch norm keeps its statistics in training too; by default where the pretrained weights
             want it: their config says so, or their batch norm is folded into the convolutions.
+        stem_stride: of the first convolution, for a network that takes images of any size; the paper's by default. A
+            multiple of that makes all maps smaller by as much.
         options: the network's own, such as ``hidden_sizes`` of ``mlp``, ``drop_rate``, ``output_stride``.
 
     Raises:
@@ -176,12 +179,13 @@ def create_model(
     entry = find_model(name)
     source, config = (None, None) if pretrained is None else _open_pretrained(pretrained, name)
     if config is not None:
-        options = config.model_options | options
+        options = config.model_options | ({} if stem_stride is None else {"stem_stride": stem_stride}) | options
+        stem_stride = options.pop("stem_stride", None)
         num_classes = config.num_classes if num_classes is None else num_classes
         in_chans = config.in_chans if in_chans is None else in_chans
         image_size = config.image_size if image_size is None else image_size
         frozen_norm = config.frozen_norm if frozen_norm is None else frozen_norm
-    network = _build(entry, num_classes, in_chans, image_size, options)
+    network = _build(entry, num_classes, in_chans, image_size, stem_stride, options)
     if source is not None:
         fresh = load_pretrained(network, entry.name, source, entry.peer_names, entry.with_aux_heads is not None)
         if fresh:
@@ -224,9 +228,10 @@ def _build(
     num_classes: int | None,
     in_chans: int | None,
     image_size: int | Sequence[int] | None,
+    stem_stride: int | None,
     options: dict[str, Any],
 ) -> "ImageClassifier":
-    from striate.blocks.classifier import map_size
+    from striate.blocks.classifier import map_size, stretch_stem
 
     known = inspect.signature(entry.build).parameters
     for option in options:
@@ -258,7 +263,9 @@ def _build(
             received=f"{options}: {error}",
             remedy=f"See help(striate.models.{entry.module}).",
         ) from error
-    if network.image_size is None and size != entry.image_size:
+    if stem_stride is not None:
+        stretch_stem(entry.name, network, stem_stride)
+    if network.image_size is None and (size != entry.image_size or stem_stride is not None):
         map_size(entry.name, network.features, chosen["in_chans"], (size[0], size[1]))
     return network
 

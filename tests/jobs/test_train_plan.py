@@ -19,6 +19,7 @@ from striate.planning.plan import read_plan
 from striate.training.config import TrainConfig
 from striate.training.folder import RunFolder
 from striate.training.records import PeakRecord
+from striate.zoo import load_network
 
 
 def run(folder: Path, **options: Any) -> list[Any]:
@@ -72,6 +73,44 @@ def test_where_nothing_fits_the_smallest_budget_that_does_is_said(tmp_path: Path
     started, *_ = run(tmp_path / "enough", model="lenet5", memory=smallest)
     assert started.plan.fits
     assert started.plan.peak_bytes <= int(smallest)
+
+
+def test_another_network_is_trained_only_where_it_is_allowed(tmp_path: Path) -> None:
+    options = {"model": "alexnet_28", "memory": "40MB", "lossless": True, "batch_size": 32}
+    with pytest.raises(StriateError, match="a way to train alexnet_28"):
+        run(tmp_path / "refused", **options)
+    assert not (tmp_path / "refused").exists()
+    started, *between, finished = run(tmp_path / "other", allow=["layers"], **options)
+    assert (started.model, started.plan.variation) == ("mnist_cnn", "mnist_cnn in its place")
+    assert all(peak.measured <= peak.budget == 40_000_000 for peak in between if isinstance(peak, PeakRecord))
+    assert RunFolder(tmp_path / "other").config().model == "mnist_cnn"
+    again, *_, tested = train(resume=tmp_path / "other")
+    assert isinstance(again, Started)
+    assert isinstance(tested, Finished)
+    assert again.plan == started.plan
+    assert tested.metrics == finished.metrics
+
+
+def test_a_larger_stride_goes_into_the_runs_weights(tmp_path: Path) -> None:
+    options = {"model": "squeezenet1_0", "image_size": 64, "batch_size": 32, "lossless": True, "opt": "sgd"}
+    started, *_ = run(tmp_path / "run", memory="14MB", allow=["stride"], **options)
+    assert started.plan.variation == "first stride of 4"
+    network, config = load_network(tmp_path / "run")
+    assert config.model_options == {"stem_stride": 4}
+    assert network.feature_info[0].stride == 4
+
+
+def test_clipped_gradients_are_planned_for(tmp_path: Path) -> None:
+    options = {"model": "alexnet_28", "memory": "115MB", "lossless": True, "clip_grad": 1.0}
+    started, *between, _ = run(tmp_path / "run", **options)
+    assert started.plan.recompute
+    assert not started.plan.optimizer_in_backward
+    peaks = {record.phase: record for record in between if isinstance(record, PeakRecord)}
+    assert peaks["training"].measured == pytest.approx(peaks["training"].predicted, rel=0.002)
+    early = plan_of_model(find_program("lenet5", Settings(64, "training")), "2MB", lossless=True, frontier=False)
+    replace(early, fits=True, optimizer_in_backward=True).save(tmp_path / "plan.json")
+    with pytest.raises(UsageError, match="keeps all gradients until the step ends"):
+        run(tmp_path / "both", model="lenet5", plan=str(tmp_path / "plan.json"), clip_grad=1.0)
 
 
 def test_a_plan_that_was_printed_is_taken(tmp_path: Path) -> None:

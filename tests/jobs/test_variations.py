@@ -8,7 +8,7 @@ from striate.jobs.plan import plan_of_model
 from striate.jobs.programs import ModelProgram, Settings, find_program
 from striate.jobs.variations import variations
 
-KINDS = ("image-size", "layers")
+KINDS = ("stride", "image-size", "layers")
 
 
 def program(model: str = "resnet34", side: int = 64) -> ModelProgram:
@@ -19,7 +19,9 @@ def test_images_shrink_in_steps_and_networks_along_their_family() -> None:
     found = [(one.name, one.changes) for one in variations(program("resnet101"), KINDS)]
     sides = [f"images of {side}x{side}" for side in (56, 48, 40, 32)]
     smaller = [f"{name} in its place" for name in ("resnet50", "resnet34", "resnet18")]
-    assert found == [(name, "smaller images") for name in sides] + [(name, "another network") for name in smaller]
+    assert found == [("first stride of 4", "larger stride")] + [(name, "smaller images") for name in sides] + [
+        (name, "another network") for name in smaller
+    ]
     assert list(variations(program(), ())) == []
     assert [one.program.model for one in variations(program(), ("layers",))] == ["resnet18"]
     odd = find_program("mlp", Settings(4, "training"))

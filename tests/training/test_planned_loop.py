@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -43,10 +45,11 @@ def plan(accumulate: int) -> Plan:
     )
 
 
-def trained(folder: Path, planned: Plan | None) -> tuple[nn.Module, list[object], Loop]:
+def trained(folder: Path, planned: Plan | None, **options: Any) -> tuple[nn.Module, list[object], Loop]:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(64, 2)).double()
-    config = TrainConfig.model_validate({"data": "d", "model": "m", "epochs": 2, "batch_size": 32, "opt": "momentum"})
+    values = {"data": "d", "model": "m", "epochs": 2, "batch_size": 32, "opt": "momentum"}
+    config = TrainConfig.model_validate(values | options)
     data = images(90)
     task = Doubles(config, data.classes)
     task.prepare(data)
@@ -98,6 +101,22 @@ def test_parts_of_any_size_add_up_to_the_batch(tmp_path: Path) -> None:
         )
         for ours, theirs in zip(parts.parameters(), whole.parameters(), strict=True):
             assert torch.allclose(ours, theirs, rtol=1e-10)
+
+
+def test_gradients_are_scaled_down_to_the_norm_that_is_allowed(tmp_path: Path) -> None:
+    """A step of plain descent is as long as the rate times the gradients' norm."""
+    torch.manual_seed(0)
+    before = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(64, 2)).double()
+    options = {"opt": "sgd", "lr": 0.5, "sched": "constant", "epochs": 1, "batch_size": 90}
+
+    def length(folder: str, **more: Any) -> float:
+        after, _, _ = trained(tmp_path / folder, plan(3), **options, **more)
+        pairs = zip(after.parameters(), before.parameters(), strict=True)
+        return sum(float((ours - theirs).detach().square().sum()) for ours, theirs in pairs) ** 0.5
+
+    assert length("plain") > 0.5 * 0.02
+    assert length("clipped", clip_grad=0.02) == pytest.approx(0.5 * 0.02, rel=1e-4)
+    assert length("short", clip_grad=1e6) == length("again")
 
 
 def test_each_phase_is_measured_once_and_validation_takes_its_own_batch(tmp_path: Path) -> None:

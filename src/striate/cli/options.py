@@ -47,19 +47,30 @@ def _flag(name: str, field: FieldInfo, short: str | None) -> inspect.Parameter:
     if kind is bool:
         spelled = f"{spelled}/--no-{name.replace('_', '-')}"
     default = None if field.is_required() or field.default_factory else field.default
-    shown = "" if default in (None, {}) else f" (default: {_spell(default)})"
+    shown = "" if default in (None, {}, ()) else f" (default: {_spell(default)})"
     option = typer.Option(
         *([short] if short else []),
         spelled,
         help=f"{field.description}{shown}",
         show_default=False,
-        metavar=None if get_origin(kind) is Literal or kind is bool else _METAVARS.get(kind),
+        metavar=_metavar(field.annotation, kind),
     )
     optional: Any = kind | None
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[optional, option])
 
 
 _METAVARS: dict[Any, str] = {int: "N", float: "X", str: "TEXT", list[str]: "KEY=VALUE"}
+
+
+def _metavar(annotation: Any, kind: Any) -> str | None:
+    if _is_list(annotation):
+        return "|".join(get_args(get_args(annotation)[0]))
+    return None if get_origin(kind) is Literal or kind is bool else _METAVARS.get(kind)
+
+
+def _is_list(annotation: Any) -> bool:
+    """Tell whether a field takes any number of choices."""
+    return get_origin(annotation) is tuple and get_args(annotation)[1:] == (...,)
 
 
 def _spell(default: object) -> str:
@@ -77,4 +88,4 @@ def _flag_type(annotation: Any) -> Any:
         return _flag_type(get_args(annotation)[0])
     if get_origin(annotation) is Literal or annotation in (bool, int, float, str):
         return annotation
-    return list[str] if get_origin(annotation) is dict else str
+    return list[str] if get_origin(annotation) is dict or _is_list(annotation) else str

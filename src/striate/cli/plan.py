@@ -56,14 +56,12 @@ def plan(
     num_classes: Annotated[int | None, typer.Option(min=1, help="classes", show_default=False)] = None,
     dtype: Annotated[Literal["float32", "bfloat16"], typer.Option(help="of weights and images")] = "float32",
     channels_last: Annotated[bool, typer.Option(help="memory layout of images and kernels")] = True,
-    lossless: Annotated[
-        bool, typer.Option("--lossless", help="only what leaves gradients equal, bit for bit: recomputation")
-    ] = False,
+    lossless: Annotated[bool, typer.Option("--lossless", help="only what leaves gradients equal, bit for bit")] = False,
     allow: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="image-size|layers",
-            help="what may be changed of the network where nothing fits otherwise; several times for both",
+            metavar="stride|image-size|layers",
+            help="what may be changed of the network where nothing fits otherwise; can be given several times",
             show_default=False,
         ),
     ] = None,

@@ -1,6 +1,6 @@
 """Make a training step fit into a budget: which remedies, and what they cost."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Literal
@@ -13,7 +13,7 @@ from striate.graph.programs import Training
 from striate.jobs.memory import find_budget
 from striate.jobs.plan_search import MARGIN, make_plan, make_search
 from striate.jobs.programs import ModelProgram, Settings, build_program
-from striate.jobs.variations import Variation, variations
+from striate.jobs.variations import possible
 from striate.planning.plan import Plan, Remedy
 from striate.planning.search import Search
 from striate.training.config import OptimizerName
@@ -126,7 +126,7 @@ def plan_of_model(
     own = search_of(program)
     found = planned(own, frontier)
     seconds = own.variant(1).estimated_seconds  # Some may not have been measured.
-    others = [(variation, search_of(variation.program)) for variation in _possible(program, allow)]
+    others = [(variation, search_of(variation.program)) for variation in possible(program, allow)]
     remedies = tuple(
         Remedy(
             variation.name, other.variant(1).plain.peak, other.variant(1).estimated_seconds / seconds, variation.changes
@@ -153,15 +153,6 @@ def _search_of(program: ModelProgram, gpu: str | None, limit: int) -> Search:
     make = partial(make_step, program, gpu is not None)
     amp_dtypes = (None, "bfloat16") if program.settings.dtype == "float32" else (None,)
     return make_search(make, program.settings.batch_size, gpu, None, amp_dtypes=amp_dtypes, limit=limit)
-
-
-def _possible(program: ModelProgram, allow: Collection[str]) -> Iterator[Variation]:
-    for variation in variations(program, allow):
-        try:
-            make_step(variation.program, False, 1, None)
-        except UsageError:  # Images may become too small for a network.
-            continue
-        yield variation
 
 
 def make_step(program: ModelProgram, foreach: bool, parts: int, amp_dtype: Literal["bfloat16"] | None) -> Training:

@@ -171,6 +171,7 @@ class ModelProgram:
         num_classes: of a network of the zoo; its own by default.
         recompute: operators of the forward pass that run again for the gradients, as `Plan.chosen` has them.
         optimizer_in_backward: whether each parameter is updated as soon as its gradient is there.
+        options: of a network of the zoo, besides.
     """
 
     model: str
@@ -179,6 +180,7 @@ class ModelProgram:
     num_classes: int | None = None
     recompute: Mapping[int, str] = field(default_factory=dict)
     optimizer_in_backward: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.model}, {' + '.join(map(str, self.inputs))}, {self.settings}"
@@ -189,7 +191,7 @@ class ModelProgram:
         options: dict[str, Any] = {}
         if self.model in ZOO:
             channels, *size = self.inputs[0].shape
-            options = {"in_chans": channels, "image_size": size, "num_classes": self.num_classes}
+            options = {"in_chans": channels, "image_size": size, "num_classes": self.num_classes, **self.options}
         layout = torch.channels_last if settings.channels_last else torch.contiguous_format
         dtype: torch.dtype = getattr(torch, settings.dtype)
         network = build_network(self.model, options)

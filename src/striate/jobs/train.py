@@ -3,11 +3,12 @@
 import hashlib
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +20,10 @@ from striate.data.keyed import Use, key
 from striate.data.names import find_data
 from striate.data.sets import Splits
 from striate.data.source import open_data
-from striate.errors import UsageError
+from striate.errors import BudgetError, UsageError
 from striate.files import load_tensors
 from striate.jobs.report import test_network, write_report
-from striate.jobs.train_plan import fitting_plan, plan_training
+from striate.jobs.train_plan import allowed_changes, fitting_plan, plan_training
 from striate.jobs.usage import check_training, expect_unchanged
 from striate.planning.plan import Plan, read_plan
 from striate.training.config import TrainConfig
@@ -110,15 +111,8 @@ def train(config: TrainConfig | None = None, *, resume: str | Path | None = None
         config = folder.config()
     check_training(config, resume)
 
-    splits, task, network, weights_config = _prepare(config)
-    path = find_data(config.data)
-    config = config.model_copy(
-        update={
-            "data": config.data if path is None else str(path.resolve()),
-            "image_size": weights_config.image_size,
-            "in_chans": weights_config.in_chans,
-        }
-    )
+    begun = None if folder is None or not folder.plan.is_file() else read_plan(folder.plan)
+    config, (splits, task, network, weights_config), plan = _fitted(config, begun)
     if folder is None:
         folder = RunFolder.create(config.output, f"{splits.name}-{config.model}")
 
@@ -126,7 +120,6 @@ def train(config: TrainConfig | None = None, *, resume: str | Path | None = None
         layers = layer_costs(network, (weights_config.in_chans, *weights_config.image_size))
         save = partial(_save, folder, weights_config)
         circumstances = _circumstances(splits, network, config)
-        plan = _find_plan(config, network, task, splits, folder)
         running = config
         if plan is not None and plan.amp_dtype is not None:
             running = config.model_copy(update={"amp": True, "amp_dtype": plan.amp_dtype})
@@ -162,7 +155,50 @@ def train(config: TrainConfig | None = None, *, resume: str | Path | None = None
         yield Finished(folder.path, best.epoch, len(records), tested.metrics, seconds, folder.report)
 
 
-def _prepare(config: TrainConfig) -> tuple[Splits, Classification, nn.Module, WeightsConfig]:
+def _fitted(config: TrainConfig, begun: Plan | None) -> tuple[TrainConfig, "Prepared", Plan | None]:
+    """Prepare a run, changed where that is allowed and nothing fits otherwise, and plan it.
+
+    Args:
+        config: what was asked for.
+        begun: the plan that the run has begun with.
+
+    Raises:
+        BudgetError: where nothing fits.
+    """
+    prepared = _prepare(config)
+    config = _resolved(config, prepared)
+    try:
+        return config, prepared, begun or _find_plan(config, prepared)
+    except BudgetError:
+        for name, changed in allowed_changes(config, len(prepared.task.classes)):
+            with suppress(BudgetError):
+                other = _prepare(changed)
+                plan = _find_plan(changed, other)
+                return changed, other, None if plan is None else replace(plan, variation=name)
+        raise
+
+
+def _resolved(config: TrainConfig, prepared: "Prepared") -> TrainConfig:
+    path = find_data(config.data)
+    return config.model_copy(
+        update={
+            "data": config.data if path is None else str(path.resolve()),
+            "image_size": prepared.weights.image_size,
+            "in_chans": prepared.weights.in_chans,
+        }
+    )
+
+
+class Prepared(NamedTuple):
+    """What a run needs before it is planned."""
+
+    splits: Splits
+    task: Classification
+    network: nn.Module
+    weights: WeightsConfig
+
+
+def _prepare(config: TrainConfig) -> Prepared:
     if config.device == "cuda" and not torch.cuda.is_available():
         raise UsageError(
             expected="a CUDA device that torch can use",
@@ -189,20 +225,15 @@ def _prepare(config: TrainConfig) -> tuple[Splits, Classification, nn.Module, We
     network = build_network(weights_config)
     if config.init is not None:
         initialise(network, config.init)
-    return splits, task, network, weights_config
+    return Prepared(splits, task, network, weights_config)
 
 
-def _find_plan(
-    config: TrainConfig, network: nn.Module, task: Classification, splits: Splits, folder: RunFolder
-) -> Plan | None:
-    """Return the run's own plan where it has begun, else the one given, or one for the budget given; else None."""
-    if config.memory is None and config.plan is None:
-        return None
-    if folder.plan.is_file():
-        return read_plan(folder.plan)
+def _find_plan(config: TrainConfig, prepared: Prepared) -> Plan | None:
+    """Return the plan given, or one for the budget given; else None."""
+    splits, task, network, _ = prepared
     if config.plan is not None:
         return fitting_plan(config, network, task, config.plan, len(splits.train))
-    return plan_training(config, network, task, len(splits.train))
+    return None if config.memory is None else plan_training(config, network, task, len(splits.train))
 
 
 def _save(

@@ -1,6 +1,6 @@
 """A plan for a training run: its network, its loss and its optimizer, within the memory that it was granted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from math import prod
@@ -11,12 +11,15 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from striate.costing.memory import find_peak, timeline
-from striate.errors import StriateError, UsageError
+from striate.errors import BudgetError, UsageError
 from striate.graph.programs import Training
 from striate.graph.trace import trace
-from striate.jobs.cost import find_device
+from striate.jobs.cost import cost_of_model, find_device
 from striate.jobs.memory import find_budget
+from striate.jobs.networks import InputSpec
 from striate.jobs.plan_search import make_plan, make_search
+from striate.jobs.programs import ModelProgram, Settings
+from striate.jobs.variations import possible
 from striate.planning.plan import Plan, read_plan
 from striate.training.config import TrainConfig
 from striate.training.optimizers import build_optimizer
@@ -36,7 +39,7 @@ def plan_training(config: TrainConfig, network: nn.Module, task: Classification,
         count: of the images to learn from.
 
     Raises:
-        StriateError: where nothing fits, with the smallest budget that would.
+        BudgetError: where nothing fits, with the smallest budget that would.
     """
     smallest, batch_size = _batches(config, count)
     make = _step_maker(config, network, task, batch_size)
@@ -59,13 +62,32 @@ def plan_training(config: TrainConfig, network: nn.Module, task: Classification,
         held=_held(config, network, batch_size),
     )
     if not found.fits:
-        raise StriateError(
+        raise BudgetError(
             expected=f"a way to train {config.model} on {batch_size} images a step within {format_bytes(budget)}",
             received=f"{format_bytes(found.peak_bytes)} at the least",
             remedy=f"Grant --memory {found.smallest_budget_bytes} (bytes), or take smaller images, a smaller "
             f"network or a smaller --batch-size{'; leave --lossless out' if config.lossless else ''}.",
         )
     return found
+
+
+def allowed_changes(config: TrainConfig, num_classes: int) -> Iterator[tuple[str, TrainConfig]]:
+    """Yield what may be changed of a run, by what is done; first what takes the most memory as it is.
+
+    Args:
+        config: of the run, with its images' size and channels.
+        num_classes: that it learns.
+    """
+    assert config.image_size is not None
+    settings = Settings(config.batch_size, "training", config.opt, channels_last=config.channels_last)
+    images = InputSpec((config.in_chans or 1, *config.image_size))
+    program = ModelProgram(config.model, (images,), settings, num_classes, options=config.model_kwargs)
+    ways = [(cost_of_model(variation.program).peak.size, variation) for variation in possible(program, config.allow)]
+    for _, variation in sorted(ways, key=lambda way: -way[0]):
+        changed = variation.program
+        (_, height, width) = changed.inputs[0].shape
+        update = {"model": changed.model, "image_size": (height, width), "model_kwargs": dict(changed.options)}
+        yield variation.name, config.model_copy(update=update)
 
 
 def fitting_plan(config: TrainConfig, network: nn.Module, task: Classification, path: str, count: int) -> Plan:

@@ -1,18 +1,21 @@
-"""Networks that take less than one that a user named: smaller images, fewer layers. Only where the user allows it.
+"""Networks that take less than one that a user named: a larger stride, smaller images, fewer layers. Only if allowed.
 
 None is chosen as long as the network itself has a plan: all of them are faster than it, and each says something else.
 """
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import get_args
+
+import torch
+from torch import nn
 
 from striate.errors import UsageError, nearest
 from striate.jobs.networks import InputSpec
 from striate.jobs.programs import ModelProgram
+from striate.training.config import Change
 from striate.zoo import ZOO
 
-Change = Literal["image-size", "layers"]
 SHARES = (7 / 8, 3 / 4, 5 / 8, 1 / 2)  # Of the side of an image.
 STEP = 8  # Sides are multiples of it, where they are larger.
 
@@ -49,6 +52,10 @@ def variations(program: ModelProgram, allowed: Collection[str]) -> Iterator[Vari
                 received=kind,
                 remedy=nearest(kind, get_args(Change)),
             )
+    if "stride" in allowed and program.model in ZOO:
+        stride = 2 * _stem_stride(program)
+        options = {**program.options, "stem_stride": stride}
+        yield Variation(f"first stride of {stride}", "larger stride", replace(program, options=options))
     if "image-size" in allowed and len(program.inputs) == 1 and len(program.inputs[0].shape) == 3:
         (spec,) = program.inputs
         channels, height, width = spec.shape
@@ -62,6 +69,24 @@ def variations(program: ModelProgram, allowed: Collection[str]) -> Iterator[Vari
     while smaller_network is not None:
         yield Variation(f"{smaller_network} in its place", "another network", replace(program, model=smaller_network))
         smaller_network = ZOO[smaller_network].smaller
+
+
+def possible(program: ModelProgram, allowed: Collection[str]) -> Iterator[Variation]:
+    """Yield those of the `variations` that can be built: images may become too small for a network."""
+    for variation in variations(program, allowed):
+        try:
+            with torch.device("meta"):
+                variation.program.build()
+        except UsageError:
+            continue
+        yield variation
+
+
+def _stem_stride(program: ModelProgram) -> int:
+    with torch.device("meta"):
+        network = program.build().network
+    strides = (module.stride[0] for module in network.modules() if isinstance(module, nn.Conv2d))
+    return next(strides, 1)
 
 
 def _side(side: float) -> int:

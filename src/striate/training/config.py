@@ -84,6 +84,9 @@ def _field(default: Any, description: str, **limits: Any) -> Any:
     return Field(default, description=description, **limits)
 
 
+Change = Literal["stride", "image-size", "layers"]
+
+
 class TrainConfig(BaseModel):
     """Everything that a training run depends on, with defaults; frozen.
 
@@ -130,6 +133,7 @@ class TrainConfig(BaseModel):
     memory: str | None = _field(None, "bytes that training may take, such as 4GiB or 80%: plans micro-batches and more")
     plan: PathText | None = _field(None, "a file that `striate plan --json` printed, instead of memory")
     lossless: bool = _field(False, "with memory: only what leaves gradients equal, bit for bit")
+    allow: tuple[Change, ...] = _field((), "with memory: what may be changed of the network where nothing fits")
     margin: float = _field(0.02, "with memory: share of it that is left free", ge=0, le=1)
     device: Literal["cpu", "cuda"] = _field("cpu", "where it runs")
     amp: bool = _field(False, "16-bit floats where they are safe (autocast)")
