@@ -82,3 +82,20 @@ def test_a_plan_takes_what_it_says(model: str, batch: int, share: float, lossles
     measured = program.planned(plan).measure(plan.peak_bytes)
     assert measured <= budget
     assert plan.peak_bytes == pytest.approx(measured, rel=0.005)
+
+
+def test_devices_share_a_batch() -> None:
+    program = find_program("mobilenet_v2", Settings(15, "training"), image_size=(64, 64), num_classes=10)
+    alone, one = plan_of_model(program, "1GB"), plan_of_model(program, "1GB", devices=2)
+    assert (one.devices, one.batch_size, one.accumulate) == (2, 8, 1)
+    assert one.plain_bytes == alone.plain_bytes == alone.peak_bytes
+    assert not one.optimizer_in_backward
+    small = find_program("mobilenet_v2", Settings(8, "training"), image_size=(64, 64), num_classes=10)
+    gradients = 4 * cost_of_model(small).parameters
+    assert cost_of_model(small).peak.size < one.peak_bytes <= cost_of_model(small).peak.size + gradients
+    assert one.relative_time < alone.relative_time == 1
+    assert one.remedies[0].name == "2 devices"
+    assert one.remedies[0].peak_bytes == one.peak_bytes
+    assert "8 images on each of 2 devices" in one.in_words()
+    with pytest.raises(UsageError, match="1 to 15 devices"):
+        plan_of_model(program, "1GB", devices=16)

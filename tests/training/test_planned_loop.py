@@ -1,5 +1,6 @@
 """The loop under a plan: parts of a batch add up to the batch, and each phase is measured once."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,7 @@ def test_gradients_are_scaled_down_to_the_norm_that_is_allowed(tmp_path: Path) -
     def length(folder: str, **more: Any) -> float:
         after, _, _ = trained(tmp_path / folder, plan(3), **options, **more)
         pairs = zip(after.parameters(), before.parameters(), strict=True)
-        return sum(float((ours - theirs).detach().square().sum()) for ours, theirs in pairs) ** 0.5
+        return math.sqrt(sum(float((ours - theirs).detach().square().sum()) for ours, theirs in pairs))
 
     assert length("plain") > 0.5 * 0.02
     assert length("clipped", clip_grad=0.02) == pytest.approx(0.5 * 0.02, rel=1e-4)

@@ -65,6 +65,7 @@ def plan(
             show_default=False,
         ),
     ] = None,
+    devices: Annotated[int, typer.Option(min=1, help="that share the batch, each with its part of it")] = 1,
     margin: Annotated[float, typer.Option(min=0, max=1, help="share of the budget that is left free")] = 0.02,
     gpu: Annotated[
         str | None,
@@ -106,7 +107,14 @@ def plan(
     if model is not None and batch_size is not None:
         held = resident_bytes() if gpu is None else None
         with err.status("looking for a plan"):
-            found = plan_of_model(program(model), budget, lossless=lossless, margin=margin, gpu=gpu, allow=allow or ())
+            found = plan_of_model(
+                *(program(model), budget),
+                lossless=lossless,
+                margin=margin,
+                gpu=gpu,
+                allow=allow or (),
+                devices=devices,
+            )
         if html is not None:
             write_plan_page(html, str(program(model)), found)
         if as_json:

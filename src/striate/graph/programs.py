@@ -80,6 +80,8 @@ class Training:
         recompute: operators of the forward pass that run again for the gradients, by their places.
         optimizer_in_backward: whether each parameter is updated as soon as its gradient is there; in one part.
         clip_grad: the norm that all gradients together are scaled down to; None for as they are.
+        keeps_gradients: whether gradients stay from step to step, as they do where several devices share a batch: there
+            they are views of the buckets that are added up, and ``optimizer.zero_grad(set_to_none=False)`` keeps them.
     """
 
     network: nn.Module
@@ -94,7 +96,9 @@ class Training:
     recompute: Mapping[int, str] = field(default_factory=dict)
     optimizer_in_backward: bool = False
     clip_grad: float | None = None
+    keeps_gradients: bool = False
     _learner: Optimizer | None = None
+    _kept: Sequence[tuple[nn.Parameter, Tensor]] = ()
 
     @property
     def given(self) -> Sequence[Tensor]:
@@ -114,6 +118,10 @@ class Training:
         """Set the network's mode and make the optimizer, whose state the first step makes."""
         self.network.train()
         self._learner = None if self.optimizer is None else self.optimizer(self.network)
+        if self.keeps_gradients:
+            wanted = (parameter for parameter in self.network.parameters() if parameter.requires_grad)
+            self._kept = [(parameter, torch.zeros_like(parameter, requires_grad=False)) for parameter in wanted]
+            self._forget_gradients()
 
     def take_step(self, names: Collection[str]) -> None:
         """Have the optimizer take a step with gradients of zero for some parameters, and so make its state for them."""
@@ -130,7 +138,8 @@ class Training:
         return {name for name, parameter in self.network.named_parameters() if parameter.grad is not None}
 
     def state(self) -> Iterator[Tensor]:
-        """Yield the optimizer's tensors."""
+        """Yield the optimizer's tensors, and gradients that stay."""
+        yield from (gradient for _, gradient in self._kept)
         for state in () if self._learner is None else self._learner.state.values():
             yield from (value for value in state.values() if isinstance(value, Tensor))
 
@@ -177,6 +186,8 @@ class Training:
     def _forget_gradients(self) -> None:
         for parameter in self.network.parameters():
             parameter.grad = None
+        for parameter, gradient in self._kept:
+            parameter.grad = gradient.zero_()
 
 
 Program = Inference | Training

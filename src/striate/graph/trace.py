@@ -70,7 +70,7 @@ def _traced(
             if phase is Phase.OPTIMIZER and isinstance(program, Training):
                 found = (found or set()) | program.learning() if program.optimizer is not None else None
                 for name, parameter in network.named_parameters():
-                    if parameter.grad is not None:
+                    if parameter.grad is not None and not program.keeps_gradients:
                         recorder.hold(parameter.grad, Role.GRADIENT, name)
             # What a network makes of itself has to be without bytes too; an optimizer counts its steps with values,
             # also where it runs in the middle of a backward pass.

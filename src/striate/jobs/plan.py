@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from striate.errors import UsageError
 from striate.graph.programs import Training
 from striate.jobs.memory import find_budget
-from striate.jobs.plan_search import MARGIN, make_plan, make_search
+from striate.jobs.plan_search import MARGIN, STATISTICS, make_plan, make_search
 from striate.jobs.programs import ModelProgram, Settings, build_program
 from striate.jobs.variations import possible
 from striate.planning.plan import Plan, Remedy
@@ -95,6 +95,7 @@ def plan_of_model(
     gpu: str | None = None,
     frontier: bool = True,
     allow: Collection[str] = (),
+    devices: int = 1,
 ) -> Plan:
     """Find the fastest way to train a network that a user names, as `plan` does.
 
@@ -107,13 +108,31 @@ def plan_of_model(
         frontier: whether to find plans for larger budgets, too.
         allow: what may be changed of the network, where nothing fits otherwise; as for `variations`. Of all changes for
             which there is a plan, the one is taken whose plain step takes the most memory.
+        devices: that share the batch. The plan is of one of them, its time without what adding up gradients takes.
+
+    Raises:
+        UsageError: for a budget or a number of devices that cannot be.
     """
+    if not 1 <= devices <= program.settings.batch_size:
+        raise UsageError(
+            expected=f"1 to {program.settings.batch_size} devices for a batch of {program.settings.batch_size}",
+            received=str(devices),
+            remedy="Each has to get an image.",
+        )
     budget = find_budget(memory, gpu)
     search_of = partial(_search_of, gpu=gpu, limit=budget)
+    whole = search_of(program)  # On one device, as it is: what times compare with.
+    one = program if devices == 1 else program.shared(devices)
+    own = whole if devices == 1 else search_of(one)
+    others = [(variation, search_of(variation.program)) for variation in possible(one, allow)]
+
+    def relative(search: Search) -> float:
+        # Some may not have been measured.
+        return search.variant(1).estimated_seconds / whole.variant(1).estimated_seconds
 
     def planned(search: Search, frontier: bool) -> Plan:
-        settings = program.settings
-        return make_plan(
+        settings, time = program.settings, relative(search)
+        found = make_plan(
             search,
             budget,
             channels_last=settings.channels_last,
@@ -122,37 +141,37 @@ def plan_of_model(
             margin=margin,
             frontier=frontier,
         )
-
-    own = search_of(program)
-    found = planned(own, frontier)
-    seconds = own.variant(1).estimated_seconds  # Some may not have been measured.
-    others = [(variation, search_of(variation.program)) for variation in possible(program, allow)]
-    remedies = tuple(
-        Remedy(
-            variation.name, other.variant(1).plain.peak, other.variant(1).estimated_seconds / seconds, variation.changes
+        return replace(
+            found,
+            devices=devices,
+            plain_bytes=whole.variant(1).plain.peak,
+            relative_time=time * found.relative_time,
+            remedies=tuple(replace(it, relative_time=time * it.relative_time) for it in found.remedies),
+            frontier=tuple(replace(it, relative_time=time * it.relative_time) for it in found.frontier),
         )
-        for variation, other in others
-    )
+
+    found = planned(own, frontier)
+    remedies = list(found.remedies)
+    if devices > 1:
+        remedies.insert(0, Remedy(f"{devices} devices", own.variant(1).plain.peak, relative(own), STATISTICS))
+    for variation, other in others:
+        remedies.append(Remedy(variation.name, other.variant(1).plain.peak, relative(other), variation.changes))
     if not found.fits:
         for variation, other in sorted(others, key=lambda way: -way[1].variant(1).plain.peak):
             instead = planned(other, False)
             if instead.fits:
-                relative = instead.relative_time * other.variant(1).estimated_seconds / seconds
-                found = replace(
-                    instead,
-                    variation=variation.name,
-                    relative_time=relative,
-                    plain_bytes=found.plain_bytes,
-                    remedies=found.remedies,
-                )
+                found = replace(instead, variation=variation.name)
                 break
-    return replace(found, remedies=(*found.remedies, *remedies))
+    return replace(found, remedies=tuple(remedies))
 
 
 def _search_of(program: ModelProgram, gpu: str | None, limit: int) -> Search:
     make = partial(make_step, program, gpu is not None)
     amp_dtypes = (None, "bfloat16") if program.settings.dtype == "float32" else (None,)
-    return make_search(make, program.settings.batch_size, gpu, None, amp_dtypes=amp_dtypes, limit=limit)
+    early = not program.keeps_gradients  # Those of several devices are added up first.
+    return make_search(
+        *(make, program.settings.batch_size, gpu, None), amp_dtypes=amp_dtypes, updates_early=early, limit=limit
+    )
 
 
 def make_step(program: ModelProgram, foreach: bool, parts: int, amp_dtype: Literal["bfloat16"] | None) -> Training:

@@ -172,6 +172,7 @@ class ModelProgram:
         recompute: operators of the forward pass that run again for the gradients, as `Plan.chosen` has them.
         optimizer_in_backward: whether each parameter is updated as soon as its gradient is there.
         options: of a network of the zoo, besides.
+        keeps_gradients: whether gradients stay from step to step, as they do where several devices share a batch.
     """
 
     model: str
@@ -181,6 +182,7 @@ class ModelProgram:
     recompute: Mapping[int, str] = field(default_factory=dict)
     optimizer_in_backward: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    keeps_gradients: bool = False
 
     def __str__(self) -> str:
         return f"{self.model}, {' + '.join(map(str, self.inputs))}, {self.settings}"
@@ -208,7 +210,13 @@ class ModelProgram:
         program = build_program(network, laid, settings, foreach=foreach)
         if isinstance(program, Training):
             program.recompute, program.optimizer_in_backward = self.recompute, self.optimizer_in_backward
+            program.keeps_gradients = self.keeps_gradients
         return program
+
+    def shared(self, devices: int) -> "ModelProgram":
+        """Return the step of one of several devices that share the batch: the one that gets most of it."""
+        settings = replace(self.settings, batch_size=-(-self.settings.batch_size // devices))
+        return replace(self, settings=settings, keeps_gradients=True)
 
     def planned(self, plan: Plan) -> "ModelProgram":
         """Return the same step as a plan has it run."""

@@ -107,7 +107,8 @@ def fitting_plan(config: TrainConfig, network: nn.Module, task: Classification, 
     plan = read_plan(path)
     sizes = _batches(config, count)
     changes = plan.accumulate > 1 or plan.amp_dtype is not None
-    is_like = plan.fits and not plan.variation and plan.dtype == "float32" and plan.batch_size >= max(sizes)
+    is_own = not plan.variation and plan.devices == 1 and plan.dtype == "float32"
+    is_like = plan.fits and is_own and plan.batch_size >= max(sizes)
     if plan.optimizer_in_backward and not _updates_early(config):
         raise UsageError(
             expected="a plan that keeps all gradients until the step ends, to clip or to scale them",

@@ -74,7 +74,7 @@ class Plan:
         smallest_budget_bytes: the least for which there is a plan; None where one fits and no others were looked for.
         relative_time: of a step, to the plain one.
         is_measured: whether that time was measured; else it is estimated from products and bytes.
-        batch_size: images of a step.
+        batch_size: images of a step, on one device.
         micro_batch: images at once.
         accumulate: micro-batches whose gradients add up.
         evaluation_batch: images at once in validation.
@@ -83,7 +83,7 @@ class Plan:
         amp_dtype: of the operators that autocast deems safe in 16 bits; None without autocast.
         channels_last: memory layout of images and kernels.
         recompute: what is made again for the gradients.
-        devices: that share the batch.
+        devices: that share the batch; the figures are of one.
         remedies: what each alone would do.
         frontier: peak against time, from the plain step on.
         variation: what was changed of the network or its images for it to fit; empty for nothing.
@@ -124,6 +124,8 @@ class Plan:
     def in_words(self) -> str:
         """Say the plan in a sentence."""
         batch = f"{self.batch_size} images"
+        if self.devices > 1:
+            batch += f" on each of {self.devices} devices"
         if self.accumulate > 1:
             batch += f" as {self.accumulate} x {self.micro_batch}"
         parts = [self.variation] if self.variation else []
