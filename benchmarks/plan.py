@@ -23,7 +23,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from functools import partial
 from itertools import chain, pairwise
 from math import isqrt
 from typing import Any
@@ -36,9 +35,10 @@ from record import ROOT, append_row, commit, read_rows
 from striate.costing.verify import measure_peak
 from striate.graph.operators import Phase
 from striate.graph.programs import Training
+from striate.jobs.cost import cost_of_model
 from striate.jobs.memory import find_budget
 from striate.jobs.networks import InputSpec
-from striate.jobs.plan import make_step, plan_of_model
+from striate.jobs.plan import plan_of_model, step_maker
 from striate.jobs.plan_search import make_plan, make_search
 from striate.jobs.programs import ModelProgram, Settings, find_program
 from striate.zoo import ZOO
@@ -117,7 +117,7 @@ def real(program: ModelProgram) -> Training:
 
 def ways_of(case: ModelProgram) -> Iterator[Way]:
     # In 32-bit floats: how much faster 16-bit ones are, is another question.
-    make, size = partial(make_step, case, False), case.settings.batch_size
+    make, size = step_maker(case, foreach=False), case.settings.batch_size
     search = make_search(make, size, None, None, amp_dtypes=(None,), limit=find_budget(EVERYTHING))
     plain = search.variant(1).plain
     yield Way("plain", real(case), plain.peak, 1.0)
@@ -201,7 +201,7 @@ def triples(pattern: str, until: float, count: int = 60) -> None:
         program = find_program(model, settings, image_size=(side, side), num_classes=10)
         if not fnmatchcase(model, pattern) or time.monotonic() > until:
             continue
-        plain = plan_of_model(program, EVERYTHING, frontier=False).plain_bytes
+        plain = cost_of_model(program).peak.size
         budget = int(share * plain)
         if (str(program), str(budget)) in known:
             continue

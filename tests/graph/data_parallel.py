@@ -17,7 +17,7 @@ def main() -> None:
     rank, file, model, parts = sys.argv[1:]
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{file}", rank=int(rank), world_size=2)
-    network = create_model(model, num_classes=10, image_size=64).to(memory_format=torch.channels_last)
+    network = create_model(model, num_classes=10, image_size=64).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     parallel = DistributedDataParallel(network, gradient_as_bucket_view=True)
     optimizer = build_optimizer(network, "momentum")
     images = torch.zeros(8, 3, 64, 64).contiguous(memory_format=torch.channels_last)

@@ -1,7 +1,6 @@
 """Runs within a budget, on real digits: what they take, and that they learn the same."""
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,14 @@ import torch
 from planned import plan_with
 from striate.errors import StriateError, UsageError
 from striate.files import load_tensors
-from striate.jobs.plan import make_step, plan_of_model
+from striate.jobs.plan import plan_of_model, step_maker
 from striate.jobs.plan_search import make_search
 from striate.jobs.programs import Settings, find_program
 from striate.jobs.train import Finished, Started, train
 from striate.planning.plan import read_plan
 from striate.training.config import TrainConfig
 from striate.training.folder import RunFolder
+from striate.training.loop import Loop
 from striate.training.records import PeakRecord
 from striate.zoo import load_network
 
@@ -100,8 +100,37 @@ def test_a_larger_stride_goes_into_the_runs_weights(tmp_path: Path) -> None:
     assert network.feature_info[0].stride == 4
 
 
+def test_a_run_that_gets_less_than_planned_goes_on_with_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place of a card that runs out of memory in the middle of a step, when some of the weights have changed."""
+    options = {"model": "alexnet_28", "opt": "adam", "lr": 1e-3}
+    plain = run(tmp_path / "plain", **options)
+    take, left = Loop._take_step, [3]
+
+    def runs_out(loop: Loop, batch: Any) -> float:
+        left[0] -= 1
+        if left[0] == 0:
+            loop.network.get_parameter("features.conv1.weight").data.zero_()
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return take(loop, batch)
+
+    monkeypatch.setattr(Loop, "_take_step", runs_out)
+    started, *between, finished = run(tmp_path / "run", memory="170MB", lossless=True, **options)
+    assert left[0] < 0
+    after = read_plan(tmp_path / "run" / "plan.json")
+    assert after.budget_bytes < started.plan.peak_bytes <= 170_000_000
+    ours, theirs = weights(tmp_path / "run"), weights(tmp_path / "plain")
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert finished.metrics == plain[-1].metrics
+    peaks = {record.phase: record for record in between if isinstance(record, PeakRecord)}
+    assert peaks["training"].predicted == after.peak_bytes
+    assert peaks["training"].measured <= after.budget_bytes
+    left[0] = 3
+    with pytest.raises(StriateError, match="Give --memory 80%"):
+        run(tmp_path / "without", **options)
+
+
 def test_clipped_gradients_are_planned_for(tmp_path: Path) -> None:
-    options = {"model": "alexnet_28", "memory": "115MB", "lossless": True, "clip_grad": 1.0}
+    options = {"model": "alexnet_28", "memory": "118MB", "lossless": True, "clip_grad": 1.0}
     started, *between, _ = run(tmp_path / "run", **options)
     assert started.plan.recompute
     assert not started.plan.optimizer_in_backward
@@ -127,7 +156,7 @@ def test_a_plan_that_was_printed_is_taken(tmp_path: Path) -> None:
 
 def test_recomputation_and_16_bit_floats_go_together_in_a_run(tmp_path: Path) -> None:
     program = find_program("alexnet_28", Settings(64, "training"))
-    ways = make_search(partial(make_step, program, False), 64, None, None).variant(1, "bfloat16")
+    ways = make_search(step_maker(program, foreach=False), 64, None, None).variant(1, "bfloat16")
     found, path = ways.smallest(), tmp_path / "plan.json"
     assert found.recompute
     fields = {"channels_last": True, "amp_dtype": "bfloat16", "budget_bytes": ways.plain.peak, "peak_bytes": found.peak}

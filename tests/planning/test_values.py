@@ -111,7 +111,7 @@ def test_random_numbers_are_not_drawn_again(layer: nn.Module) -> None:
     assert drawing
     choice = whole(step, everything)
     assert not choice.made_by & drawing
-    drawn = {storage for index in drawing for storage in step.written(index)}
+    drawn = {storage for index in drawing for storage in step.writes[index]}
     assert drawn & step.values
     assert not choice.dropped & drawn
 
@@ -174,7 +174,7 @@ def test_parameters_and_inputs_are_there_and_are_not_values() -> None:
     assert all(step.is_permanent(storage) and step.is_kept(storage) for storage in there)
     assert step.is_kept(exp)
     assert not step.is_permanent(exp)
-    product = step.written(step.forward[0])
+    product = step.writes[step.forward[0]]
     assert not any(step.is_kept(storage) for storage in product)
 
 

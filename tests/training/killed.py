@@ -21,7 +21,7 @@ from sklearn import datasets as datasets
 
 from striate.jobs.train import Started, train
 from striate.training.config import TrainConfig
-from striate.training.loop import make_fabric
+from striate.training.precision import make_fabric
 
 CONFIG: dict[str, Any] = {
     "data": "digits",

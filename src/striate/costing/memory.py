@@ -11,6 +11,7 @@ from heapq import nlargest
 
 from striate.costing.devices.device import Device
 from striate.graph.operators import OperatorGraph, Phase, Role, Storage
+from striate.graph.programs import Inference, Training
 
 INSIDE = "inside the operator"
 
@@ -68,6 +69,23 @@ def timeline(graph: OperatorGraph, device: Device) -> list[Moment]:
 def find_peak(moments: Sequence[Moment]) -> Moment:
     """Return the highest moment, the first where there are several."""
     return max(moments, key=lambda moment: moment.size)
+
+
+def evaluation_peak(
+    step: Training, graph: OperatorGraph, device: Device, *, size: int | None = None, channels_last: bool | None = None
+) -> int:
+    """Return the most bytes that prediction takes between two steps of training, with the optimizer's state there.
+
+    Args:
+        step: of training.
+        graph: of that.
+        device: that it runs on.
+        size: images at once; those of the step by default.
+        channels_last: as for `trace`.
+    """
+    program = Inference(step.network, [tensor[:size] for tensor in step.inputs], step.amp_dtype)
+    predicted = find_peak(timeline(device.traced(program, channels_last=channels_last), device)).size
+    return predicted + sum(device.allocated(storage.size) for storage in graph.storages if storage.role is Role.STATE)
 
 
 def largest_alive(graph: OperatorGraph, index: int, count: int) -> list[tuple[str, int]]:

@@ -133,10 +133,6 @@ class Training:
         self._learner.step()
         self._forget_gradients()
 
-    def learning(self) -> set[str]:
-        """Return the names of the parameters that have a gradient now."""
-        return {name for name, parameter in self.network.named_parameters() if parameter.grad is not None}
-
     def state(self) -> Iterator[Tensor]:
         """Yield the optimizer's tensors, and gradients that stay."""
         yield from (gradient for _, gradient in self._kept)

@@ -12,12 +12,11 @@ from striate.costing.devices.cpu import cpu
 from striate.costing.devices.cuda import card_bytes, cuda_card
 from striate.costing.devices.device import Device
 from striate.costing.layers import LayerCost, fold, layer_table, recomputed_macs
-from striate.costing.memory import Moment, find_peak, timeline
+from striate.costing.memory import Moment, evaluation_peak, find_peak, timeline
 from striate.costing.textbook import Textbook, textbook_bound
 from striate.errors import StriateError, UsageError
-from striate.graph.operators import OperatorGraph, Role
-from striate.graph.programs import Inference, Program, Training
-from striate.graph.trace import trace
+from striate.graph.operators import OperatorGraph
+from striate.graph.programs import Program, Training
 from striate.jobs.programs import AmpDType, Mode, ModelProgram, Settings, build_program
 from striate.training.config import OptimizerName
 from striate.zoo import ZOO
@@ -172,15 +171,13 @@ def find_device(gpu: str | None) -> Device:
 def cost_of(program: Program, device: Device, channels_last: bool | None = None) -> Cost:
     """Return what a program costs on a device; ``channels_last`` as for `trace`."""
     network = program.network
-    graph = device.completed(trace(program, channels_last=channels_last))
+    graph = device.traced(program, channels_last=channels_last)
     moments = timeline(graph, device)
     training, evaluation, whole = isinstance(program, Training), None, graph
     if isinstance(program, Training):
-        predicted = trace(Inference(network, program.inputs, program.amp_dtype), channels_last=channels_last)
-        state = sum(device.allocated(storage.size) for storage in graph.storages if storage.role is Role.STATE)
-        evaluation = find_peak(timeline(predicted, device)).size + state
+        evaluation = evaluation_peak(program, graph, device, channels_last=channels_last)
         if program.parts > 1:  # The table and the textbook are of the whole batch.
-            whole = trace(replace(program, parts=1), channels_last=channels_last)
+            whole = device.traced(replace(program, parts=1), channels_last=channels_last)
     layers = layer_table(network, whole)
     return Cost(
         parameters=sum(parameter.numel() for parameter in network.parameters()),

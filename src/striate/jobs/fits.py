@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 
 from striate.jobs.memory import find_budget
-from striate.jobs.plan import make_step
+from striate.jobs.plan import step_maker
 from striate.jobs.plan_search import MARGIN, make_search
 from striate.jobs.programs import ModelProgram
 from striate.planning.search import Candidate, Search
@@ -42,7 +42,7 @@ def what_fits(
     @cache
     def search(batch_size: int) -> Search:
         sized = replace(program, settings=replace(program.settings, batch_size=batch_size))
-        return make_search(partial(make_step, sized, gpu is not None), batch_size, gpu, None)
+        return make_search(step_maker(sized, foreach=gpu is not None), batch_size, gpu, None)
 
     ways: dict[str, Callable[[int], Candidate]] = {"plain": lambda size: search(size).variant(1).plain}
     may_cast = program.settings.dtype == "float32" and not lossless

@@ -21,7 +21,6 @@ from striate.files import cache_folder
 from striate.graph.operators import OperatorGraph, Phase
 from striate.graph.programs import Training
 from striate.graph.timing import Timed, time_operators
-from striate.graph.trace import trace
 from striate.planning.times import Rates, Times, step_seconds
 
 LARGEST, SMALLER = 8, 4  # Images of the larger of the two steps, and how many times fewer the other has.
@@ -57,7 +56,7 @@ def _measured(
     program: Training, rates: Rates, device: Device, kind: str, limit: int, channels_last: bool | None
 ) -> Sequence[Timed] | None:
     """Return a step's times from the cache, or run it for real; None where it is too large or takes too long."""
-    graph = device.completed(trace(program, channels_last=channels_last))
+    graph = device.traced(program, channels_last=channels_last)
     path = cache_folder("times") / f"{_fingerprint(graph, kind)}.json"
     known = _read(path)
     if known is not None:

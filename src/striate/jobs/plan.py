@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Literal
 
 import torch
@@ -15,7 +15,7 @@ from striate.jobs.plan_search import MARGIN, STATISTICS, make_plan, make_search
 from striate.jobs.programs import ModelProgram, Settings, build_program
 from striate.jobs.variations import possible
 from striate.planning.plan import Plan, Remedy
-from striate.planning.search import Search
+from striate.planning.search import MakeProgram, Search
 from striate.training.config import OptimizerName
 
 
@@ -166,7 +166,7 @@ def plan_of_model(
 
 
 def _search_of(program: ModelProgram, gpu: str | None, limit: int) -> Search:
-    make = partial(make_step, program, gpu is not None)
+    make = step_maker(program, foreach=gpu is not None)
     amp_dtypes = (None, "bfloat16") if program.settings.dtype == "float32" else (None,)
     early = not program.keeps_gradients  # Those of several devices are added up first.
     return make_search(
@@ -174,13 +174,26 @@ def _search_of(program: ModelProgram, gpu: str | None, limit: int) -> Search:
     )
 
 
-def make_step(program: ModelProgram, foreach: bool, parts: int, amp_dtype: Literal["bfloat16"] | None) -> Training:
-    """Return a step in a number of micro-batches, on tensors without bytes; arguments as for `build_program`."""
-    settings = replace(program.settings, mode="training", micro_batches=parts, amp_dtype=amp_dtype)
-    with torch.device("meta"):
-        built = replace(program, settings=settings).build(foreach=foreach)
-    assert isinstance(built, Training)
-    return built
+def step_maker(program: ModelProgram, *, foreach: bool) -> MakeProgram:
+    """Return what makes a step for a number of micro-batches and autocast's type, on tensors without bytes.
+
+    Args:
+        program: whose step it is.
+        foreach: as for `build_program`.
+    """
+
+    @cache
+    def built() -> Training:
+        settings = replace(program.settings, mode="training")
+        with torch.device("meta"):
+            made = replace(program, settings=settings).build(foreach=foreach)
+        assert isinstance(made, Training)
+        return made
+
+    def make(parts: int, amp_dtype: str | None) -> Training:
+        return replace(built(), parts=parts, amp_dtype=None if amp_dtype is None else getattr(torch, amp_dtype))
+
+    return make
 
 
 def _settings(

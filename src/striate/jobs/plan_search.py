@@ -6,10 +6,7 @@ from functools import cache
 
 import torch
 
-from striate.costing.memory import find_peak, timeline
-from striate.graph.operators import Role
-from striate.graph.programs import Inference
-from striate.graph.trace import trace
+from striate.costing.memory import evaluation_peak
 from striate.jobs.cost import find_device
 from striate.jobs.operator_times import measured_times
 from striate.planning.plan import Plan, Point, Remedy
@@ -95,7 +92,7 @@ def make_plan(
         budget: in bytes.
         channels_last: memory layout of images and kernels.
         dtype: of weights.
-        lossless: whether only recomputation is allowed.
+        lossless: whether only what leaves gradients equal is allowed.
         margin: share of the budget that is left free.
         frontier: whether to find plans for other budgets, too, and the smallest budget for which there is one.
         held: bytes that are there throughout, besides what the search's programs hold.
@@ -104,7 +101,8 @@ def make_plan(
     plain = search.variant(1).plain
     amp_dtypes = (None,) if lossless else search.amp_dtypes
     most_parts = 1 if lossless else search.batch_size
-    found = plain if plain.peak <= limit else search.fastest(limit, most_parts=most_parts, amp_dtypes=amp_dtypes)
+    is_enough = None in amp_dtypes and plain.peak <= limit
+    found = plain if is_enough else search.fastest(limit, most_parts=most_parts, amp_dtypes=amp_dtypes)
     closest = search.closest(most_parts=most_parts, amp_dtypes=amp_dtypes) if found is None or frontier else None
     chosen = found or closest
     assert chosen is not None
@@ -135,13 +133,11 @@ def make_plan(
 def _evaluation(search: Search, chosen: Candidate, limit: int) -> tuple[int, int]:
     """Return how many images validation can take at once, between two steps, and its peak."""
     variant = search.variant(chosen.parts, chosen.amp_dtype)
-    program, graph = variant.program, variant.graph
-    state = sum(search.device.allocated(s.size) for s in graph.storages if s.role is Role.STATE)
     size = search.batch_size
     while True:
-        inputs = [tensor[:size] for tensor in program.inputs]
-        predicted = trace(Inference(program.network, inputs, program.amp_dtype), channels_last=search.channels_last)
-        peak = find_peak(timeline(search.device.completed(predicted), search.device)).size + state
+        peak = evaluation_peak(
+            *(variant.program, variant.graph, search.device), size=size, channels_last=search.channels_last
+        )
         if peak <= limit or size == 1:
             return size, peak
         size //= 2

@@ -23,7 +23,7 @@ from striate.data.source import open_data
 from striate.errors import BudgetError, UsageError
 from striate.files import load_tensors
 from striate.jobs.report import test_network, write_report
-from striate.jobs.train_plan import allowed_changes, fitting_plan, plan_training
+from striate.jobs.train_plan import allowed_changes, fitting_plan, plan_training, smaller_plan
 from striate.jobs.usage import check_training, expect_unchanged
 from striate.planning.plan import Plan, read_plan
 from striate.training.config import TrainConfig
@@ -123,7 +123,8 @@ def train(config: TrainConfig | None = None, *, resume: str | Path | None = None
         running = config
         if plan is not None and plan.amp_dtype is not None:
             running = config.model_copy(update={"amp": True, "amp_dtype": plan.amp_dtype})
-        loop = Loop(network, task, splits.train, splits.val, running, folder, save, plan, watched)
+        replan = partial(smaller_plan, config, network, task, len(splits.train))
+        loop = Loop(network, task, splits.train, splits.val, running, folder, save, plan, watched, replan)
         if resume is None:
             folder.begin(config)
             if plan is not None:

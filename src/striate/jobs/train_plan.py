@@ -13,23 +13,27 @@ from torch.optim import Optimizer
 from striate.costing.memory import find_peak, timeline
 from striate.errors import BudgetError, UsageError
 from striate.graph.programs import Training
-from striate.graph.trace import trace
 from striate.jobs.cost import cost_of_model, find_device
 from striate.jobs.memory import find_budget
 from striate.jobs.networks import InputSpec
 from striate.jobs.plan_search import make_plan, make_search
 from striate.jobs.programs import ModelProgram, Settings
 from striate.jobs.variations import possible
+from striate.planning.apply import apply_plan
 from striate.planning.plan import Plan, read_plan
 from striate.training.config import TrainConfig
 from striate.training.optimizers import build_optimizer
 from striate.training.tasks import AUXILIARY_WEIGHT, Classification
 from striate.units import format_bytes
 
+AMP = None, "bfloat16"
+LESS = 0.9  # Of a budget that turned out to be too large.
 MIXED = 2  # Copies of the images that mixup makes: the partners, and the mixture.
 
 
-def plan_training(config: TrainConfig, network: nn.Module, task: Classification, count: int) -> Plan:
+def plan_training(
+    config: TrainConfig, network: nn.Module, task: Classification, count: int, amp_dtypes: tuple[str | None, ...] = AMP
+) -> Plan:
     """Return how to take the steps of a run within ``config.memory``.
 
     Args:
@@ -37,6 +41,7 @@ def plan_training(config: TrainConfig, network: nn.Module, task: Classification,
         network: to be trained; it gets its memory layout.
         task: prepared.
         count: of the images to learn from.
+        amp_dtypes: of autocast, that may be chosen where the run does not say.
 
     Raises:
         BudgetError: where nothing fits, with the smallest budget that would.
@@ -45,7 +50,7 @@ def plan_training(config: TrainConfig, network: nn.Module, task: Classification,
     make = _step_maker(config, network, task, batch_size)
     gpu = _card(config)
     budget = find_budget(config.memory, gpu)
-    amp_dtypes = (None,) if config.amp else (None, "bfloat16")
+    amp_dtypes = (None,) if config.amp else amp_dtypes
     search = make_search(
         *(make, batch_size, gpu, None),
         counts=(smallest,),
@@ -69,6 +74,13 @@ def plan_training(config: TrainConfig, network: nn.Module, task: Classification,
             f"network or a smaller --batch-size{'; leave --lossless out' if config.lossless else ''}.",
         )
     return found
+
+
+def smaller_plan(config: TrainConfig, network: nn.Module, task: Classification, count: int, plan: Plan) -> Plan:
+    """Return a plan for less memory than one with which the device had too little; arguments as for `plan_training`."""
+    apply_plan(replace(plan, recompute=(), optimizer_in_backward=False), network)  # It is traced as it is.
+    less = config.model_copy(update={"memory": str(int(LESS * min(plan.budget_bytes, plan.peak_bytes)))})
+    return plan_training(less, network, task, count, (plan.amp_dtype,))
 
 
 def allowed_changes(config: TrainConfig, num_classes: int) -> Iterator[tuple[str, TrainConfig]]:
@@ -129,10 +141,10 @@ def fitting_plan(config: TrainConfig, network: nn.Module, task: Classification, 
         parts = plan.parts(size)
         make = _step_maker(config, network, task, size)
         if size // parts == 1 < size:  # As its smallest part may be.
-            trace(_step_maker(config, network, task, 1)(1, plan.amp_dtype))
+            device.traced(_step_maker(config, network, task, 1)(1, plan.amp_dtype))
         early = plan.optimizer_in_backward
         planned = replace(make(parts, plan.amp_dtype), recompute=plan.chosen, optimizer_in_backward=early)
-        graph = device.completed(trace(planned))
+        graph = device.traced(planned)
         peaks.append(find_peak(timeline(graph, device)).size + _held(config, network, size))
     if max(peaks) > plan.budget_bytes:
         raise UsageError(

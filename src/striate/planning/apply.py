@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, wraps
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
 from striate.errors import UsageError
 from striate.graph.recompute import recomputing
@@ -14,6 +16,7 @@ from striate.graph.updates import update_early
 from striate.planning.plan import Plan
 
 FORWARDS = ("forward", "forward_all")
+_EARLY: WeakKeyDictionary[nn.Module, list[RemovableHandle]] = WeakKeyDictionary()
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -64,8 +67,10 @@ def apply_plan(plan: Plan, network: Network, optimizer: Optimizer | None = None)
         kind: Any = type(planned)
         planned.__class__ = _planned_class(kind)
     planned._plan = plan
+    for handle in _EARLY.pop(network, ()):  # Of an earlier plan.
+        handle.remove()
     if plan.optimizer_in_backward and optimizer is not None:
-        update_early(optimizer)
+        _EARLY[network] = update_early(optimizer)
     return network
 
 

@@ -98,7 +98,7 @@ class Recomputation:
         largest = max((self.graph.storages[storage].size for storage in step.values), default=0)
         at: list[tuple[int, set[int], int]] = []  # Position, what is alive there, and its bytes.
         for position, index in enumerate(forward[:-1]):
-            alive = {storage for storage in alive | step.written(index) if last.get(storage, -1) > index}
+            alive = {storage for storage in alive | step.writes[index] if last.get(storage, -1) > index}
             size = sum(self.graph.storages[storage].size for storage in alive)
             is_kept = all(s in step.values or self.graph.storages[s].size * 64 < largest for s in alive)
             if alive and is_kept and not (at and at[-1][1] == alive):
@@ -161,7 +161,7 @@ class Recomputation:
         waiting, missing, needed = set(choice.dropped), sum(sizes.values()), 0
         for index in sorted(i for operator in operators for i in self.step.backward.get(operator, ())):
             made: set[int] = set()
-            for storage in self.step.read(index) & waiting:
+            for storage in self.step.reads[index] & waiting:
                 self._make(storage, choice, waiting, made)
             again = waiting & made
             waiting -= again
@@ -180,7 +180,7 @@ class Recomputation:
             made.add(storage)
             for index in self.step.writers[storage]:
                 if index in choice.made_by:
-                    read = self.step.read(index)
+                    read = self.step.reads[index]
                     wanted.extend(other for other in read if other in waiting or not self.step.is_kept(other))
 
     def fastest(self, budget: int) -> Found | None:

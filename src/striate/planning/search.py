@@ -14,7 +14,6 @@ from striate.costing.devices.device import Device
 from striate.costing.memory import Moment, find_peak, timeline
 from striate.graph.operators import OperatorGraph
 from striate.graph.programs import Training
-from striate.graph.trace import trace
 from striate.planning.plan import Recomputed, cut
 from striate.planning.recomputation import Recomputation
 from striate.planning.times import Times, step_seconds
@@ -167,7 +166,7 @@ class Variant:
 
     def _traced(self, program: Training) -> tuple[OperatorGraph, list[Moment]]:
         search = self.search
-        graph = search.device.completed(trace(program, channels_last=search.channels_last))
+        graph = search.device.traced(program, channels_last=search.channels_last)
         return graph, timeline(graph, search.device)
 
     @property

@@ -26,6 +26,10 @@ class Step:
         writers: for each storage that forward operators wrote, the indices of those and of the loss's that did.
         readers: for each storage, the indices of the operators that read it, forward, loss and backward.
         values: storages that autograd keeps, made by these forward operators.
+        reads: for each operator of the graph, the storages that it reads.
+        writes: for each, the storages that it makes or changes.
+        needs: for each forward operator, storages that have to be made again for it to run again, besides those that
+            are there in the backward pass; None where it cannot.
     """
 
     graph: OperatorGraph
@@ -34,11 +38,17 @@ class Step:
     writers: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
     readers: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
     values: set[int] = field(default_factory=set)
+    reads: list[frozenset[int]] = field(default_factory=list)
+    writes: list[frozenset[int]] = field(default_factory=list)
+    needs: dict[int, frozenset[int] | None] = field(default_factory=dict)
+    _last_read: dict[int, int] = field(default_factory=dict)
 
     @staticmethod
     def of(graph: OperatorGraph) -> "Step":
         """Find what there is to keep in a training step."""
         step, operators = Step(graph), graph.operators
+        step.reads = [frozenset(graph.tensors[tensor].storage for tensor in op.inputs) for op in operators]
+        step.writes = [frozenset(graph.tensors[tensor].storage for tensor in op.outputs) for op in operators]
         first = last_forward_start(graph)
         last = max(index for index, operator in enumerate(operators) if operator.phase is Phase.FORWARD)
         step.forward = [index for index in range(first, last + 1) if not operators[index].view]
@@ -46,29 +56,42 @@ class Step:
             operator = operators[index]
             if operator.forward is not None and operator.forward >= first:
                 step.backward[operator.forward].append(index)
-            for storage in {graph.tensors[tensor].storage for tensor in operator.inputs}:
+            for storage in step.reads[index]:
                 step.readers[storage].append(index)
         for index in step.forward:
-            for storage in step.written(index):
+            for storage in step.writes[index]:
                 step.writers[storage].append(index)
         for index in range(last + 1, len(operators)):  # A loss may change in place what the network made.
             if operators[index].phase is Phase.LOSS and not operators[index].view:
-                for storage in step.written(index) & step.writers.keys():
+                for storage in step.writes[index] & step.writers.keys():
                     step.writers[storage].append(index)
         largest = max((graph.storages[s].size for s in step.writers if step._is_saved(s)), default=0)
         step.values = {s for s in step.writers if step._is_saved(s) and graph.storages[s].size >= SMALL * largest}
+        step.needs = {index: step._needed(index) for index in step.forward}
         return step
 
     def _is_saved(self, storage: int) -> bool:
         return self.graph.storages[storage].role is Role.SAVED
 
-    def read(self, index: int) -> set[int]:
-        """Return the storages that an operator reads."""
-        return {self.graph.tensors[tensor].storage for tensor in self.graph.operators[index].inputs}
-
-    def written(self, index: int) -> set[int]:
-        """Return the storages that a forward operator makes or changes."""
-        return {self.graph.tensors[tensor].storage for tensor in self.graph.operators[index].outputs}
+    def _needed(self, index: int) -> frozenset[int] | None:
+        operator, tensors = self.graph.operators[index], self.graph.tensors
+        if operator.random:
+            return None
+        sizes = [tensors[tensor].size for tensor in operator.outputs]
+        first = tensors[operator.inputs[0]].storage if operator.inputs else None
+        needed = set()
+        for tensor, size in zip(operator.outputs, sizes, strict=True):
+            storage = tensors[tensor].storage
+            if self.is_permanent(storage) or self.writers[storage][0] != index:
+                if storage != first:
+                    return None  # It changes something that is not made anew, such as statistics.
+                needed.add(storage)
+            elif not is_large(size, sizes) and storage in self.values:
+                return None
+        for storage in self.reads[index]:
+            if not self.is_kept(storage) or max(self.writers[storage], default=BEFORE) >= index:
+                needed.add(storage)
+        return frozenset(needed)
 
     def is_permanent(self, storage: int) -> bool:
         """Tell whether a storage was there before the step."""
@@ -80,8 +103,10 @@ class Step:
 
     def last_forward_read(self, storage: int) -> int:
         """Return the last operator before the backward pass that reads or writes a storage."""
-        before = [i for i in self.readers[storage] if self.graph.operators[i].phase in (Phase.FORWARD, Phase.LOSS)]
-        return max(before + self.writers[storage], default=BEFORE)
+        if storage not in self._last_read:
+            before = [i for i in self.readers[storage] if self.graph.operators[i].phase in (Phase.FORWARD, Phase.LOSS)]
+            self._last_read[storage] = max(before + self.writers[storage], default=BEFORE)
+        return self._last_read[storage]
 
 
 def last_forward_start(graph: OperatorGraph) -> int:
@@ -120,38 +145,18 @@ def choose(step: Step, stretch: Sequence[int], allowed: Collection[int]) -> Choi
     makeable: set[int] = set()
     made: set[int] = set()  # Storages that hold what makeable operators wrote.
     for index in stretch:
-        if index in allowed and _is_repeatable(step, index, made):
+        needed = step.needs[index]
+        if needed is not None and index in allowed and needed <= made:
             makeable.add(index)
-            made |= step.written(index)
+            made |= step.writes[index]
         else:
-            made -= step.written(index)
+            made -= step.writes[index]
     dropped = frozenset(
         storage
         for storage in made & step.values
         if step.last_forward_read(storage) <= stretch[-1] and makeable.issuperset(step.writers[storage])
     )
     return Choice(dropped, _makers(step, dropped, makeable))
-
-
-def _is_repeatable(step: Step, index: int, made: Collection[int]) -> bool:
-    operator, graph = step.graph.operators[index], step.graph
-    if operator.random:
-        return False
-    sizes = [graph.tensors[tensor].size for tensor in operator.outputs]
-    first = graph.tensors[operator.inputs[0]].storage if operator.inputs else None
-    for tensor, size in zip(operator.outputs, sizes, strict=True):
-        storage = graph.tensors[tensor].storage
-        changes = step.is_permanent(storage) or step.writers[storage][0] != index
-        if changes and not (storage == first and storage in made):
-            return False  # It changes something that is not made anew, such as statistics.
-        if not changes and not is_large(size, sizes) and storage in step.values:
-            return False
-    for storage in step.read(index):
-        if storage in made:
-            continue
-        if not step.is_kept(storage) or max(step.writers[storage], default=BEFORE) >= index:
-            return False
-    return True
 
 
 def _makers(step: Step, dropped: Collection[int], makeable: Collection[int]) -> frozenset[int]:
@@ -163,7 +168,7 @@ def _makers(step: Step, dropped: Collection[int], makeable: Collection[int]) -> 
         if index in found:
             continue
         found.add(index)
-        for storage in step.read(index):
+        for storage in step.reads[index]:
             if storage in dropped or not step.is_kept(storage):
                 wanted.extend(writer for writer in step.writers[storage] if writer <= index and writer in makeable)
     return frozenset(found)

@@ -78,6 +78,7 @@ class Loader:
         seed: int | None = None,
         workers: int = 0,
     ) -> None:
+        self.images = images
         self._batches = EvenBatches(len(images), batch_size, seed)
         self._loader: DataLoader[Batch] = DataLoader(
             _Batches(images, collate),

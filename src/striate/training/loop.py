@@ -6,6 +6,7 @@ step are functions of (seed, epoch, step), and everything else that a step depen
 ``striate.training.checkpoint`` writes.
 """
 
+import gc
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,7 +20,7 @@ from torch.optim.swa_utils import update_bn
 
 from striate.data.keyed import Use, key
 from striate.data.sets import ImageSet
-from striate.errors import InterruptedRunError, NotFiniteError
+from striate.errors import InterruptedRunError, NotFiniteError, StriateError
 from striate.planning.apply import apply_plan
 from striate.planning.plan import Plan
 from striate.training.checkpoint import Generation, Progress, load_generation, save_generation
@@ -33,7 +34,7 @@ from striate.training.signals import stop_signals
 from striate.training.task import Batch, Score, Task
 
 if TYPE_CHECKING:
-    from lightning_fabric import Fabric
+    pass
 
 
 class _Peak(Protocol):
@@ -58,6 +59,7 @@ class Loop:
         save_weights: keeps the weights of the best and of the last epoch.
         plan: how a step is taken within a budget.
         watch: finds the peak of memory of what runs in its context, besides tensors that are there already.
+        replan: makes another plan, for less memory, in place of one with which the device had too little.
     """
 
     def __init__(
@@ -71,24 +73,25 @@ class Loop:
         save_weights: SaveWeights,
         plan: Plan | None = None,
         watch: Watch | None = None,
+        replan: Callable[[Plan], Plan] | None = None,
     ) -> None:
         self.task, self.config, self.folder, self.save_weights = task, config, folder, save_weights
-        self.plan, self.watch = plan, watch
+        self.watch, self.replan = watch, replan
         self.peaks: dict[str, PeakRecord] = {}
+        from striate.training.precision import make_fabric  # Takes seconds: loaded when all that can be refused is not.
+
         self.fabric = make_fabric(config)
         self.network: nn.Module = network.to(memory_format=self._layout)  # type: ignore[call-overload]
         loading = {"batch_size": config.batch_size, "workers": config.workers}
         self.train = Loader(train, task.augment, seed=config.seed, **loading)
-        self.val = Loader(val, task.collate, batch_size=self.evaluation_batch, workers=config.workers)
         self.plain_train = Loader(train, task.collate, batch_size=config.batch_size)
         self.model: nn.Module
         self.optimizer: Optimizer
-        optimizer = build_optimizer(
+        self.learner = build_optimizer(
             self.network, config.opt, config.lr, momentum=config.momentum, weight_decay=config.weight_decay
         )
-        if plan is not None:
-            apply_plan(plan, self.network, optimizer)
-        self.model, self.optimizer = self.fabric.setup(self.network, optimizer)
+        self._follow(plan, val)
+        self.model, self.optimizer = self.fabric.setup(self.network, self.learner)
         self.average = build_average(self.network, config)
         self.progress = Progress()
 
@@ -122,11 +125,21 @@ class Loop:
                 self._save()
             while self.progress.epoch < self.config.epochs and not self._stale():
                 known = set(self.peaks)
-                yield from self._train_epoch(received)
-                record = self._end_epoch()
+                try:
+                    yield from self._train_epoch(received)
+                    record = self._end_epoch()
+                except torch.OutOfMemoryError as error:
+                    self._take_less(error)
+                    continue
                 yield from (peak for phase, peak in self.peaks.items() if phase not in known)
                 yield record
             self.folder.write_results(self.progress.records)
+
+    def _follow(self, plan: Plan | None, val: ImageSet) -> None:
+        self.plan = plan
+        if plan is not None:
+            apply_plan(plan, self.network, self.learner)
+        self.val = Loader(val, self.task.collate, batch_size=self.evaluation_batch, workers=self.config.workers)
 
     @property
     def steps(self) -> int:
@@ -275,6 +288,26 @@ class Loop:
     def _average_due(self) -> bool:
         return self.config.average == "ema" or self.progress.step >= self.config.average_start * self.steps
 
+    def _take_less(self, error: torch.OutOfMemoryError) -> None:
+        """Plan the rest of the run for less memory, and go back to its last saved state."""
+        if self.plan is None or self.replan is None:
+            raise StriateError(
+                expected="enough memory for a step of this run",
+                received=str(error).partition(". ")[0],
+                remedy="Give --memory 80%, and the run is planned so that it fits; what it has learned so far is in "
+                f"{self.folder.path}.",
+            ) from error
+        # The frames of what failed hold its tensors.
+        error.__traceback__ = None
+        self.optimizer.zero_grad()
+        gc.collect()
+        torch.cuda.empty_cache()
+        plan = self.replan(self.plan)
+        plan.save(self.folder.plan)
+        self._follow(plan, self.val.images)
+        self.peaks.clear()
+        self.restore(lambda _circumstances: None)
+
     def _stale(self) -> bool:
         patience = self.config.patience
         waiting = self.average is not None and not self._average_begun()
@@ -309,15 +342,3 @@ class Loop:
             received=f"{name} after step {self.progress.step} of {self.steps}; everything is saved",
             remedy=f"Go on with: striate train --resume {self.folder.path}",
         )
-
-
-def make_fabric(config: TrainConfig) -> "Fabric":
-    """Return Fabric for the device and the precision asked for."""
-    from lightning_fabric import Fabric  # Takes seconds: loaded when nothing is left that could be refused.
-
-    if not config.amp:
-        return Fabric(accelerator=config.device, devices=1, precision="32-true")
-    from striate.training.precision import Autocast
-
-    precision: Any = {"bfloat16": "bf16-mixed", "float16": "16-mixed"}[config.amp_dtype]
-    return Fabric(accelerator=config.device, devices=1, plugins=Autocast(precision, config.device))

@@ -11,6 +11,8 @@ None of this has been compared with a card yet. It was put together from torch's
 its CUDA libraries, and a plan for a card says so.
 """
 
+import torch
+
 from striate.costing.devices.device import Device
 from striate.errors import UsageError
 from striate.graph.operators import Operator, OperatorGraph
@@ -70,7 +72,9 @@ def cuda_card(card: str) -> Device:
     def fixed(graph: OperatorGraph) -> dict[str, int]:
         return {CUBLAS: workspace} if any(operator.kind in MATRICES for operator in graph.operators) else {}
 
-    return Device(f"CUDA card {card}", _rounded, _cudnn, _notes, fixed, capacity=card_bytes(card))
+    # A card has operators of its own, such as cuDNN's batch norm, which a build of torch without CUDA cannot trace.
+    place = "cuda" if torch.cuda.is_available() else "cpu"
+    return Device(f"CUDA card {card}", _rounded, _cudnn, _notes, fixed, capacity=card_bytes(card), place=place)
 
 
 def _named(card: str) -> str:
