@@ -133,6 +133,27 @@ EXACT: dict[str, Callable[[], Case]] = {
 }
 
 ESTIMATED: dict[str, Callable[[], Case]] = {
+    "16 bits, depthwise, larger than the image": lambda: gradients(
+        maps(4, 64, 2, 2, dtype=BF16, layout=LAST),
+        maps(4, 64, 2, 2, dtype=BF16, layout=LAST),
+        maps(64, 1, 3, 3, dtype=BF16, layout=LAST),
+        padding=1,
+        groups=64,
+    ),
+    "16 bits, depthwise, 5x5": lambda: gradients(
+        maps(4, 64, 16, 16, dtype=BF16, layout=LAST),
+        maps(4, 64, 16, 16, dtype=BF16, layout=LAST),
+        maps(64, 1, 5, 5, dtype=BF16, layout=LAST),
+        padding=2,
+        groups=64,
+    ),
+    "16 bits, depthwise": lambda: gradients(
+        maps(4, 96, 8, 8, dtype=BF16, layout=LAST),
+        maps(4, 96, 8, 8, dtype=BF16, layout=LAST),
+        maps(96, 1, 3, 3, dtype=BF16, layout=LAST),
+        padding=1,
+        groups=96,
+    ),
     "16 bits": lambda: convolution(maps(4, 64, 32, 32, dtype=BF16), maps(128, 64, 1, 1, dtype=BF16)),
     "16 bits, backwards": lambda: gradients(
         maps(4, 64, 28, 28, dtype=BF16), maps(4, 64, 28, 28, dtype=BF16), maps(64, 64, 3, 3, dtype=BF16), padding=1

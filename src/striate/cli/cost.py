@@ -46,6 +46,9 @@ def cost(
     in_chans: Annotated[int | None, typer.Option(min=1, help="channels of the images", show_default=False)] = None,
     num_classes: Annotated[int | None, typer.Option(min=1, help="classes", show_default=False)] = None,
     dtype: Annotated[Literal["float32", "bfloat16"], typer.Option(help="of weights and images")] = "float32",
+    master_weights: Annotated[
+        bool, typer.Option("--master-weights", help="with --dtype bfloat16: 32-bit copies for the optimizer")
+    ] = False,
     amp: Annotated[bool, typer.Option("--amp", help="16-bit floats where they are safe (autocast)")] = False,
     amp_dtype: Annotated[
         Literal["bfloat16", "float16"] | None,
@@ -93,6 +96,7 @@ def cost(
         dtype,
         (amp_dtype or "bfloat16") if amp else None,
         channels_last,
+        master_weights=master_weights,
     )
     programs = [
         find_program(model, settings, inputs=shapes, image_size=size, in_chans=in_chans, num_classes=num_classes)

@@ -55,6 +55,9 @@ def plan(
     in_chans: Annotated[int | None, typer.Option(min=1, help="channels of the images", show_default=False)] = None,
     num_classes: Annotated[int | None, typer.Option(min=1, help="classes", show_default=False)] = None,
     dtype: Annotated[Literal["float32", "bfloat16"], typer.Option(help="of weights and images")] = "float32",
+    master_weights: Annotated[
+        bool, typer.Option("--master-weights", help="with --dtype bfloat16: 32-bit copies for the optimizer")
+    ] = False,
     channels_last: Annotated[bool, typer.Option(help="memory layout of images and kernels")] = True,
     lossless: Annotated[bool, typer.Option("--lossless", help="only what leaves gradients equal, bit for bit")] = False,
     allow: Annotated[
@@ -98,7 +101,11 @@ def plan(
     from striate.zoo import list_models
 
     budget = find_budget(memory, gpu)
-    settings = Settings(batch_size or 1, "training", None if opt == "none" else opt, dtype, channels_last=channels_last)
+    settings = Settings(
+        *(batch_size or 1, "training", None if opt == "none" else opt, dtype),
+        channels_last=channels_last,
+        master_weights=master_weights,
+    )
 
     def program(name: str) -> ModelProgram:
         return find_program(name, settings, inputs=shapes, image_size=size, in_chans=in_chans, num_classes=num_classes)

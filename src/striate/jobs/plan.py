@@ -1,6 +1,6 @@
 """Make a training step fit into a budget: which remedies, and what they cost."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from typing import Literal
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from striate.errors import UsageError
 from striate.graph.programs import Training
 from striate.jobs.memory import find_budget
-from striate.jobs.plan_search import MARGIN, STATISTICS, make_plan, make_search
+from striate.jobs.plan_search import MARGIN, STATISTICS, WEIGHTS, make_plan, make_search
 from striate.jobs.programs import ModelProgram, Settings, build_program
 from striate.jobs.variations import possible
 from striate.planning.plan import Plan, Remedy
@@ -154,6 +154,10 @@ def plan_of_model(
     remedies = list(found.remedies)
     if devices > 1:
         remedies.insert(0, Remedy(f"{devices} devices", own.variant(1).plain.peak, relative(own), STATISTICS))
+    for halved in _in_16_bits(one):
+        other = search_of(halved)
+        name = f"weights of 16 bits{', masters of 32' * halved.settings.master_weights}"
+        remedies.append(Remedy(name, other.variant(1).plain.peak, relative(other), WEIGHTS))
     for variation, other in others:
         remedies.append(Remedy(variation.name, other.variant(1).plain.peak, relative(other), variation.changes))
     if not found.fits:
@@ -165,12 +169,25 @@ def plan_of_model(
     return replace(found, remedies=tuple(remedies))
 
 
+def _in_16_bits(program: ModelProgram) -> Iterator[ModelProgram]:
+    """Yield a step with 16-bit weights, without master weights and with them."""
+    if program.settings.dtype == "float32":
+        for masters in (False, True):
+            if program.settings.optimizer is not None or not masters:
+                settings = replace(program.settings, dtype="bfloat16", master_weights=masters)
+                yield replace(program, settings=settings)
+
+
 def _search_of(program: ModelProgram, gpu: str | None, limit: int) -> Search:
     make = step_maker(program, foreach=gpu is not None)
     amp_dtypes = (None, "bfloat16") if program.settings.dtype == "float32" else (None,)
     early = not program.keeps_gradients  # Those of several devices are added up first.
     return make_search(
-        *(make, program.settings.batch_size, gpu, None), amp_dtypes=amp_dtypes, updates_early=early, limit=limit
+        *(make, program.settings.batch_size, gpu, None),
+        amp_dtypes=amp_dtypes,
+        updates_early=early,
+        dtype=program.settings.dtype,
+        limit=limit,
     )
 
 

@@ -17,6 +17,7 @@ MARGIN = 0.02
 POINTS = 5
 
 ROUNDING = "rounding"
+WEIGHTS = "rounding, of weights too"
 STATISTICS = "batch norm's statistics"
 
 
@@ -29,6 +30,7 @@ def make_search(
     counts: Collection[int] = (),
     amp_dtypes: tuple[str | None, ...] = (None, "bfloat16"),
     updates_early: bool = True,
+    dtype: str = "float32",
     limit: int = 0,
 ) -> Search:
     """Return the search over the ways to take a step, on the CPU or a card.
@@ -41,6 +43,7 @@ def make_search(
         counts: sizes of all batches that occur.
         amp_dtypes: of autocast, that may be chosen; not where weights have 16 bits, or the programs use it already.
         updates_early: as for `Search`.
+        dtype: of weights.
         limit: bytes that may be taken to measure times; by default they are estimated.
     """
     device = find_device(gpu)
@@ -48,9 +51,10 @@ def make_search(
     is_here = kind == "cpu" or torch.cuda.is_available()
 
     def rates(amp_dtype: str | None) -> Rates:
+        half = amp_dtype or (None if dtype == "float32" else dtype)
         if is_here:
-            return measure_rates(kind, amp_dtype)
-        return replace(TYPICAL_CARD, macs=TYPICAL_CARD.macs * (1 if amp_dtype is None else 4))
+            return measure_rates(kind, half)
+        return replace(TYPICAL_CARD, macs=TYPICAL_CARD.macs * (1 if half is None else 4))
 
     @cache
     def times() -> dict[str | None, Times]:

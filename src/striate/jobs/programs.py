@@ -45,6 +45,7 @@ class Settings:
         amp_dtype: of the operators that autocast deems safe in 16 bits; None without autocast.
         channels_last: memory layout of images and kernels.
         micro_batches: parts of the batch that pass through one after the other, for training.
+        master_weights: whether the optimizer keeps 32-bit copies of 16-bit weights.
 
     Raises:
         UsageError: for a name that is not known or a number that cannot be.
@@ -57,6 +58,7 @@ class Settings:
     amp_dtype: AmpDType | None = None
     channels_last: bool = True
     micro_batches: int = 1
+    master_weights: bool = False
 
     def __post_init__(self) -> None:
         for name, known in _CHOICES.items():
@@ -66,6 +68,12 @@ class Settings:
                     received=repr(getattr(self, name)),
                     remedy=nearest(str(getattr(self, name)), map(str, known)),
                 )
+        if self.master_weights and (self.dtype == "float32" or self.optimizer is None):
+            raise UsageError(
+                expected="master weights with an optimizer of 16-bit weights",
+                received=f"them with dtype {self.dtype} and optimizer {self.optimizer}",
+                remedy="Weights of 32 bits are their own masters; add --dtype bfloat16, or leave --master-weights out.",
+            )
         if self.batch_size < 1:
             raise UsageError(
                 expected="a batch of 1 image or more", received=str(self.batch_size), remedy="Give a positive number."
@@ -85,7 +93,8 @@ class Settings:
         parts = f" in {self.micro_batches} micro-batches" if self.micro_batches > 1 else ""
         amp = "" if self.amp_dtype is None else f", {self.amp_dtype} where safe (autocast)"
         layout = "channels_last" if self.channels_last else "contiguous"
-        return f"{step}, batch of {self.batch_size}{parts}, {self.dtype}{amp}, {layout}"
+        masters = " with 32-bit master weights" if self.master_weights else ""
+        return f"{step}, batch of {self.batch_size}{parts}, {self.dtype}{masters}{amp}, {layout}"
 
 
 _CHOICES: dict[str, tuple[str | None, ...]] = {
@@ -131,12 +140,13 @@ def build_program(
         loss = _usual_loss if forward is None else _auxiliary_loss
         targets = [torch.zeros(settings.batch_size, dtype=torch.int64)]
     name = settings.optimizer
-    optimizer = None if name is None else partial(_optimizer, name=name, foreach=foreach)
+    masters = settings.master_weights
+    optimizer = None if name is None else partial(_optimizer, name=name, foreach=foreach, masters=masters)
     return Training(network, inputs, targets or (), loss, optimizer, forward, amp_dtype, parts=settings.micro_batches)
 
 
-def _optimizer(network: nn.Module, name: OptimizerName, foreach: bool) -> Optimizer:
-    optimizer = build_optimizer(network, name)
+def _optimizer(network: nn.Module, name: OptimizerName, foreach: bool, masters: bool) -> Optimizer:
+    optimizer = build_optimizer(network, name, master_weights=masters)
     for group in optimizer.param_groups:
         group["foreach"] = foreach
     return optimizer

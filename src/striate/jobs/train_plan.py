@@ -8,7 +8,6 @@ from math import prod
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Optimizer
 
 from striate.costing.memory import find_peak, timeline
 from striate.errors import BudgetError, UsageError
@@ -22,7 +21,7 @@ from striate.jobs.variations import possible
 from striate.planning.apply import apply_plan
 from striate.planning.plan import Plan, read_plan
 from striate.training.config import TrainConfig
-from striate.training.optimizers import build_optimizer
+from striate.training.optimizers import optimizer_of
 from striate.training.tasks import AUXILIARY_WEIGHT, Classification
 from striate.units import format_bytes
 
@@ -50,7 +49,7 @@ def plan_training(
     make = _step_maker(config, network, task, batch_size)
     gpu = _card(config)
     budget = find_budget(config.memory, gpu)
-    amp_dtypes = (None,) if config.amp else amp_dtypes
+    amp_dtypes = (None,) if config.amp or config.dtype != "float32" else amp_dtypes
     search = make_search(
         *(make, batch_size, gpu, None),
         counts=(smallest,),
@@ -62,6 +61,7 @@ def plan_training(
         search,
         budget,
         channels_last=config.channels_last,
+        dtype=config.dtype,
         lossless=config.lossless,
         margin=config.margin,
         held=_held(config, network, batch_size),
@@ -119,7 +119,7 @@ def fitting_plan(config: TrainConfig, network: nn.Module, task: Classification, 
     plan = read_plan(path)
     sizes = _batches(config, count)
     changes = plan.accumulate > 1 or plan.amp_dtype is not None
-    is_own = not plan.variation and plan.devices == 1 and plan.dtype == "float32"
+    is_own = not plan.variation and plan.devices == 1 and plan.dtype == config.dtype
     is_like = plan.fits and is_own and plan.batch_size >= max(sizes)
     if plan.optimizer_in_backward and not _updates_early(config):
         raise UsageError(
@@ -130,8 +130,8 @@ def fitting_plan(config: TrainConfig, network: nn.Module, task: Classification, 
     if not is_like or plan.channels_last != config.channels_last or (config.lossless and changes):
         lossless = " without micro-batches and 16-bit floats" if config.lossless else ""
         raise UsageError(
-            expected=f"a plan for batches of {max(sizes)} or more, channels_last={config.channels_last}{lossless}, "
-            "that fits as it is",
+            expected=f"a plan for batches of {max(sizes)} or more, channels_last={config.channels_last}, "
+            f"{config.dtype}{lossless}, that fits as it is",
             received=f"{plan.in_words()}, {plan.dtype}, channels_last={plan.channels_last}, in {path}",
             remedy=f"Make one: striate plan {config.model} --memory ... -b {max(sizes)} --json > plan.json",
         )
@@ -164,8 +164,9 @@ def _step_maker(
     shape = (config.in_chans, *config.image_size)
     # Laid out as the loop does it: a map of one channel or one place has no layout of its own, and stays as it is.
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
-    network.to(memory_format=layout)  # type: ignore[call-overload]
-    images = torch.empty(batch_size, *shape, device="meta").to(memory_format=layout)
+    dtype: torch.dtype = getattr(torch, config.dtype)
+    network.to(dtype=dtype, memory_format=layout)  # type: ignore[call-overload]
+    images = torch.empty(batch_size, *shape, dtype=dtype, device="meta").to(memory_format=layout)
     given = [images, torch.empty(batch_size, dtype=torch.int64, device="meta")]
 
     def make(parts: int, amp_dtype: str | None) -> Training:
@@ -173,7 +174,7 @@ def _step_maker(
         wanted = config.amp_dtype if config.amp else amp_dtype
         amp = None if wanted is None else getattr(torch, wanted)
         loss = partial(_loss, task, config.smoothing)
-        optimizer = partial(_optimizer, config)
+        optimizer = partial(optimizer_of, config)
         return Training(
             *(network, given[:1], given[1:], loss, optimizer, forward, amp, parts), clip_grad=config.clip_grad
         )
@@ -215,7 +216,3 @@ def _loss(task: Classification, smoothing: float, outputs: Tensor | tuple[Tensor
         return task.compare(outputs, targets, smoothing)
     loss, *auxiliary = (task.compare(logits, targets, smoothing) for logits in outputs)
     return loss + AUXILIARY_WEIGHT * sum(auxiliary)
-
-
-def _optimizer(config: TrainConfig, network: nn.Module) -> Optimizer:
-    return build_optimizer(network, config.opt, config.lr, momentum=config.momentum, weight_decay=config.weight_decay)

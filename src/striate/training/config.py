@@ -138,6 +138,8 @@ class TrainConfig(BaseModel):
     device: Literal["cpu", "cuda"] = _field("cpu", "where it runs")
     amp: bool = _field(False, "16-bit floats where they are safe (autocast)")
     amp_dtype: Literal["bfloat16", "float16"] = _field("bfloat16", "float16 on cuda only")
+    dtype: Literal["float32", "bfloat16"] = _field("float32", "of weights and images")
+    master_weights: bool = _field(False, "with dtype bfloat16: 32-bit copies of the weights for the optimizer")
     channels_last: bool = _field(True, "memory layout of images and kernels")
     workers: int = _field(0, "processes that prepare images", ge=0)
     seed: int = _field(0, "of everything random", ge=0)
@@ -174,6 +176,22 @@ class TrainConfig(BaseModel):
                 expected="--amp-dtype bfloat16 on the CPU",
                 received="float16, which is some twenty times slower there than 32-bit floats",
                 remedy="Use --amp-dtype bfloat16, or --device cuda.",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_clashing_halves(self) -> "TrainConfig":
+        if self.dtype == "float32" and self.master_weights:
+            raise UsageError(
+                expected="--master-weights with --dtype bfloat16",
+                received="it with float32",
+                remedy="Weights of 32 bits are their own masters.",
+            )
+        if self.dtype == "bfloat16" and (self.amp or self.average != "none"):
+            raise UsageError(
+                expected="--dtype bfloat16 without --amp and without --average",
+                received="amp" if self.amp else f"average {self.average}",
+                remedy="Autocast is for 32-bit weights, and an average moves in steps that 16 bits round away.",
             )
         return self
 

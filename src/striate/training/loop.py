@@ -27,7 +27,7 @@ from striate.training.checkpoint import Generation, Progress, load_generation, s
 from striate.training.config import TrainConfig
 from striate.training.folder import RunFolder
 from striate.training.loading import Loader
-from striate.training.optimizers import build_average, build_optimizer
+from striate.training.optimizers import build_average, optimizer_of
 from striate.training.records import EpochRecord, PeakRecord, StepRecord
 from striate.training.schedules import rate_at
 from striate.training.signals import stop_signals
@@ -81,15 +81,14 @@ class Loop:
         from striate.training.precision import make_fabric  # Takes seconds: loaded when all that can be refused is not.
 
         self.fabric = make_fabric(config)
-        self.network: nn.Module = network.to(memory_format=self._layout)  # type: ignore[call-overload]
+        self.dtype: torch.dtype = getattr(torch, config.dtype)
+        self.network: nn.Module = network.to(dtype=self.dtype, memory_format=self._layout)  # type: ignore[call-overload]
         loading = {"batch_size": config.batch_size, "workers": config.workers}
         self.train = Loader(train, task.augment, seed=config.seed, **loading)
         self.plain_train = Loader(train, task.collate, batch_size=config.batch_size)
         self.model: nn.Module
         self.optimizer: Optimizer
-        self.learner = build_optimizer(
-            self.network, config.opt, config.lr, momentum=config.momentum, weight_decay=config.weight_decay
-        )
+        self.learner = optimizer_of(config, self.network)
         self._follow(plan, val)
         self.model, self.optimizer = self.fabric.setup(self.network, self.learner)
         self.average = build_average(self.network, config)
@@ -314,7 +313,7 @@ class Loop:
         return patience is not None and not waiting and self.progress.stale_epochs >= patience
 
     def _to_device(self, batch: Batch) -> Batch:
-        return batch.to(self.fabric.device, self._layout)
+        return batch.to(self.fabric.device, self._layout, self.dtype)
 
     def _save(self) -> None:
         self._check_weights()

@@ -16,6 +16,7 @@ Where torch's form differs from the published rule:
 """
 
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn, optim
@@ -23,6 +24,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from striate.training.config import USUAL_RATES, OptimizerName, TrainConfig
+from striate.training.masters import keep_masters
 
 RMSPROP_MEMORY = 0.9
 
@@ -34,6 +36,7 @@ def build_optimizer(
     *,
     momentum: float = 0.9,
     weight_decay: float = 0.0,
+    master_weights: bool = False,
 ) -> Optimizer:
     """Return an optimizer over all parameters that want a gradient; biases and norms are not decayed.
 
@@ -43,6 +46,7 @@ def build_optimizer(
         rate: of learning; the rule's usual one by default.
         momentum: of ``momentum`` and ``nesterov``.
         weight_decay: of matrices and kernels.
+        master_weights: whether it keeps 32-bit copies of 16-bit weights.
     """
     wanted = [parameter for parameter in network.parameters() if parameter.requires_grad]
     groups = [
@@ -50,7 +54,13 @@ def build_optimizer(
         {"params": [p for p in wanted if p.ndim <= 1], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
-    rate = USUAL_RATES[name] if rate is None else rate
+    optimizer = _rule(groups, name, USUAL_RATES[name] if rate is None else rate, momentum)
+    if master_weights:
+        keep_masters(optimizer)
+    return optimizer
+
+
+def _rule(groups: list[dict[str, Any]], name: OptimizerName, rate: float, momentum: float) -> Optimizer:
     match name:
         case "sgd":
             return optim.SGD(groups, rate)
@@ -68,6 +78,18 @@ def build_optimizer(
             return optim.AdamW(groups, rate)
         case "nadam":
             return optim.NAdam(groups, rate)
+
+
+def optimizer_of(config: TrainConfig, network: nn.Module) -> Optimizer:
+    """Return the optimizer of a run."""
+    return build_optimizer(
+        network,
+        config.opt,
+        config.lr,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        master_weights=config.master_weights,
+    )
 
 
 def build_average(network: nn.Module, config: TrainConfig) -> AveragedModel | None:

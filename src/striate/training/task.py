@@ -39,8 +39,8 @@ class Batch(Protocol):
 
     def __len__(self) -> int: ...
 
-    def to(self, device: torch.device, layout: torch.memory_format) -> "Batch":
-        """Return the batch on a device, its images in a memory layout."""
+    def to(self, device: torch.device, layout: torch.memory_format, dtype: torch.dtype) -> "Batch":
+        """Return the batch on a device, its images in a memory layout and a type."""
         ...
 
     def tensors(self) -> Sequence[Tensor]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,15 +23,15 @@ AUXILIARY_WEIGHT = 0.3
 class LabelledImages:
     """Images as a network takes them, with their labels."""
 
-    images: Float32[Tensor, "N C H W"]
+    images: Float[Tensor, "N C H W"]
     labels: Int64[Tensor, " N"]
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def to(self, device: torch.device, layout: torch.memory_format) -> "LabelledImages":
-        """Return the batch on a device, its images in a memory layout."""
-        images = self.images.to(device, non_blocking=True, memory_format=layout)
+    def to(self, device: torch.device, layout: torch.memory_format, dtype: torch.dtype) -> "LabelledImages":
+        """Return the batch on a device, its images in a memory layout and a type."""
+        images = self.images.to(device, dtype, non_blocking=True, memory_format=layout)
         return LabelledImages(images, self.labels.to(device, non_blocking=True))
 
     def tensors(self) -> tuple[Tensor, Tensor]:

@@ -7,12 +7,13 @@ cache; the figures here were fitted to what it chose on a CPU with 2 MiB of it f
 from math import prod
 
 from striate.costing.devices.cpu_blocks import BLOCK, PAGE, PAIRED, Convolution, blocked, padded
-from striate.costing.devices.cpu_sums import ALIGNMENT, paired_sum_bytes, sum_bytes
+from striate.costing.devices.cpu_sums import ALIGNMENT, PAIRED_BARRIER, paired_sum_bytes, sum_bytes
 from striate.graph.operators import TensorSpec
 
 TILES = 8 * PAGE  # Of a thread's matrix unit, with the list of what it multiplies.
 DEPTHWISE = 3  # Side of a window of one channel, up to which its gradient is summed in place,
 DEPTHWISE_SUMS = 257  # and in how many copies of the kernel where it is larger, or larger than the image.
+DEPTHWISE_PAIRS = 256  # The same for 16-bit floats in channels_last.
 SUMS = 11 * PAGE // 2  # Of a thread's part of a strided convolution's way back.
 STEPS = 128  # Of a strided row that a thread takes at once.
 MANY = 128  # Channels from which on a thread's rows are cut by size, not by number.
@@ -50,11 +51,7 @@ def summing_scratch(it: Convolution, *, has_bias: bool) -> int:
     if it.is_ragged and not it.is_channels_last:
         return 0 if it.sums_in_blocks else it.columns(it.result)
     if it.is_depthwise:
-        sides = zip(it.kernel.shape[2:], it.image.shape[2:], strict=True)
-        is_large = any(window > DEPTHWISE or window > side for window, side in sides)
-        if is_large and it.is_channels_last and it.kernel.itemsize > 2:
-            return DEPTHWISE_SUMS * it.kernel_copy()
-        return it.kernel_copy() * (2 if it.kernel.itemsize == 2 else 1) + ALIGNMENT
+        return _depthwise_sums(it)
     if it.kernel.itemsize > 2:
         return sum_bytes(it, has_bias=has_bias)
     if it.units == "vector":
@@ -75,6 +72,24 @@ def summing_scratch(it: Convolution, *, has_bias: bool) -> int:
     most = FACTORS[True] if it.window == 1 else FACTORS[False] // sums
     parts = -(-(image + result) // most)
     return sums * (own + (image + result) // parts) + TILES
+
+
+def _depthwise_sums(it: Convolution) -> int:
+    sides = zip(it.kernel.shape[2:], it.image.shape[2:], strict=True)
+    is_large = any(window > DEPTHWISE or window > side for window, side in sides)
+    own = it.kernel_copy()
+    if it.kernel.itemsize > 2:
+        return DEPTHWISE_SUMS * own if is_large and it.is_channels_last else own + ALIGNMENT
+    if not it.is_channels_last:
+        return 2 * own + ALIGNMENT
+    if not is_large:  # A sum in 32 bits for each thread.
+        return 2 * it.threads * own + ALIGNMENT
+    if max(it.image.shape[2:]) == 1:
+        return 4 * (1 + it.threads) * own
+    # Sums in 32 bits and kernels in 16, and both factors of one image, arranged in pairs with the image's rows widened.
+    edge = 2 * (it.kernel.shape[-1] // 4 + 1)
+    places = prod(it.result.shape[2:]) + prod(it.image.shape[2:-1]) * (it.image.shape[-1] + edge)
+    return (3 * DEPTHWISE_PAIRS - 1) * own + PAIRED * it.groups * places + PAIRED_BARRIER
 
 
 def _gathered(it: Convolution) -> int:
