@@ -16,7 +16,7 @@ def main() -> None:
 def _stop_at_once(number: int, _frame: object) -> None:
     """End without a word: an exception in the middle of somebody's import would come out as something else.
 
-    Work that has something to save takes the signal over (see ``striate.training.loop``).
+    Work that has something to save takes the signal over (see ``striate.training.signals``).
     """
     if sys.stderr.isatty():
         sys.stderr.write("\x1b[?25h")  # A progress bar hides the cursor.

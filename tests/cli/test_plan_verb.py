@@ -56,6 +56,7 @@ def test_wrong_flags_are_refused(striate: Run) -> None:
     for flags, part in (
         (("lenet5", "-b", "2", "--memory", "4G"), "Units: kB"),
         (("lenet5", "-b", "2"), "expected --memory"),
+        (("lenet5", "--memory", "1GB", "--devices", "2"), "expected --devices and --allow with --batch-size"),
         (("lenet55", "-b", "2", "--memory", "1GB"), "Did you mean lenet5"),
         (("lenet5", "-b", "2", "--memory", "90000GB"), "this machine has"),
         (("lenet5", "--memory", "1GB", "--html", "x.html"), "A page is of one plan"),

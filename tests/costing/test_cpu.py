@@ -147,6 +147,15 @@ ESTIMATED: dict[str, Callable[[], Case]] = {
         padding=2,
         groups=64,
     ),
+    "16 bits, depthwise, strided": lambda: gradients(
+        maps(16, 96, 28, 28, dtype=BF16, layout=LAST),
+        maps(16, 96, 56, 56, dtype=BF16, layout=LAST),
+        maps(96, 1, 3, 3, dtype=BF16, layout=LAST),
+        2,
+        1,
+        groups=96,
+        wanted=(True, False, False),
+    ),
     "16 bits, depthwise": lambda: gradients(
         maps(4, 96, 8, 8, dtype=BF16, layout=LAST),
         maps(4, 96, 8, 8, dtype=BF16, layout=LAST),

@@ -25,5 +25,10 @@ def test_each_process_takes_what_is_predicted_for_it(tmp_path: Path, model: str,
         subprocess.Popen([*command, str(rank), str(meeting), model, str(parts)], stdout=subprocess.PIPE, text=True)
         for rank in range(2)
     ]
-    measured = [int(process.communicate(timeout=120)[0]) for process in processes]
+    try:
+        measured = [int(process.communicate(timeout=120)[0]) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0]
     assert measured == pytest.approx([predicted] * 2, rel=0.001)

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from planned import plan_with
-from striate.errors import StriateError, UsageError
+from striate.errors import BudgetError, StriateError, UsageError
 from striate.files import load_tensors
+from striate.jobs import train_plan
 from striate.jobs.plan import plan_of_model, step_maker
 from striate.jobs.plan_search import make_search
 from striate.jobs.programs import Settings, find_program
@@ -123,10 +124,67 @@ def test_a_run_that_gets_less_than_planned_goes_on_with_less(tmp_path: Path, mon
     assert finished.metrics == plain[-1].metrics
     peaks = {record.phase: record for record in between if isinstance(record, PeakRecord)}
     assert peaks["training"].predicted == after.peak_bytes
+    page = RunFolder(tmp_path / "run").report.read_text()
+    assert after.in_words() in page
+    assert started.plan.in_words() not in page
     assert peaks["training"].measured <= after.budget_bytes
     left[0] = 3
     with pytest.raises(StriateError, match="Give --memory 80%"):
         run(tmp_path / "without", **options)
+
+
+def test_a_step_cut_short_while_weights_change_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"model": "lenet5", "dtype": "bfloat16", "master_weights": True, "opt": "adam", "batch_size": 16}
+    plain = run(tmp_path / "plain", **options)
+    take, calls = Loop._take_step, [0]
+
+    def runs_out(optimizer: torch.optim.Optimizer, *_arguments: Any) -> None:
+        assert optimizer.param_groups[0]["params"][0].dtype is torch.float32  # The masters are in place.
+        optimizer.param_groups[0]["params"][0].data.mul_(2)
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    def taken(loop: Loop, batch: Any) -> float:
+        calls[0] += 1
+        if calls[0] != 4:
+            return take(loop, batch)
+        handle = loop.learner.register_step_pre_hook(runs_out)
+        try:
+            return take(loop, batch)
+        finally:
+            handle.remove()
+
+    monkeypatch.setattr(Loop, "_take_step", taken)
+    monkeypatch.setattr(train_plan, "LESS", 1.1)  # The same plan will do: what counts is what is restored.
+    *_, finished = run(tmp_path / "run", memory="20MB", lossless=True, **options)
+    assert calls[0] > 4
+    ours, theirs = weights(tmp_path / "run"), weights(tmp_path / "plain")
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert finished.metrics == plain[-1].metrics
+
+
+def test_where_even_less_does_not_fit_the_run_can_go_on_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def runs_out(_loop: Loop, _batch: Any) -> float:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Loop, "_take_step", runs_out)
+        with pytest.raises(BudgetError, match="striate train --resume"):
+            run(tmp_path / "run", model="lenet5", memory="4.4MB", lossless=True)
+    *_, finished = train(resume=tmp_path / "run")
+    assert isinstance(finished, Finished)
+
+
+def test_validation_counts_where_a_plan_was_made_for_another_optimizer(tmp_path: Path) -> None:
+    plan_of_model(find_program("lenet5", Settings(64, "training", "sgd")), "4MB", frontier=False).save(
+        tmp_path / "plan.json"
+    )
+    told = {}
+    for opt in ("sgd", "adam"):
+        started, *between, _ = run(tmp_path / opt, model="lenet5", plan=str(tmp_path / "plan.json"), opt=opt)
+        told[opt] = started.plan.evaluation_bytes
+        measured = [peak.measured for peak in between if isinstance(peak, PeakRecord) and peak.phase == "validation"]
+        assert measured[0] <= told[opt]
+    assert told["adam"] == told["sgd"] + 8 * 61_706 + 4 * 10  # Two means of each weight, and the steps taken.
 
 
 def test_clipped_gradients_are_planned_for(tmp_path: Path) -> None:
@@ -148,7 +206,8 @@ def test_a_plan_that_was_printed_is_taken(tmp_path: Path) -> None:
     plan.save(tmp_path / "plan.json")
     started, *between, _ = run(tmp_path / "run", model="lenet5", plan=str(tmp_path / "plan.json"))
     assert started.plan == read_plan(tmp_path / "run" / "plan.json")
-    assert started.plan == replace(plan, peak_bytes=started.plan.peak_bytes)
+    told = {"peak_bytes": started.plan.peak_bytes, "evaluation_bytes": started.plan.evaluation_bytes}
+    assert started.plan == replace(plan, **told)
     (peak,) = (record for record in between if isinstance(record, PeakRecord) and record.phase == "training")
     assert peak.measured == pytest.approx(peak.predicted, rel=0.005)
     assert peak.predicted == started.plan.peak_bytes <= plan.budget_bytes == peak.budget

@@ -55,6 +55,8 @@ def test_two_steps_of_a_lossless_plan_are_the_plain_ones(name: str, channels_las
     assert same(plain, learned(copy.deepcopy(network), images, labels, plan))
     with pytest.raises(UsageError, match="expected the optimizer too"):
         apply_plan(plan, network)
+    with pytest.raises(UsageError, match="a batch of 8 or fewer"):
+        next(micro_batches(plan, (torch.ones(9), torch.ones(9))))
 
 
 def test_evaluation_runs_as_before_and_the_network_is_still_its_own_class() -> None:

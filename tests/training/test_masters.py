@@ -91,5 +91,5 @@ def test_what_does_not_go_together_is_refused() -> None:
     ):
         with pytest.raises(UsageError, match=part):
             TrainConfig.model_validate({"data": "digits", "model": "lenet5", **options})
-    with pytest.raises(UsageError, match="an optimizer of 16-bit weights"):
+    with pytest.raises(UsageError, match="an optimizer and 16-bit weights"):
         Settings(1, "training", master_weights=True)

@@ -157,11 +157,12 @@ def stretch_stem(name: str, network: ImageClassifier, stride: int) -> None:
             received=f"it with {name}",
             remedy="Give smaller images instead: --image-size.",
         )
-    factor, rest = divmod(stride, stem.stride[0])
+    is_whole = isinstance(stride, int)
+    factor, rest = divmod(stride, stem.stride[0]) if is_whole else (0, 0)
     if factor < 1 or rest:
         raise UsageError(
             expected=f"stem_stride as a multiple of {stem.stride[0]}, which is the first stride of {name}",
-            received=str(stride),
+            received=repr(stride),
             remedy="Twice that takes about a fourth of the memory that maps take.",
         )
     stem.stride = stride, stride

@@ -15,7 +15,17 @@ def local_response_norm(maps: int, *, k: float, alpha: float, beta: float) -> nn
     "ImageNet classification with deep convolutional neural networks", 2012, section 3.3). torch divides its alpha by
     the number of maps; the paper does not, and neither does this function.
     """
-    return nn.LocalResponseNorm(maps, alpha=alpha * maps, beta=beta, k=k)
+    return LocalResponseNorm(maps, alpha=alpha * maps, beta=beta, k=k)
+
+
+class LocalResponseNorm(nn.LocalResponseNorm):
+    """torch's, with sums in 32 bits where all is in 16: its CPU kernels have none of these."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Divide each value by what its neighbours say."""
+        if x.itemsize > 2 or torch.is_autocast_enabled(x.device.type):
+            return super().forward(x)
+        return super().forward(x.float()).to(x.dtype)
 
 
 class FrozenBatchNorm2d(nn.Module):

@@ -86,6 +86,12 @@ def plan(
         check_network(model)
     shapes, size = parse_shapes(inputs or (), image_size, in_chans)
     check_page(html)
+    if batch_size is None and (devices > 1 or allow):
+        raise UsageError(
+            expected="--devices and --allow with --batch-size",
+            received="them without",
+            remedy="Both are of a plan for a batch: give MODEL and -b.",
+        )
     if html is not None and (model is None or batch_size is None):
         raise UsageError(
             expected="--html with MODEL and --batch-size", received="it without", remedy="A page is of one plan."

@@ -1,6 +1,7 @@
 """Make a training step fit into a budget: which remedies, and what they cost."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache, partial
 from typing import Literal
@@ -8,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from striate.errors import UsageError
+from striate.errors import StriateError, UsageError
 from striate.graph.programs import Training
 from striate.jobs.memory import find_budget
 from striate.jobs.plan_search import MARGIN, STATISTICS, WEIGHTS, make_plan, make_search
@@ -33,6 +34,7 @@ def plan(
     targets: Sequence[Tensor] = (),
     gpu: str | None = None,
     frontier: bool = True,
+    updates_early: bool = True,
 ) -> Plan:
     """Find the fastest way to train a network on batches of a size within a budget.
 
@@ -49,6 +51,8 @@ def plan(
         targets: what ``loss`` takes besides the output.
         gpu: a card that it is planned for, by name or memory; the CPU by default.
         frontier: whether to find plans for larger budgets, too.
+        updates_early: whether the optimizer may take its steps in the backward pass; not where something is done with
+            all gradients at once, such as clipping.
 
     Returns:
         The plan; one that does not fit, but comes closest, where none does.
@@ -74,12 +78,19 @@ def plan(
 
     budget = find_budget(memory, gpu)
     amp_dtypes = (None, "bfloat16") if dtype in (None, torch.float32) else (None,)
-    search = make_search(make, batch_size, gpu, channels_last, amp_dtypes=amp_dtypes, limit=budget)
+    name = str(dtype or torch.float32).removeprefix("torch.")
+    search = make_search(
+        *(make, batch_size, gpu, channels_last),
+        amp_dtypes=amp_dtypes,
+        updates_early=updates_early,
+        dtype=name,
+        limit=budget,
+    )
     return make_plan(
         search,
         budget,
         channels_last=channels_last,
-        dtype=str(dtype or torch.float32).removeprefix("torch."),
+        dtype=name,
         lossless=lossless,
         margin=margin,
         frontier=frontier,
@@ -121,10 +132,11 @@ def plan_of_model(
         )
     budget = find_budget(memory, gpu)
     search_of = partial(_search_of, gpu=gpu, limit=budget)
+    listed = partial(_search_of, gpu=gpu, limit=0)  # By what they are estimated to take.
     whole = search_of(program)  # On one device, as it is: what times compare with.
     one = program if devices == 1 else program.shared(devices)
     own = whole if devices == 1 else search_of(one)
-    others = [(variation, search_of(variation.program)) for variation in possible(one, allow)]
+    others = [(variation, listed(variation.program)) for variation in possible(one, allow)]
 
     def relative(search: Search) -> float:
         # Some may not have been measured.
@@ -146,6 +158,7 @@ def plan_of_model(
             devices=devices,
             plain_bytes=whole.variant(1).plain.peak,
             relative_time=time * found.relative_time,
+            is_measured=found.is_measured and search is whole,
             remedies=tuple(replace(it, relative_time=time * it.relative_time) for it in found.remedies),
             frontier=tuple(replace(it, relative_time=time * it.relative_time) for it in found.frontier),
         )
@@ -155,14 +168,15 @@ def plan_of_model(
     if devices > 1:
         remedies.insert(0, Remedy(f"{devices} devices", own.variant(1).plain.peak, relative(own), STATISTICS))
     for halved in _in_16_bits(one):
-        other = search_of(halved)
+        other = listed(halved)
         name = f"weights of 16 bits{', masters of 32' * halved.settings.master_weights}"
-        remedies.append(Remedy(name, other.variant(1).plain.peak, relative(other), WEIGHTS))
+        with suppress(RuntimeError, StriateError):  # What it makes of its own may not go with 16 bits.
+            remedies.append(Remedy(name, other.variant(1).plain.peak, relative(other), WEIGHTS))
     for variation, other in others:
         remedies.append(Remedy(variation.name, other.variant(1).plain.peak, relative(other), variation.changes))
     if not found.fits:
-        for variation, other in sorted(others, key=lambda way: -way[1].variant(1).plain.peak):
-            instead = planned(other, False)
+        for variation, _ in sorted(others, key=lambda way: -way[1].variant(1).plain.peak):
+            instead = planned(search_of(variation.program), False)
             if instead.fits:
                 found = replace(instead, variation=variation.name)
                 break

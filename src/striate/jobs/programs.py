@@ -13,7 +13,6 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Optimizer
 from torch.utils._pytree import tree_leaves
 
 from striate.errors import StriateError, UsageError, nearest
@@ -68,11 +67,12 @@ class Settings:
                     received=repr(getattr(self, name)),
                     remedy=nearest(str(getattr(self, name)), map(str, known)),
                 )
-        if self.master_weights and (self.dtype == "float32" or self.optimizer is None):
+        trains = self.mode == "training" and self.optimizer is not None
+        if self.master_weights and (self.dtype == "float32" or not trains):
             raise UsageError(
-                expected="master weights with an optimizer of 16-bit weights",
-                received=f"them with dtype {self.dtype} and optimizer {self.optimizer}",
-                remedy="Weights of 32 bits are their own masters; add --dtype bfloat16, or leave --master-weights out.",
+                expected="master weights with a step of training, an optimizer and 16-bit weights",
+                received=f"them with {self.mode}, optimizer {self.optimizer} and dtype {self.dtype}",
+                remedy="They are the optimizer's copies of weights in --dtype bfloat16; or leave --master-weights out.",
             )
         if self.batch_size < 1:
             raise UsageError(
@@ -141,15 +141,8 @@ def build_program(
         targets = [torch.zeros(settings.batch_size, dtype=torch.int64)]
     name = settings.optimizer
     masters = settings.master_weights
-    optimizer = None if name is None else partial(_optimizer, name=name, foreach=foreach, masters=masters)
+    optimizer = None if name is None else partial(build_optimizer, name=name, master_weights=masters, foreach=foreach)
     return Training(network, inputs, targets or (), loss, optimizer, forward, amp_dtype, parts=settings.micro_batches)
-
-
-def _optimizer(network: nn.Module, name: OptimizerName, foreach: bool, masters: bool) -> Optimizer:
-    optimizer = build_optimizer(network, name, master_weights=masters)
-    for group in optimizer.param_groups:
-        group["foreach"] = foreach
-    return optimizer
 
 
 def _usual_loss(output: Any, targets: Tensor) -> Tensor:

@@ -123,7 +123,7 @@ def train(config: TrainConfig | None = None, *, resume: str | Path | None = None
         running = config
         if plan is not None and plan.amp_dtype is not None:
             running = config.model_copy(update={"amp": True, "amp_dtype": plan.amp_dtype})
-        replan = partial(smaller_plan, config, network, task, len(splits.train))
+        replan = partial(smaller_plan, config, network, task, len(splits.train), folder.path)
         loop = Loop(network, task, splits.train, splits.val, running, folder, save, plan, watched, replan)
         if resume is None:
             folder.begin(config)
@@ -151,7 +151,7 @@ def train(config: TrainConfig | None = None, *, resume: str | Path | None = None
         best = best_epoch(records)
         load_state(network, load_tensors(folder.best / WEIGHTS_FILE), str(folder.best), config.model)
         tested = test_network(loop, network, task, splits.test)
-        write_report(folder, config, splits, layers, records, tested, plan, list(loop.peaks.values()))
+        write_report(folder, config, splits, layers, records, tested, loop.plan, list(loop.peaks.values()))
         seconds = time.monotonic() - started
         yield Finished(folder.path, best.epoch, len(records), tested.metrics, seconds, folder.report)
 

@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from math import prod
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from striate.costing.memory import find_peak, timeline
+from striate.costing.memory import evaluation_peak, find_peak, timeline
 from striate.errors import BudgetError, UsageError
 from striate.graph.programs import Training
 from striate.jobs.cost import cost_of_model, find_device
@@ -55,6 +56,7 @@ def plan_training(
         counts=(smallest,),
         amp_dtypes=amp_dtypes,
         updates_early=_updates_early(config),
+        dtype=config.dtype,
         limit=budget,
     )
     found = make_plan(
@@ -76,11 +78,26 @@ def plan_training(
     return found
 
 
-def smaller_plan(config: TrainConfig, network: nn.Module, task: Classification, count: int, plan: Plan) -> Plan:
-    """Return a plan for less memory than one with which the device had too little; arguments as for `plan_training`."""
+def smaller_plan(
+    config: TrainConfig, network: nn.Module, task: Classification, count: int, folder: Path, plan: Plan
+) -> Plan:
+    """Return a plan for less memory than one with which the device had too little; arguments as for `plan_training`.
+
+    Raises:
+        BudgetError: where nothing less does; ``folder`` is where the run can go on from.
+    """
     apply_plan(replace(plan, recompute=(), optimizer_in_backward=False), network)  # It is traced as it is.
     less = config.model_copy(update={"memory": str(int(LESS * min(plan.budget_bytes, plan.peak_bytes)))})
-    return plan_training(less, network, task, count, (plan.amp_dtype,))
+    try:
+        found = plan_training(less, network, task, count, (plan.amp_dtype,))
+    except BudgetError as none:
+        raise BudgetError(
+            expected=f"the {format_bytes(plan.peak_bytes)} that this run was planned for",
+            received=f"less: the device ran out of memory, and this run takes {none.received}",
+            remedy=f"Free some of the device's memory, and go on with: striate train --resume {folder}; all up to the "
+            "last checkpoint is saved.",
+        ) from None
+    return replace(found, variation=plan.variation)
 
 
 def allowed_changes(config: TrainConfig, num_classes: int) -> Iterator[tuple[str, TrainConfig]]:
@@ -133,10 +150,11 @@ def fitting_plan(config: TrainConfig, network: nn.Module, task: Classification, 
             expected=f"a plan for batches of {max(sizes)} or more, channels_last={config.channels_last}, "
             f"{config.dtype}{lossless}, that fits as it is",
             received=f"{plan.in_words()}, {plan.dtype}, channels_last={plan.channels_last}, in {path}",
-            remedy=f"Make one: striate plan {config.model} --memory ... -b {max(sizes)} --json > plan.json",
+            remedy=f"Make one: striate plan {config.model} --memory ... -b {max(sizes)}{_flags(config)} --json > "
+            "plan.json",
         )
     device = find_device(_card(config))
-    peaks = []
+    peaks, evaluation = [], 0
     for size in set(sizes):
         parts = plan.parts(size)
         make = _step_maker(config, network, task, size)
@@ -145,14 +163,22 @@ def fitting_plan(config: TrainConfig, network: nn.Module, task: Classification, 
         early = plan.optimizer_in_backward
         planned = replace(make(parts, plan.amp_dtype), recompute=plan.chosen, optimizer_in_backward=early)
         graph = device.traced(planned)
-        peaks.append(find_peak(timeline(graph, device)).size + _held(config, network, size))
-    if max(peaks) > plan.budget_bytes:
+        held = _held(config, network, size)
+        peaks.append(find_peak(timeline(graph, device)).size + held)
+        shown = min(size, plan.evaluation_batch)
+        evaluation = max(evaluation, held + evaluation_peak(planned, graph, device, size=shown))
+    if max(*peaks, evaluation) > plan.budget_bytes:
         raise UsageError(
             expected=f"a plan that keeps this run within {format_bytes(plan.budget_bytes)}",
-            received=f"one with which it takes {format_bytes(max(peaks))}, in {path}",
+            received=f"one with which it takes {format_bytes(max(*peaks, evaluation))}, in {path}",
             remedy=f"Give --memory {plan.budget_bytes} (bytes) instead, and a plan is made for this very run.",
         )
-    return replace(plan, peak_bytes=max(peaks))
+    return replace(plan, peak_bytes=max(peaks), evaluation_bytes=evaluation)
+
+
+def _flags(config: TrainConfig) -> str:
+    half = " --dtype bfloat16" * (config.dtype != "float32") + " --master-weights" * config.master_weights
+    return half + " --no-channels-last" * (not config.channels_last) + " --lossless" * config.lossless
 
 
 def _step_maker(

@@ -36,7 +36,7 @@ from torch import nn
 from striate.blocks.classifier import ImageClassifier, dense_head, map_size
 from striate.blocks.contract import FeatureInfo
 from striate.blocks.initialisation import initialise
-from striate.blocks.normalisation import local_response_norm
+from striate.blocks.normalisation import LocalResponseNorm, local_response_norm
 
 DENSE = 4096
 
@@ -176,7 +176,7 @@ def alexnet_28(
         stages[f"conv{number}"] = nn.Conv2d(before, after, 3, padding=1)
         stages[f"act{number}"] = nn.ReLU(inplace=True)
         stages[f"pool{number}"] = nn.MaxPool2d(2, 2, ceil_mode=True)
-        stages[f"norm{number}"] = nn.LocalResponseNorm(9, alpha=0.001, beta=0.75, k=1.0)
+        stages[f"norm{number}"] = LocalResponseNorm(9, alpha=0.001, beta=0.75, k=1.0)
         stages[f"drop{number}"] = nn.Dropout(feature_drop_rate)
     features = nn.Sequential(stages)
     maps = (

@@ -43,8 +43,8 @@ def apply_plan(plan: Plan, network: Network, optimizer: Optimizer | None = None)
 
     Args:
         plan: made for this network.
-        network: changed in place: its memory layout, and its class, to one of the same name. Copies of it follow the
-            plan too.
+        network: changed in place: its memory layout, and its class, to one of the same name. Copies of it recompute as
+            the plan says, too, but have no optimizer.
         optimizer: made for this network's parameters. It takes its step for each of them during the backward pass where
             the plan says so; ``optimizer.step()`` after that does nothing more.
 
@@ -100,7 +100,8 @@ def micro_batches(plan: Plan, batch: Sequence[Tensor]) -> Iterator[tuple[float, 
         batch: tensors whose first side is the batch, such as images and targets.
 
     Raises:
-        UsageError: for tensors of different lengths.
+        UsageError: for tensors of different lengths, and for more images than one part takes where the optimizer steps
+            after each part.
     """
     lengths = {len(tensor) for tensor in batch}
     if len(lengths) != 1:
@@ -110,5 +111,11 @@ def micro_batches(plan: Plan, batch: Sequence[Tensor]) -> Iterator[tuple[float, 
             remedy="Give images and targets of the same batch, in a tuple.",
         )
     (count,) = lengths
+    if plan.optimizer_in_backward and plan.parts(count) > 1:
+        raise UsageError(
+            expected=f"a batch of {plan.batch_size} or fewer, since this plan updates weights in each backward pass",
+            received=str(count),
+            remedy="Make a plan for such batches, or give smaller ones.",
+        )
     for part in zip(*(tensor.tensor_split(plan.parts(count)) for tensor in batch), strict=True):
         yield len(part[0]) / count, part

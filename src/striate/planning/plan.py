@@ -176,6 +176,8 @@ def read_plan(path: str | Path) -> Plan:
         plan = TypeAdapter(Plan).validate_json(text)
         if min(plan.batch_size, plan.micro_batch, plan.accumulate, plan.evaluation_batch) < 1:
             raise ValueError("a batch or a part of it without images")
+        if plan.optimizer_in_backward and plan.accumulate > 1:
+            raise ValueError("optimizer_in_backward with micro-batches")
         if plan.amp_dtype not in (None, "bfloat16", "float16"):
             raise ValueError(f"amp_dtype {plan.amp_dtype}")
         return plan

@@ -142,6 +142,7 @@ class Search:
             for amp_dtype in amp_dtypes
             for variant in (self.leanest(amp_dtype), self.in_most_parts(most_parts, amp_dtype))
         ]
+        found += [self.variant(1, amp_dtype).plain for amp_dtype in amp_dtypes]  # A large gradient alone may take more.
         return min(found, key=lambda candidate: candidate.peak)
 
     def in_most_parts(self, most_parts: int, amp_dtype: str | None = None) -> "Variant":

@@ -74,6 +74,10 @@ def _number(value: object) -> object:
         return value
 
 
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
 Side = Annotated[int, Field(ge=1, le=65536)]
 PathText = Annotated[str, BeforeValidator(_expand)]
 ImageSize = Annotated[tuple[Side, Side], BeforeValidator(_parse_size)]
@@ -85,6 +89,7 @@ def _field(default: Any, description: str, **limits: Any) -> Any:
 
 
 Change = Literal["stride", "image-size", "layers"]
+Changes = Annotated[tuple[Change, ...], BeforeValidator(_listed)]
 
 
 class TrainConfig(BaseModel):
@@ -133,7 +138,7 @@ class TrainConfig(BaseModel):
     memory: str | None = _field(None, "bytes that training may take, such as 4GiB or 80%: plans micro-batches and more")
     plan: PathText | None = _field(None, "a file that `striate plan --json` printed, instead of memory")
     lossless: bool = _field(False, "with memory: only what leaves gradients equal, bit for bit")
-    allow: tuple[Change, ...] = _field((), "with memory: what may be changed of the network where nothing fits")
+    allow: Changes = _field((), "with memory: what may be changed of the network where nothing fits")
     margin: float = _field(0.02, "with memory: share of it that is left free", ge=0, le=1)
     device: Literal["cpu", "cuda"] = _field("cpu", "where it runs")
     amp: bool = _field(False, "16-bit floats where they are safe (autocast)")
@@ -197,6 +202,12 @@ class TrainConfig(BaseModel):
 
     @model_validator(mode="after")
     def _refuse_two_plans(self) -> "TrainConfig":
+        if self.allow and self.memory is None:
+            raise UsageError(
+                expected="--allow with --memory",
+                received="it without",
+                remedy="A network is changed only where it does not fit into what --memory grants.",
+            )
         if self.plan is not None and self.memory is not None:
             raise UsageError(
                 expected="either --plan or --memory",

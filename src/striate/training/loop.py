@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -32,9 +32,6 @@ from striate.training.records import EpochRecord, PeakRecord, StepRecord
 from striate.training.schedules import rate_at
 from striate.training.signals import stop_signals
 from striate.training.task import Batch, Score, Task
-
-if TYPE_CHECKING:
-    pass
 
 
 class _Peak(Protocol):
@@ -78,11 +75,13 @@ class Loop:
         self.task, self.config, self.folder, self.save_weights = task, config, folder, save_weights
         self.watch, self.replan = watch, replan
         self.peaks: dict[str, PeakRecord] = {}
-        from striate.training.precision import make_fabric  # Takes seconds: loaded when all that can be refused is not.
+        from striate.training import precision  # Takes seconds, so what can be refused was refused before.
 
-        self.fabric = make_fabric(config)
+        self.fabric, self.forget_step = precision.make_fabric(config), precision.forget_step
         self.dtype: torch.dtype = getattr(torch, config.dtype)
-        self.network: nn.Module = network.to(dtype=self.dtype, memory_format=self._layout)  # type: ignore[call-overload]
+        self.network: nn.Module = network.to(memory_format=self._layout)  # type: ignore[call-overload]
+        if config.dtype != "float32":
+            self.network.to(self.dtype)
         loading = {"batch_size": config.batch_size, "workers": config.workers}
         self.train = Loader(train, task.augment, seed=config.seed, **loading)
         self.plain_train = Loader(train, task.collate, batch_size=config.batch_size)
@@ -302,6 +301,7 @@ class Loop:
         gc.collect()
         torch.cuda.empty_cache()
         plan = self.replan(self.plan)
+        self.forget_step(self.fabric)
         plan.save(self.folder.plan)
         self._follow(plan, self.val.images)
         self.peaks.clear()

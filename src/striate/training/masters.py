@@ -15,7 +15,7 @@ MASTER = "master"
 
 
 def keep_masters(optimizer: Optimizer) -> None:
-    """Have an optimizer keep master weights of its 16-bit parameters, in its state; gradients are used up by a step.
+    """Have an optimizer keep master weights of its parameters, in its state; gradients are used up by a step.
 
     Args:
         optimizer: any of torch's; its state gets 32 bits, too.
@@ -36,10 +36,10 @@ def keep_masters(optimizer: Optimizer) -> None:
 
     @torch.no_grad()
     def narrow(*_arguments: Any) -> None:
-        for parameter, narrow in low.items():
+        for parameter, weights in low.items():
             optimizer.state[parameter][MASTER] = parameter.data
             parameter.grad = None
-            parameter.data = narrow.copy_(parameter.data)
+            parameter.data = weights.copy_(parameter.data)
         low.clear()
 
     def before_loading(*_arguments: Any) -> None:
@@ -49,8 +49,8 @@ def keep_masters(optimizer: Optimizer) -> None:
                 _widen(parameter)
 
     def after_loading(*_arguments: Any) -> None:
-        for parameter, narrow in low.items():
-            parameter.data = narrow
+        for parameter, weights in low.items():
+            parameter.data = weights
         low.clear()
 
     optimizer.register_step_pre_hook(widen)

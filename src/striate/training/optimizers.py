@@ -37,6 +37,7 @@ def build_optimizer(
     momentum: float = 0.9,
     weight_decay: float = 0.0,
     master_weights: bool = False,
+    foreach: bool = False,
 ) -> Optimizer:
     """Return an optimizer over all parameters that want a gradient; biases and norms are not decayed.
 
@@ -47,6 +48,7 @@ def build_optimizer(
         momentum: of ``momentum`` and ``nesterov``.
         weight_decay: of matrices and kernels.
         master_weights: whether it keeps 32-bit copies of 16-bit weights.
+        foreach: whether it treats all parameters at once, as torch does by itself on a card and not on a CPU.
     """
     wanted = [parameter for parameter in network.parameters() if parameter.requires_grad]
     groups = [
@@ -55,6 +57,8 @@ def build_optimizer(
     ]
     groups = [group for group in groups if group["params"]]
     optimizer = _rule(groups, name, USUAL_RATES[name] if rate is None else rate, momentum)
+    for group in optimizer.param_groups:
+        group["foreach"] = foreach
     if master_weights:
         keep_masters(optimizer)
     return optimizer
@@ -89,6 +93,7 @@ def optimizer_of(config: TrainConfig, network: nn.Module) -> Optimizer:
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         master_weights=config.master_weights,
+        foreach=config.device == "cuda",
     )
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision import MixedPrecision
 
@@ -25,3 +26,10 @@ def make_fabric(config: TrainConfig) -> Fabric:
         return Fabric(accelerator=config.device, devices=1, precision="32-true")
     precision: Any = {"bfloat16": "bf16-mixed", "float16": "16-mixed"}[config.amp_dtype]
     return Fabric(accelerator=config.device, devices=1, plugins=Autocast(precision, config.device))
+
+
+def forget_step(fabric: Fabric) -> None:
+    """Forget a step that was cut short: whether its gradients have been scaled back already."""
+    precision = fabric.strategy.precision
+    if isinstance(precision, MixedPrecision) and precision.scaler is not None:
+        precision.scaler = torch.amp.GradScaler(fabric.device.type)

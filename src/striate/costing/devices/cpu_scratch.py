@@ -14,6 +14,7 @@ TILES = 8 * PAGE  # Of a thread's matrix unit, with the list of what it multipli
 DEPTHWISE = 3  # Side of a window of one channel, up to which its gradient is summed in place,
 DEPTHWISE_SUMS = 257  # and in how many copies of the kernel where it is larger, or larger than the image.
 DEPTHWISE_PAIRS = 256  # The same for 16-bit floats in channels_last.
+STRIDED_ROW = 3 * 2**10  # Of a thread's part of the way back of a strided one in 16 bits, for each place of a row.
 SUMS = 11 * PAGE // 2  # Of a thread's part of a strided convolution's way back.
 STEPS = 128  # Of a strided row that a thread takes at once.
 MANY = 128  # Channels from which on a thread's rows are cut by size, not by number.
@@ -28,7 +29,8 @@ def working_scratch(it: Convolution, *, is_backwards: bool) -> int:
     """Return the scratch of a convolution, or of its way back from the result to the image."""
     taken, made = (it.result, it.image) if is_backwards else (it.image, it.result)
     if it.is_depthwise:
-        return 0
+        is_strided = is_backwards and it.kernel.itemsize == 2 and it.stride > 1 and it.is_strided_back
+        return _strided_depthwise(it) if is_strided else 0
     if it.units == "none" or (it.is_in_blocks and not (is_backwards and it.is_strided_back)):
         if it.units == "none" and is_backwards and it.is_transposed:
             return 2 * made.size  # The result, in 32 bits.
@@ -72,6 +74,11 @@ def summing_scratch(it: Convolution, *, has_bias: bool) -> int:
     most = FACTORS[True] if it.window == 1 else FACTORS[False] // sums
     parts = -(-(image + result) // most)
     return sums * (own + (image + result) // parts) + TILES
+
+
+def _strided_depthwise(it: Convolution) -> int:
+    rows = max(STRIDED_ROW * it.image.shape[-1], 4 * PAGE)
+    return 4 * PAGE + it.threads * (rows + 2 * PAIRED * it.result.shape[-1])
 
 
 def _depthwise_sums(it: Convolution) -> int:
