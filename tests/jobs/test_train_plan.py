@@ -15,12 +15,12 @@ from striate.jobs.plan import plan_of_model, step_maker
 from striate.jobs.plan_search import make_search
 from striate.jobs.programs import Settings, find_program
 from striate.jobs.train import Finished, Started, train
+from striate.jobs.train_plan import allowed_changes
 from striate.planning.plan import read_plan
 from striate.training.config import TrainConfig
 from striate.training.folder import RunFolder
 from striate.training.loop import Loop
 from striate.training.records import PeakRecord
-from striate.zoo import load_network
 
 
 def run(folder: Path, **options: Any) -> list[Any]:
@@ -32,21 +32,32 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return dict(load_tensors(RunFolder(folder).last / "model.safetensors"))
 
 
-def test_a_run_within_less_memory_ends_with_the_same_bits(tmp_path: Path) -> None:
-    options = {"model": "alexnet_28", "opt": "adam", "lr": 1e-3, "smoothing": 0.1}
-    plain = run(tmp_path / "plain", **options)
+ALEXNET = {"model": "alexnet_28", "opt": "adam", "lr": 1e-3, "smoothing": 0.1}
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, torch.Tensor], Any]:
+    """The weights and the metrics of a run without a plan."""
+    folder = tmp_path_factory.mktemp("plain") / "run"
+    metrics = run(folder, **ALEXNET)[-1].metrics
+    return weights(folder), metrics
+
+
+def test_a_run_within_less_memory_ends_with_the_same_bits(
+    tmp_path: Path, plain: tuple[dict[str, torch.Tensor], Any]
+) -> None:
     budget = 145_000_000
-    started, *between, finished = run(tmp_path / "planned", memory=str(budget), lossless=True, **options)
+    started, *between, finished = run(tmp_path / "planned", memory=str(budget), lossless=True, **ALEXNET)
     assert isinstance(started, Started)
     assert started.plan is not None
     assert started.plan.plain_bytes > budget
     assert started.plan.recompute
     assert (started.plan.accumulate, started.plan.amp_dtype) == (1, None)
-    ours, theirs = weights(tmp_path / "planned"), weights(tmp_path / "plain")
+    ours, theirs = weights(tmp_path / "planned"), plain[0]
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert isinstance(finished, Finished)
-    assert finished.metrics == plain[-1].metrics
+    assert finished.metrics == plain[1]
     peaks = {record.phase: record for record in between if isinstance(record, PeakRecord)}
     assert peaks.keys() == {"training", "validation"}
     # Labels as numbers and as targets are some kB more than what was planned for.
@@ -92,36 +103,43 @@ def test_another_network_is_trained_only_where_it_is_allowed(tmp_path: Path) -> 
     assert tested.metrics == finished.metrics
 
 
-def test_a_larger_stride_goes_into_the_runs_weights(tmp_path: Path) -> None:
-    options = {"model": "squeezenet1_0", "image_size": 64, "batch_size": 32, "lossless": True, "opt": "sgd"}
-    started, *_ = run(tmp_path / "run", memory="14MB", allow=["stride"], **options)
-    assert started.plan.variation == "first stride of 4"
-    network, config = load_network(tmp_path / "run")
-    assert config.model_options == {"stem_stride": 4}
-    assert network.feature_info[0].stride == 4
+def test_changes_come_in_the_order_of_what_they_take() -> None:
+    values = {"data": "digits", "model": "resnet34", "image_size": 64, "in_chans": 1, "memory": "1GB"}
+    config = TrainConfig.model_validate(values | {"allow": ["layers", "image-size", "stride"]})
+    found = dict(allowed_changes(config, 10))
+    assert next(iter(found)) == "images of 56x56"
+    assert found.keys() >= {"first stride of 4", "resnet18 in its place", "images of 32x32"}
+    assert found["first stride of 4"].model_kwargs == {"stem_stride": 4}
+    assert found["first stride of 4"].image_size == (64, 64)
+    assert (found["images of 32x32"].model, found["images of 32x32"].image_size) == ("resnet34", (32, 32))
+    assert found["resnet18 in its place"].model == "resnet18"
+    one = TrainConfig.model_validate(values | {"allow": "stride"})
+    assert [name for name, _ in allowed_changes(one, 10)] == ["first stride of 4"]
+    with pytest.raises(UsageError, match="--allow with --memory"):
+        TrainConfig.model_validate({"data": "digits", "model": "lenet5", "allow": ["stride"]})
 
 
-def test_a_run_that_gets_less_than_planned_goes_on_with_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_gets_less_than_planned_goes_on_with_less(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain: tuple[dict[str, torch.Tensor], Any]
+) -> None:
     """In place of a card that runs out of memory in the middle of a step, when some of the weights have changed."""
-    options = {"model": "alexnet_28", "opt": "adam", "lr": 1e-3}
-    plain = run(tmp_path / "plain", **options)
     take, left = Loop._take_step, [3]
 
     def runs_out(loop: Loop, batch: Any) -> float:
         left[0] -= 1
         if left[0] == 0:
-            loop.network.get_parameter("features.conv1.weight").data.zero_()
+            next(loop.network.parameters()).data.zero_()
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
         return take(loop, batch)
 
     monkeypatch.setattr(Loop, "_take_step", runs_out)
-    started, *between, finished = run(tmp_path / "run", memory="170MB", lossless=True, **options)
+    started, *between, finished = run(tmp_path / "run", memory="170MB", lossless=True, **ALEXNET)
     assert left[0] < 0
     after = read_plan(tmp_path / "run" / "plan.json")
     assert after.budget_bytes < started.plan.peak_bytes <= 170_000_000
-    ours, theirs = weights(tmp_path / "run"), weights(tmp_path / "plain")
+    ours, theirs = weights(tmp_path / "run"), plain[0]
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-    assert finished.metrics == plain[-1].metrics
+    assert finished.metrics == plain[1]
     peaks = {record.phase: record for record in between if isinstance(record, PeakRecord)}
     assert peaks["training"].predicted == after.peak_bytes
     page = RunFolder(tmp_path / "run").report.read_text()
@@ -130,7 +148,7 @@ def test_a_run_that_gets_less_than_planned_goes_on_with_less(tmp_path: Path, mon
     assert peaks["training"].measured <= after.budget_bytes
     left[0] = 3
     with pytest.raises(StriateError, match="Give --memory 80%"):
-        run(tmp_path / "without", **options)
+        run(tmp_path / "without", model="lenet5")
 
 
 def test_a_step_cut_short_while_weights_change_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,9 +206,7 @@ def test_validation_counts_where_a_plan_was_made_for_another_optimizer(tmp_path:
 
 
 def test_clipped_gradients_are_planned_for(tmp_path: Path) -> None:
-    options = {"model": "alexnet_28", "memory": "118MB", "lossless": True, "clip_grad": 1.0}
-    started, *between, _ = run(tmp_path / "run", **options)
-    assert started.plan.recompute
+    started, *between, _ = run(tmp_path / "run", model="lenet5", memory="3MB", clip_grad=1.0)
     assert not started.plan.optimizer_in_backward
     peaks = {record.phase: record for record in between if isinstance(record, PeakRecord)}
     assert peaks["training"].measured == pytest.approx(peaks["training"].predicted, rel=0.002)
