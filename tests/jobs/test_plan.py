@@ -86,7 +86,7 @@ def test_a_plan_takes_what_it_says(model: str, batch: int, share: float, lossles
 
 def test_devices_share_a_batch() -> None:
     program = find_program("mobilenet_v2", Settings(15, "training"), image_size=(64, 64), num_classes=10)
-    alone, one = plan_of_model(program, "1GB"), plan_of_model(program, "1GB", devices=2)
+    alone, one = (plan_of_model(program, "1GB", frontier=False, devices=devices) for devices in (1, 2))
     assert (one.devices, one.batch_size, one.accumulate) == (2, 8, 1)
     assert one.plain_bytes == alone.plain_bytes == alone.peak_bytes
     assert not one.optimizer_in_backward
