@@ -64,5 +64,18 @@ def recomputed(chosen: dict[int, str]) -> tuple[Recomputed, ...]:
     return tuple(Recomputed(place, operator, "") for place, operator in chosen.items())
 
 
+def gradients_of(network: nn.Module) -> dict[str, Tensor]:
+    """Return what will hold a copy of each parameter's last gradient, made as soon as it is whole."""
+    kept: dict[str, Tensor] = {}
+
+    def keep(name: str, parameter: Tensor) -> None:
+        assert parameter.grad is not None
+        kept[name] = parameter.grad.clone()
+
+    for name, parameter in network.named_parameters():
+        parameter.register_post_accumulate_grad_hook(partial(keep, name))  # type: ignore[no-untyped-call]
+    return kept
+
+
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(value, other[name]) for name, value in one.items())

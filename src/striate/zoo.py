@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from striate.blocks.classifier import ImageClassifier
 
 
+STEM_STRIDE = "stem_stride"  # An option of all networks.
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One network of the zoo, with the figures of its paper.
@@ -151,7 +154,6 @@ def create_model(
     image_size: int | Sequence[int] | None = None,
     pretrained: str | Path | None = None,
     frozen_norm: bool | None = None,
-    stem_stride: int | None = None,
     **options: Any,
 ) -> "ImageClassifier":
     """Build a network of the zoo with fresh weights, on torch's default device and in its default dtype.
@@ -168,9 +170,9 @@ def create_model(
             classes all but the layers that give logits is taken, and a warning says so.
         frozen_norm: whether batch norm keeps its statistics in training too; by default where the pretrained weights
             want it: their config says so, or their batch norm is folded into the convolutions.
-        stem_stride: of the first convolution, for a network that takes images of any size; the paper's by default. A
-            multiple of that makes all maps smaller by as much.
-        options: the network's own, such as ``hidden_sizes`` of ``mlp``, ``drop_rate``, ``output_stride``.
+        options: the network's own, such as ``hidden_sizes`` of ``mlp``, ``drop_rate``, ``output_stride``; and of one
+            that takes images of any size ``stem_stride``, of its first convolution: a multiple of the paper's, which
+            makes all maps smaller by as much.
 
     Raises:
         UsageError: for an unknown name or option, or a size that the network cannot take.
@@ -179,13 +181,12 @@ def create_model(
     entry = find_model(name)
     source, config = (None, None) if pretrained is None else _open_pretrained(pretrained, name)
     if config is not None:
-        options = config.model_options | ({} if stem_stride is None else {"stem_stride": stem_stride}) | options
-        stem_stride = options.pop("stem_stride", None)
+        options = config.model_options | options
         num_classes = config.num_classes if num_classes is None else num_classes
         in_chans = config.in_chans if in_chans is None else in_chans
         image_size = config.image_size if image_size is None else image_size
         frozen_norm = config.frozen_norm if frozen_norm is None else frozen_norm
-    network = _build(entry, num_classes, in_chans, image_size, stem_stride, options)
+    network = _build(entry, num_classes, in_chans, image_size, options)
     if source is not None:
         fresh = load_pretrained(network, entry.name, source, entry.peer_names, entry.with_aux_heads is not None)
         if fresh:
@@ -228,16 +229,19 @@ def _build(
     num_classes: int | None,
     in_chans: int | None,
     image_size: int | Sequence[int] | None,
-    stem_stride: int | None,
     options: dict[str, Any],
 ) -> "ImageClassifier":
     from striate.blocks.classifier import map_size, stretch_stem
 
     known = inspect.signature(entry.build).parameters
+    stem_stride = options.get(STEM_STRIDE)
+    options = {option: value for option, value in options.items() if option != STEM_STRIDE}
     for option in options:
         if option not in known:
             raise UsageError(
-                expected=f"an option of {entry.name}", received=repr(option), remedy=nearest(option, known)
+                expected=f"an option of {entry.name}",
+                received=repr(option),
+                remedy=nearest(option, [*known, STEM_STRIDE]),
             )
         default = known[option].default
         if isinstance(default, bool) and not isinstance(options[option], bool):

@@ -60,6 +60,28 @@ def gradients(
     )
 
 
+def depthwise(
+    channels: int,
+    side: int,
+    window: int = 3,
+    *,
+    batch: int = 4,
+    stride: int = 1,
+    dtype: torch.dtype = torch.float32,
+    wanted: tuple[bool, bool, bool] = (True, True, False),
+) -> Case:
+    """Return the gradients of a convolution of each channel by itself, in channels_last."""
+    return gradients(
+        maps(batch, channels, side // stride, side // stride, dtype=dtype, layout=LAST),
+        maps(batch, channels, side, side, dtype=dtype, layout=LAST),
+        maps(channels, 1, window, window, dtype=dtype, layout=LAST),
+        stride,
+        window // 2,
+        groups=channels,
+        wanted=wanted,
+    )
+
+
 def batch_norm_gradients(layout: torch.memory_format) -> Case:
     x, one = maps(4, 32, 64, 64, layout=layout), torch.ones(32)
     return aten.native_batch_norm_backward.default, (x, x, *(one,) * 5, True, 1e-5, [True, True, True])
@@ -96,20 +118,8 @@ EXACT: dict[str, Callable[[], Case]] = {
     "sums of threads, 1x1": lambda: gradients(
         maps(16, 16, 24, 24), maps(16, 32, 24, 24), maps(16, 32, 1, 1), wanted=(False, True, True)
     ),
-    "depthwise, larger than the image": lambda: gradients(
-        maps(4, 64, 2, 2, layout=LAST),
-        maps(4, 64, 2, 2, layout=LAST),
-        maps(64, 1, 3, 3, layout=LAST),
-        padding=1,
-        groups=64,
-    ),
-    "depthwise, 5x5": lambda: gradients(
-        maps(4, 64, 8, 8, layout=LAST),
-        maps(4, 64, 8, 8, layout=LAST),
-        maps(64, 1, 5, 5, layout=LAST),
-        padding=2,
-        groups=64,
-    ),
+    "depthwise, larger than the image": lambda: depthwise(64, 2),
+    "depthwise, 5x5": lambda: depthwise(64, 8, 5),
     "backwards, strided": lambda: gradients(maps(4, 128, 16, 16), maps(4, 64, 32, 32), maps(128, 64, 3, 3), 2, 1),
     "backwards of a part": lambda: gradients(maps(4, 48, 32, 32)[:, 16:], maps(4, 16, 32, 32), maps(32, 16, 1, 1)),
     "channels last": lambda: convolution(maps(4, 64, 32, 32, layout=LAST), maps(64, 64, 3, 3, layout=LAST), padding=1),
@@ -133,36 +143,12 @@ EXACT: dict[str, Callable[[], Case]] = {
 }
 
 ESTIMATED: dict[str, Callable[[], Case]] = {
-    "16 bits, depthwise, larger than the image": lambda: gradients(
-        maps(4, 64, 2, 2, dtype=BF16, layout=LAST),
-        maps(4, 64, 2, 2, dtype=BF16, layout=LAST),
-        maps(64, 1, 3, 3, dtype=BF16, layout=LAST),
-        padding=1,
-        groups=64,
+    "16 bits, depthwise, larger than the image": lambda: depthwise(64, 2, dtype=BF16),
+    "16 bits, depthwise, 5x5": lambda: depthwise(64, 16, 5, dtype=BF16),
+    "16 bits, depthwise, strided": lambda: depthwise(
+        96, 56, batch=16, stride=2, dtype=BF16, wanted=(True, False, False)
     ),
-    "16 bits, depthwise, 5x5": lambda: gradients(
-        maps(4, 64, 16, 16, dtype=BF16, layout=LAST),
-        maps(4, 64, 16, 16, dtype=BF16, layout=LAST),
-        maps(64, 1, 5, 5, dtype=BF16, layout=LAST),
-        padding=2,
-        groups=64,
-    ),
-    "16 bits, depthwise, strided": lambda: gradients(
-        maps(16, 96, 28, 28, dtype=BF16, layout=LAST),
-        maps(16, 96, 56, 56, dtype=BF16, layout=LAST),
-        maps(96, 1, 3, 3, dtype=BF16, layout=LAST),
-        2,
-        1,
-        groups=96,
-        wanted=(True, False, False),
-    ),
-    "16 bits, depthwise": lambda: gradients(
-        maps(4, 96, 8, 8, dtype=BF16, layout=LAST),
-        maps(4, 96, 8, 8, dtype=BF16, layout=LAST),
-        maps(96, 1, 3, 3, dtype=BF16, layout=LAST),
-        padding=1,
-        groups=96,
-    ),
+    "16 bits, depthwise": lambda: depthwise(96, 8, dtype=BF16),
     "16 bits": lambda: convolution(maps(4, 64, 32, 32, dtype=BF16), maps(128, 64, 1, 1, dtype=BF16)),
     "16 bits, backwards": lambda: gradients(
         maps(4, 64, 28, 28, dtype=BF16), maps(4, 64, 28, 28, dtype=BF16), maps(64, 64, 3, 3, dtype=BF16), padding=1

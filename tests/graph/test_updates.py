@@ -14,6 +14,7 @@ from striate.graph.updates import update_early
 from striate.jobs.cost import cost_of_model
 from striate.jobs.networks import InputSpec
 from striate.jobs.programs import ModelProgram, Settings
+from striate.training.config import OptimizerName
 from striate.training.optimizers import build_optimizer
 
 
@@ -28,7 +29,8 @@ class Tied(nn.Module):
         self.frozen.requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.frozen(self.twice(self.twice(self.first(x)).relu())).mean(dim=(2, 3))  # type: ignore[no-any-return]
+        logits: Tensor = self.frozen(self.twice(self.twice(self.first(x)).relu())).mean(dim=(2, 3))
+        return logits
 
 
 def learned(network: nn.Module, make: Callable[[nn.Module], Optimizer], *, early: bool) -> dict[str, Tensor]:
@@ -53,12 +55,12 @@ def learned(network: nn.Module, make: Callable[[nn.Module], Optimizer], *, early
 
 @pytest.mark.parametrize("opt", ["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "nadam", "adamw"])
 @pytest.mark.parametrize("make", [deep, Tied])
-def test_the_weights_are_the_same_bit_for_bit(opt: str, make: Callable[[], nn.Module]) -> None:
+def test_the_weights_are_the_same_bit_for_bit(opt: OptimizerName, make: Callable[[], nn.Module]) -> None:
     torch.manual_seed(0)
     network = make()
 
     def optimizer(of: nn.Module) -> Optimizer:
-        return build_optimizer(of, opt, 0.01, weight_decay=0.01)  # type: ignore[arg-type]
+        return build_optimizer(of, opt, 0.01, weight_decay=0.01)
 
     begun = copy.deepcopy(network.state_dict())
     plain = learned(copy.deepcopy(network), optimizer, early=False)
@@ -89,8 +91,8 @@ def test_a_gradient_is_gone_before_the_next_but_one_is_there() -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])
-def test_the_predicted_peak_is_the_measured_one(optimizer: str) -> None:
-    settings = Settings(4, "training", optimizer)  # type: ignore[arg-type]
+def test_the_predicted_peak_is_the_measured_one(optimizer: OptimizerName) -> None:
+    settings = Settings(4, "training", optimizer)
     plain = ModelProgram("alexnet_28", (InputSpec((1, 28, 28)),), settings, 10)
     early = ModelProgram("alexnet_28", (InputSpec((1, 28, 28)),), settings, 10, optimizer_in_backward=True)
     predicted = cost_of_model(early).peak.size

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import striate
+from planned import deep
 from striate.errors import UsageError
 from striate.jobs.cost import cost_of_model
 from striate.jobs.fits import largest_batch, what_fits
@@ -99,3 +101,8 @@ def test_devices_share_a_batch() -> None:
     assert "8 images on each of 2 devices" in one.in_words()
     with pytest.raises(UsageError, match="1 to 15 devices"):
         plan_of_model(program, "1GB", devices=16)
+
+
+def test_64_bit_networks_have_no_plan_in_16_bits() -> None:
+    plan = striate.plan(deep(2).double(), (3, 16, 16), batch_size=4, memory="20kB", frontier=False)
+    assert (plan.dtype, plan.amp_dtype) == ("float64", None)

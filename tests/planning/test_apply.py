@@ -3,7 +3,6 @@
 import copy
 import pickle
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import striate
-from planned import deep, plan_with, recomputed, same
+from planned import deep, gradients_of, plan_with, recomputed, same
 from striate.errors import StriateError, UsageError
 from striate.planning.apply import apply_plan, micro_batches
 from striate.planning.plan import Plan, Point, Remedy, read_plan
@@ -22,10 +21,7 @@ from striate.planning.plan import Plan, Point, Remedy, read_plan
 def learned(network: nn.Module, images: Tensor, labels: Tensor, plan: Plan | None = None) -> dict[str, Tensor]:
     """Take two steps as a plain loop does, with a plan if there is one; return gradients, weights and buffers."""
     optimizer = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9)
-    gradients: dict[str, Tensor] = {}
-    for name, parameter in network.named_parameters():
-        hook: Any = lambda p, name=name: gradients.update({name: p.grad.clone()})  # noqa: E731
-        parameter.register_post_accumulate_grad_hook(hook)  # type: ignore[no-untyped-call]
+    gradients = gradients_of(network)
     if plan is not None:
         apply_plan(plan, network, optimizer)
     torch.manual_seed(1)

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from planned import gradients_of
 from striate.errors import UsageError
 from striate.files import load_tensors
 from striate.graph.updates import update_early
@@ -14,7 +15,7 @@ from striate.jobs.cost import cost_of_model
 from striate.jobs.networks import InputSpec
 from striate.jobs.programs import ModelProgram, Settings
 from striate.jobs.train import Finished, Started, train
-from striate.training.config import TrainConfig
+from striate.training.config import OptimizerName, TrainConfig
 from striate.training.folder import RunFolder
 from striate.training.optimizers import build_optimizer
 from striate.training.records import PeakRecord
@@ -23,16 +24,13 @@ from striate.zoo import load_network
 
 @pytest.mark.parametrize("opt", ["sgd", "momentum", "adam", "nadam"])
 @pytest.mark.parametrize("early", [False, True])
-def test_the_steps_are_those_of_a_32_bit_network_given_the_same_gradients(opt: str, early: bool) -> None:
+def test_the_steps_are_those_of_a_32_bit_network_given_the_same_gradients(opt: OptimizerName, early: bool) -> None:
     torch.manual_seed(0)
     low = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4)).bfloat16()
     high = copy.deepcopy(low).float()
-    theirs = build_optimizer(high, opt, 1e-3)  # type: ignore[arg-type]
-    ours = build_optimizer(low, opt, 1e-3, master_weights=True)  # type: ignore[arg-type]
-    gradients: dict[str, Tensor] = {}
-    for name, parameter in low.named_parameters():
-        hook = lambda p, name=name: gradients.update({name: p.grad.float()})  # noqa: E731
-        parameter.register_post_accumulate_grad_hook(hook)  # type: ignore[no-untyped-call]
+    theirs = build_optimizer(high, opt, 1e-3)
+    ours = build_optimizer(low, opt, 1e-3, master_weights=True)
+    gradients = gradients_of(low)
     if early:
         update_early(ours)
     for step in range(6):
@@ -41,7 +39,7 @@ def test_the_steps_are_those_of_a_32_bit_network_given_the_same_gradients(opt: s
         torch.autograd.backward(low(torch.randn(4, 8).bfloat16()).float().square().mean())
         ours.step()
         for name, parameter in high.named_parameters():
-            parameter.grad = gradients[name]
+            parameter.grad = gradients[name].float()
         theirs.step()
         for parameter, twin in zip(low.parameters(), high.parameters(), strict=True):
             assert parameter.dtype is torch.bfloat16
@@ -53,8 +51,8 @@ def test_the_steps_are_those_of_a_32_bit_network_given_the_same_gradients(opt: s
 
 
 @pytest.mark.parametrize(("opt", "masters", "bytes_a_weight"), [("adam", True, 16), ("adam", False, 8)])
-def test_the_predicted_peak_is_the_measured_one(opt: str, masters: bool, bytes_a_weight: int) -> None:
-    settings = Settings(4, "training", opt, "bfloat16", master_weights=masters)  # type: ignore[arg-type]
+def test_the_predicted_peak_is_the_measured_one(opt: OptimizerName, masters: bool, bytes_a_weight: int) -> None:
+    settings = Settings(4, "training", opt, "bfloat16", master_weights=masters)
     program = ModelProgram("mnist_cnn", (InputSpec((1, 28, 28)),), settings, 10)
     cost = cost_of_model(program)
     assert cost.peak.size > bytes_a_weight * cost.parameters  # Weights, gradients, two means, and masters.

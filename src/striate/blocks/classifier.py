@@ -143,6 +143,11 @@ def _fresh(layer: nn.Module, num_classes: int) -> nn.Module:
     return nn.Linear(layer.in_features, num_classes, bias, device, dtype)
 
 
+def find_stem(network: nn.Module) -> nn.Conv2d | None:
+    """Return a network's first convolution; None where there is none."""
+    return next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
+
+
 def stretch_stem(name: str, network: ImageClassifier, stride: int) -> None:
     """Give a network's first convolution a larger stride; all its maps become smaller by as much.
 
@@ -150,7 +155,7 @@ def stretch_stem(name: str, network: ImageClassifier, stride: int) -> None:
         UsageError: for a network ``name`` that was built for one size of image, since its dense layers would no longer
             fit, and for a stride that is no multiple of its own.
     """
-    stem = next((module for module in network.features.modules() if isinstance(module, nn.Conv2d)), None)
+    stem = find_stem(network)
     if stem is None or network.image_size is not None:
         raise UsageError(
             expected="stem_stride with a network of convolutions that takes images of any size",

@@ -4,13 +4,12 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache, partial
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from striate.errors import StriateError, UsageError
-from striate.graph.programs import Training
+from striate.graph.programs import Program, Training
 from striate.jobs.memory import find_budget
 from striate.jobs.plan_search import MARGIN, STATISTICS, WEIGHTS, make_plan, make_search
 from striate.jobs.programs import ModelProgram, Settings, build_program
@@ -50,7 +49,7 @@ def plan(
         loss: of output and targets, as for `striate.cost`.
         targets: what ``loss`` takes besides the output.
         gpu: a card that it is planned for, by name or memory; the CPU by default.
-        frontier: whether to find plans for larger budgets, too.
+        frontier: whether to find plans for larger budgets, too, and what each remedy does alone.
         updates_early: whether the optimizer may take its steps in the backward pass; not where something is done with
             all gradients at once, such as clipping.
 
@@ -69,23 +68,11 @@ def plan(
     dtype = next((parameter.dtype for parameter in network.parameters()), None)
     inputs = [torch.empty(batch_size, *input_shape, dtype=dtype, device="meta")]
 
-    def make(parts: int, amp_dtype: str | None) -> Training:
-        settings = _settings(batch_size, optimizer, channels_last, parts, amp_dtype)
-        with torch.device("meta"):
-            built = build_program(network, inputs, settings, loss, targets, foreach=gpu is not None)
-        assert isinstance(built, Training)
-        return built
-
+    settings = Settings(batch_size, "training", optimizer, channels_last=channels_last)
+    make = _maker(lambda: build_program(network, inputs, settings, loss, targets, foreach=gpu is not None))
     budget = find_budget(memory, gpu)
-    amp_dtypes = (None, "bfloat16") if dtype in (None, torch.float32) else (None,)
     name = str(dtype or torch.float32).removeprefix("torch.")
-    search = make_search(
-        *(make, batch_size, gpu, channels_last),
-        amp_dtypes=amp_dtypes,
-        updates_early=updates_early,
-        dtype=name,
-        limit=budget,
-    )
+    search = make_search(*(make, batch_size, gpu, channels_last), updates_early=updates_early, dtype=name, limit=budget)
     return make_plan(
         search,
         budget,
@@ -116,7 +103,7 @@ def plan_of_model(
         lossless: whether only remedies are allowed that leave gradients equal.
         margin: share of the budget that is left free.
         gpu: the card.
-        frontier: whether to find plans for larger budgets, too.
+        frontier: whether to find plans for larger budgets, too, and what each remedy does alone.
         allow: what may be changed of the network, where nothing fits otherwise; as for `variations`. Of all changes for
             which there is a plan, the one is taken whose plain step takes the most memory.
         devices: that share the batch. The plan is of one of them, its time without what adding up gradients takes.
@@ -167,7 +154,7 @@ def plan_of_model(
     remedies = list(found.remedies)
     if devices > 1:
         remedies.insert(0, Remedy(f"{devices} devices", own.variant(1).plain.peak, relative(own), STATISTICS))
-    for halved in _in_16_bits(one):
+    for halved in _in_16_bits(one) if frontier else ():
         other = listed(halved)
         name = f"weights of 16 bits{', masters of 32' * halved.settings.master_weights}"
         with suppress(RuntimeError, StriateError):  # What it makes of its own may not go with 16 bits.
@@ -193,16 +180,9 @@ def _in_16_bits(program: ModelProgram) -> Iterator[ModelProgram]:
 
 
 def _search_of(program: ModelProgram, gpu: str | None, limit: int) -> Search:
-    make = step_maker(program, foreach=gpu is not None)
-    amp_dtypes = (None, "bfloat16") if program.settings.dtype == "float32" else (None,)
+    make, settings = step_maker(program, foreach=gpu is not None), program.settings
     early = not program.keeps_gradients  # Those of several devices are added up first.
-    return make_search(
-        *(make, program.settings.batch_size, gpu, None),
-        amp_dtypes=amp_dtypes,
-        updates_early=early,
-        dtype=program.settings.dtype,
-        limit=limit,
-    )
+    return make_search(*(make, settings.batch_size, gpu, None), updates_early=early, dtype=settings.dtype, limit=limit)
 
 
 def step_maker(program: ModelProgram, *, foreach: bool) -> MakeProgram:
@@ -212,12 +192,15 @@ def step_maker(program: ModelProgram, *, foreach: bool) -> MakeProgram:
         program: whose step it is.
         foreach: as for `build_program`.
     """
+    training = replace(program, settings=replace(program.settings, mode="training"))
+    return _maker(lambda: training.build(foreach=foreach))
 
+
+def _maker(build: Callable[[], Program]) -> MakeProgram:
     @cache
     def built() -> Training:
-        settings = replace(program.settings, mode="training")
         with torch.device("meta"):
-            made = replace(program, settings=settings).build(foreach=foreach)
+            made = build()
         assert isinstance(made, Training)
         return made
 
@@ -225,10 +208,3 @@ def step_maker(program: ModelProgram, *, foreach: bool) -> MakeProgram:
         return replace(built(), parts=parts, amp_dtype=None if amp_dtype is None else getattr(torch, amp_dtype))
 
     return make
-
-
-def _settings(
-    batch_size: int, optimizer: OptimizerName | None, channels_last: bool, parts: int, amp_dtype: str | None
-) -> Settings:
-    amp: Literal["bfloat16"] | None = None if amp_dtype is None else "bfloat16"
-    return Settings(batch_size, "training", optimizer, "float32", amp, channels_last, parts)

@@ -10,7 +10,7 @@ from striate.costing.memory import evaluation_peak
 from striate.jobs.cost import find_device
 from striate.jobs.operator_times import measured_times
 from striate.planning.plan import Plan, Point, Remedy
-from striate.planning.search import Candidate, MakeProgram, Search
+from striate.planning.search import AMP_DTYPES, Candidate, MakeProgram, Search
 from striate.planning.times import TYPICAL_CARD, Rates, Times, measure_rates
 
 MARGIN = 0.02
@@ -28,7 +28,7 @@ def make_search(
     channels_last: bool | None,
     *,
     counts: Collection[int] = (),
-    amp_dtypes: tuple[str | None, ...] = (None, "bfloat16"),
+    amp_dtypes: tuple[str | None, ...] = AMP_DTYPES,
     updates_early: bool = True,
     dtype: str = "float32",
     limit: int = 0,
@@ -41,7 +41,7 @@ def make_search(
         gpu: the card; None for the CPU.
         channels_last: memory layout of images and kernels, where the programs do not have it yet.
         counts: sizes of all batches that occur.
-        amp_dtypes: of autocast, that may be chosen; not where weights have 16 bits, or the programs use it already.
+        amp_dtypes: of autocast, that may be chosen for weights of 32 bits; not where the programs use it already.
         updates_early: as for `Search`.
         dtype: of weights.
         limit: bytes that may be taken to measure times; by default they are estimated.
@@ -49,9 +49,10 @@ def make_search(
     device = find_device(gpu)
     kind = "cpu" if gpu is None else "cuda"
     is_here = kind == "cpu" or torch.cuda.is_available()
+    amp_dtypes = amp_dtypes if dtype == "float32" else (None,)
 
     def rates(amp_dtype: str | None) -> Rates:
-        half = amp_dtype or (None if dtype == "float32" else dtype)
+        half = dtype if dtype in AMP_DTYPES else amp_dtype
         if is_here:
             return measure_rates(kind, half)
         return replace(TYPICAL_CARD, macs=TYPICAL_CARD.macs * (1 if half is None else 4))

@@ -174,8 +174,8 @@ def _fitted(config: TrainConfig, begun: Plan | None) -> tuple[TrainConfig, "Prep
         for name, changed in allowed_changes(config, len(prepared.task.classes)):
             with suppress(BudgetError):
                 other = _prepare(changed)
-                plan = _find_plan(changed, other)
-                return changed, other, None if plan is None else replace(plan, variation=name)
+                plan = plan_training(changed, other.network, other.task, len(other.splits.train))
+                return changed, other, replace(plan, variation=name)
         raise
 
 

@@ -21,18 +21,22 @@ from striate.jobs.programs import ModelProgram, Settings
 from striate.jobs.variations import possible
 from striate.planning.apply import apply_plan
 from striate.planning.plan import Plan, read_plan
+from striate.planning.search import AMP_DTYPES
 from striate.training.config import TrainConfig
 from striate.training.optimizers import optimizer_of
 from striate.training.tasks import AUXILIARY_WEIGHT, Classification
 from striate.units import format_bytes
 
-AMP = None, "bfloat16"
 LESS = 0.9  # Of a budget that turned out to be too large.
 MIXED = 2  # Copies of the images that mixup makes: the partners, and the mixture.
 
 
 def plan_training(
-    config: TrainConfig, network: nn.Module, task: Classification, count: int, amp_dtypes: tuple[str | None, ...] = AMP
+    config: TrainConfig,
+    network: nn.Module,
+    task: Classification,
+    count: int,
+    amp_dtypes: tuple[str | None, ...] = AMP_DTYPES,
 ) -> Plan:
     """Return how to take the steps of a run within ``config.memory``.
 
@@ -50,11 +54,10 @@ def plan_training(
     make = _step_maker(config, network, task, batch_size)
     gpu = _card(config)
     budget = find_budget(config.memory, gpu)
-    amp_dtypes = (None,) if config.amp or config.dtype != "float32" else amp_dtypes
     search = make_search(
         *(make, batch_size, gpu, None),
         counts=(smallest,),
-        amp_dtypes=amp_dtypes,
+        amp_dtypes=(None,) if config.amp else amp_dtypes,
         updates_early=_updates_early(config),
         dtype=config.dtype,
         limit=budget,

@@ -10,6 +10,7 @@ from typing import get_args
 import torch
 from torch import nn
 
+from striate.blocks.classifier import find_stem
 from striate.errors import UsageError, nearest
 from striate.jobs.networks import InputSpec
 from striate.jobs.programs import ModelProgram
@@ -52,8 +53,8 @@ def variations(program: ModelProgram, allowed: Collection[str]) -> Iterator[Vari
                 received=kind,
                 remedy=nearest(kind, get_args(Change)),
             )
-    if "stride" in allowed and program.model in ZOO:
-        stride = 2 * _stem_stride(program)
+    if "stride" in allowed and program.model in ZOO and (stem := _stem(program)) is not None:
+        stride = 2 * stem.stride[0]
         options = {**program.options, "stem_stride": stride}
         yield Variation(f"first stride of {stride}", "larger stride", replace(program, options=options))
     if "image-size" in allowed and len(program.inputs) == 1 and len(program.inputs[0].shape) == 3:
@@ -82,11 +83,9 @@ def possible(program: ModelProgram, allowed: Collection[str]) -> Iterator[Variat
         yield variation
 
 
-def _stem_stride(program: ModelProgram) -> int:
+def _stem(program: ModelProgram) -> nn.Conv2d | None:
     with torch.device("meta"):
-        network = program.build().network
-    strides = (module.stride[0] for module in network.modules() if isinstance(module, nn.Conv2d))
-    return next(strides, 1)
+        return find_stem(program.build().network)
 
 
 def _side(side: float) -> int:

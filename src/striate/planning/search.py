@@ -18,6 +18,7 @@ from striate.planning.plan import Recomputed, cut
 from striate.planning.recomputation import Recomputation
 from striate.planning.times import Times, step_seconds
 
+AMP_DTYPES = None, "bfloat16"
 TRIES = 6
 HOPE = 1.05  # Times the budget, up to which what the search says that a choice needs may still turn out to fit.
 
@@ -70,7 +71,7 @@ class Search:
         *,
         channels_last: bool | None = None,
         counts: Collection[int] = (),
-        amp_dtypes: tuple[str | None, ...] = (None, "bfloat16"),
+        amp_dtypes: tuple[str | None, ...] = AMP_DTYPES,
         updates_early: bool = True,
     ) -> None:
         self.make, self.batch_size, self.device, self.times = make, batch_size, device, times

@@ -72,12 +72,12 @@ class Loop:
         watch: Watch | None = None,
         replan: Callable[[Plan], Plan] | None = None,
     ) -> None:
+        from striate.training.precision import make_fabric  # Takes seconds, so what can be refused was refused before.
+
         self.task, self.config, self.folder, self.save_weights = task, config, folder, save_weights
         self.watch, self.replan = watch, replan
         self.peaks: dict[str, PeakRecord] = {}
-        from striate.training import precision  # Takes seconds, so what can be refused was refused before.
-
-        self.fabric, self.forget_step = precision.make_fabric(config), precision.forget_step
+        self.fabric = make_fabric(config)
         self.dtype: torch.dtype = getattr(torch, config.dtype)
         self.network: nn.Module = network.to(memory_format=self._layout)  # type: ignore[call-overload]
         if config.dtype != "float32":
@@ -300,8 +300,10 @@ class Loop:
         self.optimizer.zero_grad()
         gc.collect()
         torch.cuda.empty_cache()
+        from striate.training.precision import forget_step
+
         plan = self.replan(self.plan)
-        self.forget_step(self.fabric)
+        forget_step(self.fabric)
         plan.save(self.folder.plan)
         self._follow(plan, self.val.images)
         self.peaks.clear()

@@ -5,6 +5,7 @@ bfloat16 keeps 8 bits of a number: an update below about 1/256 of a weight is ro
 training", 2018, section 3.1.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -22,20 +23,22 @@ def keep_masters(optimizer: Optimizer) -> None:
     """
     low: dict[Tensor, Tensor] = {}
 
-    def widen(*_arguments: Any) -> None:
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    _widen(parameter)
-                    parameter.grad = parameter.grad.float()
-
-    def _widen(parameter: Tensor) -> None:
+    def widen(parameter: Tensor) -> None:
         low[parameter] = parameter.data
         state: dict[str, Any] = optimizer.state[parameter]
         parameter.data = state.pop(MASTER) if MASTER in state else parameter.data.float()
 
+    def parameters() -> Iterator[Tensor]:
+        yield from (parameter for group in optimizer.param_groups for parameter in group["params"])
+
+    def before_step(*_arguments: Any) -> None:
+        for parameter in parameters():
+            if parameter.grad is not None:
+                widen(parameter)
+                parameter.grad = parameter.grad.float()
+
     @torch.no_grad()
-    def narrow(*_arguments: Any) -> None:
+    def after_step(*_arguments: Any) -> None:
         for parameter, weights in low.items():
             optimizer.state[parameter][MASTER] = parameter.data
             parameter.grad = None
@@ -44,16 +47,15 @@ def keep_masters(optimizer: Optimizer) -> None:
 
     def before_loading(*_arguments: Any) -> None:
         # What is loaded gets the type of its parameter.
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                _widen(parameter)
+        for parameter in parameters():
+            widen(parameter)
 
     def after_loading(*_arguments: Any) -> None:
         for parameter, weights in low.items():
             parameter.data = weights
         low.clear()
 
-    optimizer.register_step_pre_hook(widen)
-    optimizer.register_step_post_hook(narrow)
+    optimizer.register_step_pre_hook(before_step)
+    optimizer.register_step_post_hook(after_step)
     optimizer.register_load_state_dict_pre_hook(before_loading)
     optimizer.register_load_state_dict_post_hook(after_loading)

@@ -167,7 +167,7 @@ class Convolution:
         """Return the size of the kernel's copy, which is another for the way back."""
         out, into = self.channels
         size = self.window * self.kernel.itemsize
-        pair = 4 // self.kernel.itemsize
+        pair = max(1, 4 // self.kernel.itemsize)
         if self.is_depthwise:
             is_paired = is_backwards and self.kernel.itemsize == 2 and self.is_strided_back
             return padded(self.groups) * size * (PAIRED if is_paired else 1)
