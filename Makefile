@@ -19,7 +19,7 @@ define make-venv
 	|| { echo 'striate needs Python 3.11 or newer; name one: make PYTHON=python3.12 ...' >&2; exit 1; }
 $(PYTHON) -m venv $(1)
 $(1)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-$(1)/bin/python -m pip install --quiet --constraint constraints.txt --editable . --group dev
+$(1)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[export]' --group dev
 endef
 
 $(READY): pyproject.toml constraints.txt
@@ -36,7 +36,7 @@ $(PEERS)/.ready: pyproject.toml constraints.txt tests/reference/requirements.txt
 demo: $(READY)  ## train LeNet-5 on real handwritten digits within 2.8 MB, then read a few that it has not seen
 	@rm -rf $(RUNS)/classify/demo
 	$(BIN)/striate train digits --recipe lenet5-digits --memory 2.8MB --output $(RUNS)/classify/demo
-	$(BIN)/striate predict $(RUNS)/classify/demo digits --limit 4
+	$(BIN)/striate predict $(RUNS)/classify/demo digits --limit 4 --draw
 
 test: $(READY)  ## run the tests
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses 2 --dist worksteal

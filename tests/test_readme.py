@@ -16,7 +16,6 @@ import torch
 from PIL import Image
 
 from striate.data.source import load_digits
-from striate.data.transforms import resize
 from striate.files import save_tensors
 from striate.units import format_count
 from striate.zoo import ZOO, create_model
@@ -45,7 +44,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def write_mnist(folder: Path) -> None:
     digits = load_digits()
-    pixels, labels = resize(digits.images, (28, 28))[:, 0].numpy(), digits.labels.byte().numpy()
+    pixels, labels = digits.prepared(1, (28, 28), None).pixels()[:, 0].numpy(), digits.labels.byte().numpy()
     folder.mkdir()
     for part, chosen in (("train", slice(0, 400)), ("t10k", slice(400, 500))):
         images = pixels[chosen]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class StriateError(Exception):
@@ -20,6 +21,16 @@ class StriateError(Exception):
         self.expected = expected
         self.received = received
         self.remedy = remedy
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let the error come out of another process as it is."""
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[StriateError], arguments: tuple[object, ...], values: dict[str, Any]) -> StriateError:
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(values)
+    return error
 
 
 class UsageError(StriateError):

@@ -36,6 +36,12 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
         ) from error
 
 
+def spell(path: str | Path) -> str:
+    """Return a path as one line that any terminal can print: names may hold line breaks, and bytes of no script."""
+    text = str(path)
+    return text if text.isprintable() else repr(text)
+
+
 def cache_folder(name: str) -> Path:
     """Return the folder of the user's cache for one kind of thing; it may not exist yet."""
     try:

@@ -1,6 +1,7 @@
 """What a network says of an image. Frozen, validated where they are made."""
 
 from dataclasses import dataclass
+from math import isfinite
 
 from striate.errors import StriateError
 
@@ -45,3 +46,22 @@ class Classes:
         """Return the ``count`` most probable classes with their probabilities, most probable first."""
         order = sorted(range(len(self.names)), key=lambda index: -self.probabilities[index])
         return [(self.names[index], self.probabilities[index]) for index in order[:count]]
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number that is said of one image.
+
+    Args:
+        value: in the unit of the numbers that were learned.
+    """
+
+    value: float
+
+    def __post_init__(self) -> None:
+        if not isfinite(self.value):
+            raise StriateError(
+                expected="a number for each image",
+                received=str(self.value),
+                remedy="The network's weights are not finite, or its input is not: look at both.",
+            )

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from striate.data.preprocessing import Preprocessing
 from striate.errors import StriateError, UsageError
@@ -39,8 +39,9 @@ class WeightsConfig(BaseModel):
         model_options: what `striate.create_model` takes besides.
         frozen_norm: whether batch norm keeps its statistics when the weights are trained on; None to look whether the
             weights have it folded into their convolutions.
-        task: what it was trained for.
-        classes: their names, in the order of the logits.
+        task: what it was trained for: a class for each image, or a number.
+        classes: their names, in the order of the logits; none for numbers.
+        scale: what the network's one output is multiplied with and what is added then, for a number.
         preprocessing: of its images.
     """
 
@@ -49,14 +50,21 @@ class WeightsConfig(BaseModel):
     model: str
     model_options: dict[str, Any] = {}
     frozen_norm: bool | None = None
-    task: Literal["classify"] = "classify"
+    task: Literal["classify", "regress"] = "classify"
     classes: tuple[str, ...]
+    scale: tuple[float, float] | None = None
     preprocessing: Preprocessing
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> "WeightsConfig":
+        if (self.task == "classify") != bool(self.classes) or (self.task == "regress") != (self.scale is not None):
+            raise ValueError("classes to classify, or a scale to regress")
+        return self
 
     @property
     def num_classes(self) -> int:
-        """Logits of the network."""
-        return len(self.classes)
+        """Numbers that the network gives for an image: logits, or one."""
+        return max(len(self.classes), 1)
 
     @property
     def image_size(self) -> tuple[int, int]:

@@ -5,20 +5,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageEnhance
 from pydantic import ValidationError
 
+from striate.data.images import picture_of
 from striate.data.preprocessing import Preprocessing
 from striate.data.source import load_digits
-from striate.data.transforms import fit, measure, normalise, resize, shift
-
-
-@pytest.mark.parametrize("size", [(32, 32), (5, 7), (8, 20)])
-def test_resizing_agrees_with_pil_to_one_level(size: tuple[int, int]) -> None:
-    digits = load_digits().images[:50]
-    ours = resize(digits, size).numpy()[:, 0].astype(int)
-    pil = [np.asarray(Image.fromarray(d).resize(size[::-1], Image.Resampling.BILINEAR)) for d in digits.numpy()[:, 0]]
-    assert abs(ours - np.stack(pil)).max() <= 1
+from striate.data.transforms import fit, jitter, measure, normalise, shift
 
 
 @given(offsets=st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=1, max_size=5))
@@ -33,36 +26,65 @@ def test_shifting_moves_each_image_by_its_own_offset(offsets: list[tuple[int, in
                 assert out[:, row, column].tolist() == expected.tolist()
 
 
-def test_preprocessing_measures_the_training_images() -> None:
-    images = load_digits().images
-    measured = measure(images)
+def preprocessing_of(images: torch.Tensor) -> Preprocessing:
+    mean, std = measure([images])
+    return Preprocessing(image_size=(images.shape[2], images.shape[3]), mean=mean, std=std)
+
+
+def test_mean_and_deviation_are_those_of_all_pixels_in_however_many_batches() -> None:
+    images = load_digits().pixels()
+    mean, std = measure(torch.split(images, 100))
     scaled = images.numpy().astype(np.float64) / 255
-    assert measured.mean == pytest.approx((scaled.mean(),), rel=1e-12)
-    assert measured.std == pytest.approx((scaled.std(),), rel=1e-12)
-    normal = normalise(images, measured)
+    assert mean == pytest.approx((scaled.mean(),), rel=1e-12)
+    assert std == pytest.approx((scaled.std(),), rel=1e-12)
+    normal = normalise(images, preprocessing_of(images))
     assert abs(float(normal.mean())) < 1e-5
     assert abs(float(normal.std()) - 1) < 1e-4
 
 
 def test_a_channel_of_one_level_is_not_divided_by_zero() -> None:
     flat = torch.full((3, 1, 2, 2), 51, dtype=torch.uint8)
-    assert measure(flat) == Preprocessing(image_size=(2, 2), mean=(0.2,), std=(1.0,))
-    assert normalise(flat, measure(flat)).isfinite().all()
+    assert measure([flat]) == ((0.2,), (1.0,))
+    assert normalise(flat, preprocessing_of(flat)).isfinite().all()
 
 
-@pytest.mark.parametrize(("height", "width"), [(31, 60), (60, 31), (40, 40)])
+@pytest.mark.parametrize(("height", "width"), [(31, 60), (60, 31), (40, 40), (9, 200)])
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-def test_fitting_scales_the_shorter_side_and_cuts_out_the_middle(height: int, width: int, interpolation: Any) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+def test_fitting_is_scaling_and_cutting_out_the_middle_as_pil_does_it(
+    height: int, width: int, interpolation: Any
+) -> None:
+    # Without black and white, at which bicubic scaling is cut off: after rows or after columns, as PIL finds cheaper.
+    pixels = np.random.default_rng(0).integers(80, 176, (height, width, 3), dtype=np.uint8)
     wanted = Preprocessing(
-        image_size=(18, 20), mean=(0.5,) * 3, std=(0.5,) * 3, shorter_side=24, interpolation=interpolation
+        image_size=(21, 21), mean=(0.5,) * 3, std=(0.5,) * 3, crop_pct=0.875, interpolation=interpolation
     )
-    ours = fit(torch.from_numpy(pixels).permute(2, 0, 1)[None], wanted)[0].permute(1, 2, 0).numpy().astype(int)
+    ours = fit(picture_of(torch.from_numpy(pixels).permute(2, 0, 1)), wanted)[0].permute(1, 2, 0).numpy().astype(int)
     scale = 24 / min(height, width)
     size = (round(width * scale), round(height * scale))
     pil = Image.fromarray(pixels).resize(size, getattr(Image.Resampling, interpolation.upper()))
-    left, top = round((size[0] - 20) / 2), round((size[1] - 18) / 2)
-    assert abs(ours - np.asarray(pil.crop((left, top, left + 20, top + 18)))).max() <= 1
+    left, top = (size[0] - 21) // 2, (size[1] - 21) // 2
+    assert abs(ours - np.asarray(pil.crop((left, top, left + 21, top + 21))).astype(int)).max() <= 1
+
+
+def test_colours_change_as_pil_enhances_them() -> None:
+    pixels = np.random.default_rng(1).integers(60, 190, (1, 16, 16, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels[0])
+    tensor = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    same = 0.5  # A factor of 1.
+    for place, enhance in enumerate((ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)):
+        draws = torch.full((1, 3), same, dtype=torch.float64)
+        draws[0, place] = 0.9  # of 1 - 0.3 to 1 + 0.3: a factor of 1.24
+        ours = jitter(tensor, 0.3, draws)[0].permute(1, 2, 0).numpy().astype(int)
+        assert abs(ours - np.asarray(enhance(image).enhance(1.24)).astype(int)).max() <= 2
+    assert torch.equal(jitter(tensor, 0.3, torch.full((1, 3), same, dtype=torch.float64)), tensor)
+
+
+@pytest.mark.parametrize("channels", [1, 5])
+def test_of_images_without_colour_only_the_brightness_changes(channels: int) -> None:
+    grey = torch.full((2, channels, 4, 4), 100, dtype=torch.uint8)
+    changed = jitter(grey, 0.5, torch.tensor([[0.9, 0.1, 0.2], [0.1, 0.9, 0.9]], dtype=torch.float64))
+    assert set(changed[0].flatten().tolist()) == {140}
+    assert set(changed[1].flatten().tolist()) == {60}
 
 
 @pytest.mark.parametrize(
@@ -70,7 +92,7 @@ def test_fitting_scales_the_shorter_side_and_cuts_out_the_middle(height: int, wi
     [
         ({"std": (0.1, 0.2)}, "a mean and a std for each channel, not 1 and 2"),
         ({"std": (0.0,)}, "a std above 0"),
-        ({"shorter_side": 7}, "a shorter_side of 8 or more, not 7"),
+        ({"crop_pct": 1.5}, "a crop_pct above 0 and up to 1, not 1.5"),
         ({"interpolation": "nearest"}, "'bilinear' or 'bicubic'"),
     ],
 )

@@ -15,8 +15,9 @@ import striate
 from striate.data.keyed import Use, key
 from striate.data.source import open_data
 from striate.errors import StriateError, UsageError
-from striate.jobs.predict import predict
+from striate.jobs.predict import Prediction, predict
 from striate.jobs.train import Finished, Started, train
+from striate.results import Classes
 from striate.training.config import TrainConfig
 from striate.training.folder import RunFolder
 from striate.training.records import EpochRecord, StepRecord
@@ -59,10 +60,10 @@ def test_the_tested_accuracy_is_that_of_the_best_weights_on_the_test_images(run:
     folder, records = run
     assert records[-1].best_epoch < records[-1].epochs, "the last epoch must not be the best for this test to tell"
     network, weights = load_network(folder)
-    test = open_data("digits", 0).test
+    _, test = open_data("digits", 0).judged
     mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (weights.preprocessing.mean, weights.preprocessing.std))
     with torch.no_grad():
-        right = network((test.images / 255 - mean) / std).argmax(1).eq(test.labels).double().mean()
+        right = network((test.pixels() / 255 - mean) / std).argmax(1).eq(test.labels).double().mean()
     assert records[-1].metrics["accuracy"] == pytest.approx(float(right))
 
 
@@ -92,7 +93,7 @@ def test_the_report_is_one_small_page_with_everything_on_it(run: tuple[Path, lis
     page = (folder / "report.html").read_text()
     assert len(page) < 2_000_000
     assert f"{records[-1].metrics['accuracy']:.2%}" in page
-    assert page.count("<svg") == 2
+    assert page.count("<svg") == 3
     mistakes = round((1 - records[-1].metrics["accuracy"]) * 359)
     assert page.count("taken for ") - 1 >= min(mistakes, 24)  # and the axis of the confusion matrix
     assert "(64 + 1)·24" in page
@@ -101,11 +102,11 @@ def test_the_report_is_one_small_page_with_everything_on_it(run: tuple[Path, lis
 
 def test_best_weights_rebuild_the_network_for_prediction(run: tuple[Path, list[Any]]) -> None:
     folder, records = run
-    test = open_data("digits", 0).test
-    predictions = list(striate.predict(folder, ["digits"]))
+    _, test = open_data("digits", 0).judged
+    predictions = [p for p in striate.predict(folder, ["digits"]) if isinstance(p, Prediction)]
     assert len(predictions) == 359
     assert [p.truth for p in predictions] == [test.classes[label] for label in test.labels]
-    right = sum(p.truth == p.result.name for p in predictions)
+    right = sum(isinstance(p.result, Classes) and p.truth == p.result.name for p in predictions)
     assert right / 359 == pytest.approx(records[-1].metrics["accuracy"])
     assert len(list(striate.predict(folder, ["digits"], limit=3))) == 3
 
@@ -162,8 +163,8 @@ def write_idx(folder: Path) -> None:
     """Write the digits as MNIST-style files."""
     splits = open_data("digits", 0)
     folder.mkdir()
-    for part, images in (("train", splits.train), ("t10k", splits.test)):
-        pixels, labels = images.images[:, 0].numpy(), images.labels.byte().numpy()
+    for part, images in (("train", splits.train), ("t10k", splits.judged[1])):
+        pixels, labels = images.pixels()[:, 0].numpy(), images.labels.byte().numpy()
         (folder / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">4I", 2051, *pixels.shape) + pixels.tobytes())
         (folder / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 2049, len(labels)) + labels.tobytes())
 
@@ -309,4 +310,6 @@ def test_auxiliary_heads_are_trained_saved_and_not_asked_at_prediction(tmp_path:
     moved = {name for name, tensor in network.state_dict().items() if not torch.equal(tensor, fresh[name])}
     assert {"aux1.fc2.weight", "aux2.conv.conv.weight", "features.conv1.conv.weight"} <= moved
     (prediction, *_) = predict(tmp_path / "run", "digits", limit=1)
+    assert isinstance(prediction, Prediction)
+    assert isinstance(prediction.result, Classes)
     assert len(prediction.result.names) == 10

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from striate.reporting.figures import confusion_matrix, curves, frontier
+from striate.reporting.figures import calibration, confusion_matrix, curves, frontier, scatter
 from striate.reporting.page import Page
 from striate.reporting.scripts import SORTING
 from striate.training.records import EpochRecord
@@ -68,10 +68,25 @@ def test_figures_are_drawings_with_their_words() -> None:
     peaks = frontier([(1.0, 300_000_000), (1.1, 200_000_000)], (1.05, 250_000_000), 260_000_000)
     for drawing in (curves(RECORDS), matrix, peaks):
         assert ElementTree.fromstring(drawing).tag.endswith("svg")
-    comments = re.findall(r"<!-- (.*?) -->", matrix)  # matplotlib names the text that it draws
-    assert {"cat", "dog", "30", "1", "20", "taken for", "truly"} <= set(comments)
-    assert "0" not in comments
-    assert {"peak (MB)", "granted", "this plan"} <= set(re.findall(r"<!-- (.*?) -->", peaks))
+    assert {"cat", "dog", "30", "1", "20", "taken for", "truly"} <= words(matrix)
+    assert "0" not in words(matrix)
+    assert {"peak (MB)", "granted", "this plan"} <= words(peaks)
+
+
+def words(drawing: str) -> set[str]:
+    return {
+        "".join(text.itertext()) for text in ElementTree.fromstring(drawing).iter("{http://www.w3.org/2000/svg}text")
+    }
+
+
+def test_names_of_classes_are_drawn_as_they_are() -> None:
+    names = ["$5", "a_b$", "<&>", "花"]
+    assert set(names) <= words(confusion_matrix([[1, 0, 0, 0]] * 4, names))
+
+
+def test_calibration_and_numbers_are_drawn() -> None:
+    assert "share that is right" in words(calibration([(3, 0.9, 1.0), (1, 0.5, 0.0)]))
+    assert {"true", "said"} <= words(scatter([1.0, 2.0], [1.5, 1.5]))
 
 
 HEADINGS = ["name", "count", "share"]

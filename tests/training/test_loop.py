@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from striate.data.sets import ImageSet
+from striate.data.sets import ImageTensors
 from striate.data.transforms import normalise
 from striate.errors import InterruptedRunError, NotFiniteError
 from striate.files import load_tensors, save_tensors
@@ -22,12 +22,12 @@ from striate.training.records import EpochRecord, StepRecord
 from striate.training.tasks import Classification
 
 
-def image_set(count: int, seed: int) -> ImageSet:
+def image_set(count: int, seed: int) -> ImageTensors:
     """Bright or dark squares with noise."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(0, 2, (count,), generator=generator)
     noise = torch.randint(0, 100, (count, 1, 6, 6), generator=generator)
-    return ImageSet((noise + 100 * labels.view(-1, 1, 1, 1)).to(torch.uint8), labels, ("dark", "bright"))
+    return ImageTensors((noise + 100 * labels.view(-1, 1, 1, 1)).to(torch.uint8), labels, ("dark", "bright"))
 
 
 TRAIN, VAL = image_set(90, 0), image_set(40, 1)
@@ -46,7 +46,7 @@ def make_loop(
     values = {"data": "d", "model": "m", "epochs": 3, "batch_size": 32, "lr": 0.05, **options}
     config = TrainConfig.model_validate(values)
     task = Classification(config, TRAIN.classes)
-    train, val = TRAIN.with_channels(channels), VAL.with_channels(channels)
+    train, val = (images.prepared(channels, images.image_size, None) for images in (TRAIN, VAL))
     task.prepare(train)
 
     def save(which: str, state: Mapping[str, Tensor]) -> None:

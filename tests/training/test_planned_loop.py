@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from striate.costing.verify import watched
-from striate.data.sets import ImageSet
+from striate.data.sets import ImageTensors
 from striate.planning.plan import Plan
 from striate.training.config import TrainConfig
 from striate.training.folder import RunFolder
@@ -19,10 +19,10 @@ from striate.training.records import PeakRecord, StepRecord
 from striate.training.tasks import Classification
 
 
-def images(count: int) -> ImageSet:
+def images(count: int) -> ImageTensors:
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (count, 1, 6, 6), generator=generator, dtype=torch.uint8)
-    return ImageSet(pixels, torch.randint(0, 2, (count,), generator=generator), ("dark", "bright"))
+    return ImageTensors(pixels, torch.randint(0, 2, (count,), generator=generator), ("dark", "bright"))
 
 
 def plan(accumulate: int) -> Plan:

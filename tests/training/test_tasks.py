@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from striate.blocks.contract import AuxiliaryLogits
+from striate.data.sets import ImageTensors
 from striate.data.source import load_digits
 from striate.training.config import TrainConfig
 from striate.training.task import Samples
@@ -89,24 +90,50 @@ def test_augmentation_depends_on_seed_epoch_and_image_alone() -> None:
 
     def augmented(epoch: int, indices: list[int]) -> torch.Tensor:
         chosen = digits.subset(indices)
-        return learner.augment(Samples(chosen.images, chosen.labels, epoch, indices)).images
+        return learner.augment(Samples(chosen, epoch, indices)).images
 
     together = augmented(1, [5, 6, 7, 8])
     assert torch.equal(together[[2, 0]], augmented(1, [7, 5]))
     assert not torch.equal(together, augmented(2, [5, 6, 7, 8]))
-    plain = learner.collate(Samples(digits.images[5:9], digits.labels[5:9], 1, [5, 6, 7, 8])).images
+    plain = learner.collate(Samples(digits.subset(range(5, 9)), 1, [5, 6, 7, 8])).images
     background = plain.min()
     for before, after in zip(plain, together, strict=True):  # within the image, a shift moves and adds nothing
         assert after.gt(background + 1).sum() <= before.gt(background + 1).sum()
 
 
+def test_crops_mirrors_and_colours_depend_on_seed_epoch_and_image_alone() -> None:
+    pixels = torch.randint(0, 256, (6, 3, 12, 12), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    images = ImageTensors(pixels, torch.tensor([0, 1, 2] * 2), ("a", "b", "c"))
+    learner = task(crop_scale=0.3, hflip=0.5, color_jitter=0.4)
+    learner.prepare(images)
+
+    def augmented(epoch: int, indices: list[int]) -> torch.Tensor:
+        return learner.augment(Samples(images.subset(indices), epoch, indices)).images
+
+    together = augmented(0, [0, 1, 2, 3, 4, 5])
+    for place in range(6):
+        assert torch.equal(augmented(0, [place])[0], together[place])
+        assert not torch.equal(augmented(1, [place])[0], together[place])
+
+
+def test_mirroring_turns_left_and_right_of_as_many_images_as_asked_for() -> None:
+    ramp = torch.arange(8, dtype=torch.uint8).expand(4000, 1, 8, 8)
+    images = ImageTensors(ramp, torch.zeros(4000, dtype=torch.int64), ("a", "b", "c"))
+    learner = task(hflip=0.3)
+    learner.prepare(images)
+    seen = learner.augment(Samples(images, 0, list(range(4000)))).images
+    rising = seen[:, 0, 0, 0] < seen[:, 0, 0, 7]
+    assert torch.equal(seen[~rising].flip(3), seen[rising][:1].expand(int((~rising).sum()), -1, -1, -1))
+    assert abs(float((~rising).double().mean()) - 0.3) < 0.03
+
+
 def test_every_shift_happens_about_equally_often() -> None:
     dot = torch.zeros(9, 9, dtype=torch.uint8)
     dot[4, 4] = 255
-    images = dot.expand(5000, 1, 9, 9)
+    images = ImageTensors(dot.expand(5000, 1, 9, 9), torch.zeros(5000, dtype=torch.int64), ("a", "b", "c"))
     learner = task(shift=1)
     learner.prepare(load_digits())
-    batch = learner.augment(Samples(images, torch.zeros(5000, dtype=torch.int64), 0, list(range(5000))))
+    batch = learner.augment(Samples(images, 0, list(range(5000))))
     places = batch.images.flatten(1).argmax(1).bincount(minlength=81).view(9, 9)[3:6, 3:6]
     assert places.sum() == 5000
     assert ((places - 5000 / 9).abs() < 80).all()

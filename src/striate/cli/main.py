@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from striate.cli import cost, models, plan, predict, train
+from striate.cli import check, cost, export, models, plan, predict, train, val
 from striate.errors import InterruptedRunError, StriateError
 
 app = typer.Typer(
@@ -22,7 +22,10 @@ app.command("models")(models.models)
 app.command("cost", no_args_is_help=True)(cost.cost)
 app.command("plan", no_args_is_help=True)(plan.plan)
 app.command("train", no_args_is_help=True)(train.train)
+app.command("val", no_args_is_help=True)(val.val)
 app.command("predict", no_args_is_help=True)(predict.predict)
+app.command("check", no_args_is_help=True)(check.check)
+app.command("export", no_args_is_help=True)(export.export)
 
 
 def _show_version(wanted: bool) -> None:

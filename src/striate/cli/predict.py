@@ -2,11 +2,17 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from striate.errors import UsageError
 from striate.jobs.usage import check_prediction
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from striate.jobs.predict import Prediction
 
 
 def predict(
@@ -14,42 +20,79 @@ def predict(
     images: Annotated[
         list[str],
         typer.Argument(
-            help="image files; or the data that the run was trained on, for the part that it has not seen",
+            help="image files, folders of them, or - for standard input: an image, or names of files; or the data that "
+            "the run was trained on, for the part that it has not seen",
             show_default=False,
         ),
     ],
     limit: Annotated[int | None, typer.Option(min=1, help="at most so many images", show_default=False)] = None,
     top: Annotated[int, typer.Option(min=1, help="classes to show for each image")] = 3,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="pass over images that cannot be read")] = False,
+    max_pixels: Annotated[int, typer.Option(min=1, help="an image of more is refused")] = 90_000_000,
+    draw: Annotated[bool, typer.Option("--draw", help="draw each image, too")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="one document on standard output")] = False,
+    as_lines: Annotated[bool, typer.Option("--jsonl", help="a line of JSON for each image, as it comes")] = False,
 ) -> None:
     """Say what a trained network sees in images."""
     check_prediction(run, images)
+    if as_json + as_lines + draw > 1:
+        raise UsageError(
+            expected="one of --json, --jsonl and --draw", received="more", remedy="Choose one way to see predictions."
+        )
 
-    from rich.columns import Columns
     from rich.console import Console
-    from rich.text import Text
 
-    from striate.cli.tables import draw
+    from striate.cli.tables import say
+    from striate.jobs.predict import Skipped
     from striate.jobs.predict import predict as job
 
     found: list[dict[str, Any]] = []
-    out = Console()
-    for prediction in job(run, images, limit=limit):
-        best = prediction.result.top(top)
-        if as_json:
-            found.append(
-                {
-                    "source": prediction.source,
-                    "truth": prediction.truth,
-                    "top": [{"class": n, "probability": p} for n, p in best],
-                }
-            )
-            continue
-        lines = [prediction.source, *(f"{share:7.2%}  {name}" for name, share in best)]
-        if prediction.truth is not None:
-            right = prediction.truth == prediction.result.name
-            lines.append(f"truth: {prediction.truth} ({'right' if right else 'wrong'})")
-        out.print(Columns([Text(draw(prediction.pixels)), Text("\n".join(lines))], padding=(0, 3)))
-        out.print()
+    skipped, out, err = 0, Console(), Console(stderr=True)
+    for prediction in job(run, images, limit=limit, skip_bad=skip_bad, max_pixels=max_pixels):
+        if isinstance(prediction, Skipped):
+            skipped += 1
+            say(err, f"passed over {prediction.source}: {prediction.reason}")
+        elif as_json:
+            found.append(_document(prediction, top))
+        elif as_lines:
+            print(json.dumps(_document(prediction, top)), flush=True)
+        elif draw:
+            _draw(out, prediction, top)
+        else:
+            say(out, "  ".join([prediction.source, *_said(prediction, top)]))
     if as_json:
-        print(json.dumps({"run": str(run), "predictions": found}, indent=2))
+        print(json.dumps({"run": str(run), "predictions": found, "skipped": skipped}, indent=2))
+    if skipped:
+        say(err, f"{skipped:,} passed over")
+
+
+def _said(prediction: "Prediction", top: int) -> list[str]:
+    from striate.results import Number
+
+    result, truth = prediction.result, prediction.truth
+    if isinstance(result, Number):
+        return [f"{result.value:.6g}", *([] if truth is None else [f"(truth: {truth:.6g})"])]
+    said = [f"{name} {share:.2%}" for name, share in result.top(top)]
+    if truth is not None:
+        said.append(f"(truth: {truth}, {'right' if truth == result.name else 'wrong'})")
+    return said
+
+
+def _document(prediction: "Prediction", top: int) -> dict[str, Any]:
+    from striate.results import Number
+
+    document: dict[str, Any] = {"source": prediction.source, "truth": prediction.truth}
+    if isinstance(prediction.result, Number):
+        return document | {"number": prediction.result.value}
+    return document | {"top": [{"class": name, "probability": share} for name, share in prediction.result.top(top)]}
+
+
+def _draw(out: "Console", prediction: "Prediction", top: int) -> None:
+    from rich.columns import Columns
+    from rich.text import Text
+
+    from striate.cli.tables import draw
+
+    lines = "\n".join([prediction.source, *_said(prediction, top)])
+    out.print(Columns([Text(draw(prediction.picture.pixels())), Text(lines)], padding=(0, 3)))
+    out.print()

@@ -1,38 +1,68 @@
 """A training run in the terminal: its network, a bar with the time left, a line for each epoch, and how it ended."""
 
 from collections.abc import Iterable
+from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from striate.cli.tables import network_table, say
 from striate.costing.layers import total_parameters
+from striate.data.source import Inspecting
+from striate.jobs.judged_page import metrics_in_words
 from striate.jobs.train import Finished, Started, TrainRecord
 from striate.training.records import EpochRecord, PeakRecord, StepRecord
 from striate.units import format_bytes, format_duration
 
+COLUMNS = (
+    TextColumn("{task.description}"),
+    BarColumn(),
+    TextColumn("{task.fields[state]}"),
+    TimeElapsedColumn(),
+    TextColumn("gone,"),
+    TimeRemainingColumn(),
+    TextColumn("left"),
+)
+
+
+class Counted(Protocol):
+    """Work of which so much is done."""
+
+    @property
+    def done(self) -> int:
+        """So much is done."""
+        ...
+
+    @property
+    def total(self) -> int:
+        """Of so much."""
+        ...
+
+
+def show_counted(progress: Progress, bar: TaskID, record: Counted) -> None:
+    """Move a bar to where the work is."""
+    state = f"{record.done:,}/{record.total:,},"
+    progress.update(bar, total=record.total, completed=record.done, state=state, visible=progress.console.is_terminal)
+
 
 def show_training(records: Iterable[TrainRecord], out: Console, err: Console) -> None:
     """Print records as they come: what the run is and what came of it to ``out``, its course to ``err``."""
-    columns = (
-        TextColumn("epoch {task.fields[epoch]}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total} steps, loss {task.fields[loss]:.4f},"),
-        TimeElapsedColumn(),
-        TextColumn("gone,"),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-    )
-    with Progress(*columns, console=err, transient=True) as progress:
+    with Progress(*COLUMNS, console=err, transient=True) as progress:
         peaks: list[PeakRecord] = []
-        bar = progress.add_task("train", total=None, visible=False, epoch=1, loss=0.0)
+        looking = progress.add_task("looking at files", total=None, visible=False, state="")
+        bar = progress.add_task("", total=None, visible=False, start=False, state="")
         for record in records:
             match record:
+                case Inspecting():
+                    show_counted(progress, looking, record)
                 case Started():
+                    progress.update(looking, visible=False)
                     _say_start(out, record)
+                    progress.start_task(bar)
                     progress.update(bar, total=record.steps, completed=record.step, visible=err.is_terminal)
                 case StepRecord():
-                    progress.update(bar, completed=record.step, epoch=record.epoch, loss=record.loss)
+                    state = f"{record.step}/{record.steps} steps, loss {record.loss:.4f},"
+                    progress.update(bar, completed=record.step, description=f"epoch {record.epoch}", state=state)
                 case PeakRecord():
                     peaks.append(record)
                     _warn_of_peak(err, record)
@@ -50,11 +80,14 @@ def _say_start(out: Console, record: Started) -> None:
         begins = "finished already, tested again"
     out.print(network_table(record.model, record.layers))
     say(out, f"{total:,} parameters, {format_bytes(4 * total)} as 32-bit floats")
+    learned = f"{len(record.classes)} classes" if record.classes else "numbers"
     say(
         out,
-        f"{len(record.classes)} classes; {record.train_images:,} images to train on, "
-        f"{record.val_images:,} to validate, {record.test_images:,} to test",
+        f"{learned}; {record.train_images:,} images to train on, {record.val_images:,} to validate, "
+        f"{record.test_images:,} to test",
     )
+    for note in record.notes:
+        say(out, f"note: {note}")
     if record.plan is not None:
         say(out, f"plan: {record.plan.in_words()}; without it {format_bytes(record.plan.plain_bytes)}")
     say(out, f"{begins}: {record.steps:,} steps, {record.threads} threads, in {record.folder}")
@@ -77,10 +110,14 @@ def _say_epoch(err: Console, record: EpochRecord) -> None:
 
 
 def _say_end(out: Console, record: Finished, peaks: Iterable[PeakRecord]) -> None:
+    if "accuracy" in record.metrics:
+        worth = f"accuracy {record.metrics['accuracy']:.2%}"
+    else:
+        worth = metrics_in_words(record.metrics)
     say(
         out,
-        f"test accuracy {record.metrics['accuracy']:.2%} (weights of epoch {record.best_epoch} of {record.epochs}, "
-        f"the best on validation), {format_duration(record.seconds)}",
+        f"{record.part} {worth} (weights of epoch {record.best_epoch} of {record.epochs}, the best on validation), "
+        f"{format_duration(record.seconds)}",
     )
     say(out, f"report: {record.report}")
     for peak in peaks:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def train(
     data: Annotated[
         str | None,
-        typer.Argument(help="folder of MNIST-style idx files, or an embedded set: digits", show_default=False),
+        typer.Argument(help="folder of images, CSV table, folder of idx files, or digits", show_default=False),
     ] = None,
     *,
     recipe: Annotated[
@@ -81,7 +81,7 @@ def _collect(records: "Iterable[TrainRecord]", document: dict[str, Any]) -> "Ite
                 document |= {
                     "run": str(record.folder),
                     "best_epoch": record.best_epoch,
-                    "test": dict(record.metrics),
+                    record.part: dict(record.metrics),
                     "seconds": record.seconds,
                     "report": str(record.report),
                 }

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from striate.data.sets import ImageSet
+from striate.data.sets import ImageTensors
 from striate.errors import UsageError
 
 UNSIGNED_BYTE = 0x08
@@ -53,7 +53,7 @@ def has_idx_files(folder: Path) -> bool:
     return folder.is_dir() and _find(folder, "train-images") is not None
 
 
-def read_idx_folder(folder: Path) -> tuple[ImageSet, ImageSet]:
+def read_idx_folder(folder: Path) -> tuple[ImageTensors, ImageTensors]:
     """Read the training and the test images of a folder with MNIST's four files.
 
     Raises:
@@ -64,7 +64,7 @@ def read_idx_folder(folder: Path) -> tuple[ImageSet, ImageSet]:
     count = int(max(train[1].max(), test[1].max())) + 1
     classes = tuple(str(label) for label in range(count))
     train_set, test_set = (
-        ImageSet(torch.from_numpy(images.copy()).unsqueeze(1), torch.from_numpy(labels.astype(np.int64)), classes)
+        ImageTensors(torch.from_numpy(images.copy()).unsqueeze(1), torch.from_numpy(labels.astype(np.int64)), classes)
         for images, labels in (train, test)
     )
     return train_set, test_set

@@ -1,43 +1,264 @@
-"""Image files as arrays."""
+"""Image files as pixels: what a file says of itself, and the part of it that a network sees."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BufferedIOBase, BytesIO
 from pathlib import Path
+from threading import Lock
+from typing import IO, Any, Literal, cast
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from striate.data.frames import Frame, Size, whole
 from striate.errors import UsageError
+from striate.files import spell
+
+Interpolation = Literal["bilinear", "bicubic"]
+MAX_PIXELS = 90_000_000
+SUFFIXES = frozenset(
+    f".{name}"
+    for names in ("jpg jpeg jpe jfif png gif bmp dib tif tiff webp", "ppm pgm pbm pnm jp2 j2k avif")
+    for name in names.split()
+)
+# Others run programs (EPS), or have no mark, so that any bytes would do (TGA).
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF")
+TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+ORIENTATION = 0x0112
+TURNED = (5, 6, 7, 8)  # Orientations that exchange height and width.
+COLOURS = {1: "L", 3: "RGB", 4: "RGBA"}
+_LIMIT = Lock()
 
 
-def read_image(path: Path, channels: int) -> UInt8[Tensor, "1 C H W"]:
-    """Read one image file, turned as its EXIF orientation says.
+class ImageFileError(UsageError):
+    """A file is not the image that it was taken for.
 
     Args:
-        path: of any format that Pillow reads.
-        channels: 1 for grey, 3 for colour; the image is converted.
+        expected: of it.
+        path: of the file, or its content.
+        reason: what is wrong with it.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, *, expected: str, path: Path | bytes, reason: str, remedy: str) -> None:
+        name = "standard input" if isinstance(path, bytes) else spell(path)
+        super().__init__(expected=expected, received=f"{name}: {reason}", remedy=remedy)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a file says of its image, before it is decoded.
+
+    Args:
+        format: as Pillow calls it.
+        mode: as Pillow calls it; of a TIFF that only tifffile reads, such as ``5 x uint8``.
+        size: (height, width), turned as the EXIF orientation says.
+        channels: 1 for grey, 3 for colour, 4 for colour with transparency, or as many as a TIFF has.
+        animated: whether it has several frames.
+    """
+
+    format: str
+    mode: str
+    size: Size
+    channels: int
+    animated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A decoded image, upright.
+
+    Args:
+        layers: one image of 1, 3 or 4 channels; for other numbers, a grey one for each.
+    """
+
+    layers: tuple[Image.Image, ...]
+
+    @property
+    def size(self) -> Size:
+        """(height, width)."""
+        return self.layers[0].height, self.layers[0].width
+
+    def cut(self, frame: Frame, image_size: Size, interpolation: Interpolation = "bilinear") -> UInt8[Tensor, "C H W"]:
+        """Return what lies in ``frame``, scaled to (height, width) as Pillow does it, antialiased."""
+        (height, width), method = self.size, Image.Resampling[interpolation.upper()]
+        box = (
+            *(max(frame.left, 0), max(frame.top, 0)),
+            *(min(frame.left + frame.width, width), min(frame.top + frame.height, height)),
+        )
+        scaled = [np.asarray(layer.resize(image_size[::-1], method, box=box)) for layer in self.layers]
+        pixels = np.concatenate([array.reshape(*image_size, -1) for array in scaled], axis=2)
+        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+
+    def pixels(self) -> UInt8[Tensor, "C H W"]:
+        """Return all of it as it is."""
+        return self.cut(whole(self.size), self.size)
+
+    def thumbnail(self, side: int = 128) -> UInt8[np.ndarray, "h w c"]:
+        """Return it for people to look at: of ``side`` pixels at most, grey or the first three channels."""
+        scale = min(side / max(self.size), 1)
+        small = (max(round(self.size[0] * scale), 1), max(round(self.size[1] * scale), 1))
+        pixels = self.cut(whole(self.size), small)
+        return pixels[: 3 if len(pixels) >= 3 else 1].permute(1, 2, 0).contiguous().numpy()
+
+
+def picture_of(pixels: UInt8[Tensor, "C H W"]) -> Picture:
+    """Return pixels as a picture."""
+    array = np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
+    if array.shape[2] in (3, 4):
+        return Picture((Image.fromarray(array),))
+    return Picture(tuple(Image.fromarray(np.ascontiguousarray(array[:, :, place])) for place in range(array.shape[2])))
+
+
+def read_header(path: Path, max_pixels: int = MAX_PIXELS) -> Header:
+    """Return what a file says of its image, without decoding it.
 
     Raises:
-        UsageError: where there is no readable image at ``path``.
+        ImageFileError: where there is no image, or one of more than ``max_pixels``.
     """
-    if channels not in (1, 3):
-        raise UsageError(
-            expected="a network with 1 or 3 input channels, to predict image files",
-            received=f"one with {channels}",
-            remedy="Image files are read as grey or as RGB.",
-        )
+    with _opened(path, max_pixels) as image:
+        size = (image.height, image.width)
+        if isinstance(image, _Tiff):
+            return Header("TIFF", f"{image.channels} x {image.dtype}", size, image.channels)
+        # A PNG without it would be decoded, to look behind its pixels.
+        exif = image.getexif() if image.format != "PNG" or "exif" in image.info else {}
+        turned = exif.get(ORIENTATION) in TURNED
+        animated = image.format != "MPO" and bool(getattr(image, "is_animated", False))
+        return Header(str(image.format), image.mode, size[::-1] if turned else size, _channels(image), animated)
+
+
+def read_image(path: Path | bytes, channels: int, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Decode one image file, turned as its EXIF orientation says; of several frames, the first.
+
+    Args:
+        path: of a file of any of ``FORMATS``, recognised by its content; or that content.
+        channels: 1 for grey, 3 for colour, 4 for colour with transparency: the image is converted, and what is
+            transparent becomes white where that is dropped. For other numbers the file has to have as many. 16 bits a
+            channel become 8: their value over 257.
+        max_pixels: an image of more is refused before it is decoded.
+
+    Raises:
+        ImageFileError: where there is no image, it is cut short or too large, or has other channels.
+    """
+    with _opened(path, max_pixels) as image:
+        if isinstance(image, _Tiff):
+            if image.channels == channels:
+                return picture_of(torch.from_numpy(image.read()).permute(2, 0, 1))
+        elif channels in COLOURS:
+            return Picture((_convert(ImageOps.exif_transpose(image), channels),))
+        have = image.channels if isinstance(image, _Tiff) else _channels(image)
+        raise ValueError(f"{have} channels, where the network takes {channels}")
+
+
+@contextmanager
+def _opened(path: Path | bytes, max_pixels: int) -> "Iterator[Image.Image | _Tiff]":
+    """Open an image, and say in one way whatever is wrong with it: decoders have errors of every kind."""
     try:
-        with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning), Image.open(path) as file:
-            if file.mode in ("I", "F") or file.mode.startswith("I;16"):
-                raise ValueError(f"more than 8 bits a channel (mode {file.mode})")
-            image = ImageOps.exif_transpose(file).convert("L" if channels == 1 else "RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UsageError(
-            expected="an image file",
-            received=f"{path}: {error}",
-            remedy="Give the path of a whole JPEG, PNG or other image that Pillow reads, with 8 bits a channel.",
+        stream = BytesIO(path) if isinstance(path, bytes) else path.open("rb")
+        with warnings.catch_warnings(action="ignore"), stream, _open(stream) as image:
+            pixels = image.height * image.width
+            if pixels > max_pixels:
+                raise _TooLargeError(f"{image.width:,} x {image.height:,} = {pixels:,} pixels")
+            if isinstance(image, Image.Image) and image.mode in ("I", "F"):
+                raise ValueError("levels of 32 bits, whose black and white are not known")
+            yield image
+    except _TooLargeError as error:
+        raise ImageFileError(
+            expected=f"an image of {max_pixels:,} pixels or fewer",
+            path=path,
+            reason=str(error),
+            remedy="It was not decoded. Scale it down, or allow it with --max-pixels.",
         ) from error
-    pixels = torch.from_numpy(np.array(image))
-    return pixels.reshape(*pixels.shape[:2], channels).permute(2, 0, 1).unsqueeze(0).contiguous()
+    except Exception as error:
+        unknown = isinstance(error, UnidentifiedImageError)
+        raise ImageFileError(
+            expected="an image file",
+            path=path,
+            reason="no image that can be read" if unknown else _reason(error),
+            remedy="Give a whole JPEG, PNG, GIF, BMP, TIFF, WebP, JPEG 2000, AVIF or PPM.",
+        ) from error
+
+
+class _TooLargeError(Exception):
+    pass
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _open(stream: BufferedIOBase) -> "Image.Image | _Tiff":
+    # Pillow's own limit of pixels cannot be said file by file.
+    with _LIMIT:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(cast(IO[bytes], stream), formats=FORMATS)
+        except UnidentifiedImageError:
+            stream.seek(0)
+            mark = stream.read(4)
+            if not mark:
+                raise ValueError("an empty file") from None
+            if mark not in TIFF_MARKS:
+                raise
+            stream.seek(0)
+            return _Tiff(stream)
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+class _Tiff:
+    """The first page of a TIFF with numbers of channels that Pillow does not know."""
+
+    def __init__(self, stream: BufferedIOBase) -> None:
+        from tifffile import TiffFile
+
+        self._file = TiffFile(cast(IO[bytes], stream))
+        page = self._file.pages.first
+        shape = dict(zip(page.axes, page.shape, strict=True))
+        self.height, self.width, self.channels = shape["Y"], shape["X"], shape.get("S", 1)
+        self.dtype = str(page.dtype)
+        self._place = page.axes.find("S")
+
+    def read(self) -> NDArray[np.uint8]:
+        """Return rows x columns x channels."""
+        array = self._file.pages.first.asarray()
+        array = array[..., None] if self._place < 0 else np.moveaxis(array, self._place, -1)
+        return _to_bytes(array)
+
+    def __enter__(self) -> "_Tiff":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._file.close()
+
+
+def _to_bytes(levels: NDArray[Any]) -> NDArray[np.uint8]:
+    if levels.dtype == np.uint8:
+        return np.ascontiguousarray(levels)
+    if levels.dtype.kind == "u" and levels.dtype.itemsize == 2:
+        return (levels / 257).round().astype(np.uint8)
+    raise ValueError(f"levels of type {levels.dtype}, whose black and white are not known")
+
+
+def _channels(image: Image.Image) -> int:
+    if image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I;16"):
+        return 1
+    return 4 if image.mode in ("RGBA", "RGBa") else 3
+
+
+def _convert(image: Image.Image, channels: int) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray(_to_bytes(np.asarray(image)))
+    if channels < 4 and image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+    return image.convert(COLOURS[channels])

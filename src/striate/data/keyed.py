@@ -21,6 +21,7 @@ class Use(IntEnum):
     AUGMENTATION = 4
     STEP = 5
     STATISTICS = 6
+    SAMPLE = 7
 
 
 def key(seed: int, use: Use, position: int = 0) -> int:

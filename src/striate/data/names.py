@@ -19,7 +19,7 @@ def find_data(data: str) -> Path | None:
     if data in EMBEDDED:
         return None
     raise UsageError(
-        expected="a folder of MNIST-style files, or the name of an embedded set",
+        expected="a folder of images, a CSV table, or the name of an embedded set",
         received=f"{data!r}, which is neither",
         remedy=f"{nearest(data, EMBEDDED)} A relative path counts from this folder: {Path.cwd()}.",
     )

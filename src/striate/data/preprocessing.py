@@ -12,8 +12,9 @@ class Preprocessing(BaseModel):
         image_size: (height, width) that the network takes.
         mean: of each channel over the training images, on the scale from 0 to 1.
         std: their standard deviation, likewise.
-        shorter_side: the image is scaled to so many pixels on its shorter side and its middle cut out; None scales the
-            two sides apart to ``image_size``.
+        crop_pct: the image is scaled so that ``image_size`` is this share of the largest rectangle of such proportions
+            in it, and its middle cut out: 224 of a shorter side of 256 pixels are 0.875. None scales the two sides of
+            the whole image apart.
         interpolation: of the scaling, antialiased.
     """
 
@@ -22,7 +23,7 @@ class Preprocessing(BaseModel):
     image_size: tuple[int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    shorter_side: int | None = None
+    crop_pct: float | None = None
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
 
     @property
@@ -36,6 +37,6 @@ class Preprocessing(BaseModel):
             raise ValueError(f"a mean and a std for each channel, not {len(self.mean)} and {len(self.std)}")
         if min(self.std) <= 0:
             raise ValueError(f"a std above 0, not {min(self.std)}")
-        if self.shorter_side is not None and self.shorter_side < max(self.image_size):
-            raise ValueError(f"a shorter_side of {max(self.image_size)} or more, not {self.shorter_side}")
+        if self.crop_pct is not None and not 0 < self.crop_pct <= 1:
+            raise ValueError(f"a crop_pct above 0 and up to 1, not {self.crop_pct}")
         return self

@@ -1,38 +1,21 @@
-"""Between a stored image and a network's input: resizing, cropping, small shifts, normalisation."""
+"""Between a stored image and a network's input: measuring, moving, colours, normalisation."""
+
+from collections.abc import Iterable
 
 import torch
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Float32, Float64, Int64, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
+from striate.data.frames import middle
+from striate.data.images import Picture
 from striate.data.preprocessing import Preprocessing
 
 
-def resize(
-    images: UInt8[Tensor, "N C h w"], image_size: tuple[int, int], interpolation: str = "bilinear"
-) -> UInt8[Tensor, "N C H W"]:
-    """Return images of (height, width), ``bilinear`` or ``bicubic``, antialiased as PIL does it, to a level in 255.
-
-    The sides are scaled apart where the proportions differ.
-    """
-    if images.shape[-2:] == image_size:
-        return images
-    return F.interpolate(images, size=image_size, mode=interpolation, antialias=True)
-
-
-def fit(images: UInt8[Tensor, "N C h w"], preprocessing: Preprocessing) -> UInt8[Tensor, "N C H W"]:
-    """Return images of the size that a network takes: scaled, and their middle cut out where that is asked for.
-
-    The longer side is rounded to a whole pixel; torchvision and timm cut it.
-    """
-    height, width = preprocessing.image_size
-    if preprocessing.shorter_side is None:
-        return resize(images, preprocessing.image_size, preprocessing.interpolation)
-    sides = images.shape[-2:]
-    scaled = [round(preprocessing.shorter_side * side / min(sides)) for side in sides]
-    images = resize(images, (scaled[0], scaled[1]), preprocessing.interpolation)
-    top, left = round((scaled[0] - height) / 2), round((scaled[1] - width) / 2)
-    return images[:, :, top : top + height, left : left + width]
+def fit(picture: Picture, preprocessing: Preprocessing) -> UInt8[Tensor, "1 C H W"]:
+    """Return the part of an image that a network sees, at its size."""
+    frame = middle(picture.size, preprocessing.image_size, preprocessing.crop_pct)
+    return picture.cut(frame, preprocessing.image_size, preprocessing.interpolation).unsqueeze(0)
 
 
 def shift(images: UInt8[Tensor, "N C H W"], offsets: Int64[Tensor, "N 2"]) -> UInt8[Tensor, "N C H W"]:
@@ -46,19 +29,47 @@ def shift(images: UInt8[Tensor, "N C H W"], offsets: Int64[Tensor, "N 2"]) -> UI
     return picked.permute(0, 3, 1, 2).contiguous()
 
 
-def measure(images: UInt8[Tensor, "N C H W"]) -> Preprocessing:
-    """Take size, mean and standard deviation from training images, summed in integers and so exactly."""
+def jitter(
+    images: UInt8[Tensor, "N C H W"], strength: float, draws: Float64[Tensor, "N 3"]
+) -> UInt8[Tensor, "N C H W"]:
+    """Change brightness, contrast and saturation of each image, by factors between 1 - ``strength`` and 1 + it.
+
+    Args:
+        images: saturation is that of RGB ones alone.
+        strength: from 0 to 1.
+        draws: numbers in [0, 1), a factor each.
+    """
+    from kornia.enhance import (
+        adjust_brightness_accumulative,
+        adjust_contrast_with_mean_subtraction,
+        adjust_saturation_with_gray_subtraction,
+    )
+
+    factors = (1 + strength * (2 * draws - 1)).float()
+    levels = adjust_brightness_accumulative(images.float() / 255, factors[:, 0])
+    if images.shape[1] == 3:
+        levels = adjust_contrast_with_mean_subtraction(levels, factors[:, 1])
+        levels = adjust_saturation_with_gray_subtraction(levels, factors[:, 2])
+    return (levels.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def measure(batches: Iterable[UInt8[Tensor, "N C H W"]]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of each channel, on the scale from 0 to 1: summed in integers, so exactly."""
+    levels = sum(
+        torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in images.unbind(1)])
+        for images in batches
+    )
+    assert isinstance(levels, Tensor)
     mean, std = [], []
-    for channel in range(images.shape[1]):
-        levels = torch.bincount(images[:, channel].flatten(), minlength=256)
-        values = torch.arange(256, dtype=torch.int64)
-        count = int(levels.sum())
-        total, squares = int((levels * values).sum()), int((levels * values**2).sum())
+    values = torch.arange(256, dtype=torch.int64)
+    for counts in levels:
+        count = int(counts.sum())
+        total, squares = int((counts * values).sum()), int((counts * values**2).sum())
         variance = (squares - total**2 / count) / count
         mean.append(total / count / 255)
         # A channel of one level has nothing to scale.
         std.append(variance**0.5 / 255 if variance > 0 else 1.0)
-    return Preprocessing(image_size=(images.shape[2], images.shape[3]), mean=tuple(mean), std=tuple(std))
+    return tuple(mean), tuple(std)
 
 
 def normalise(images: UInt8[Tensor, "N C H W"], preprocessing: Preprocessing) -> Float32[Tensor, "N C H W"]:

@@ -21,7 +21,7 @@ from striate.jobs.networks import InputSpec, build_network, natural_input
 from striate.planning.plan import Plan
 from striate.training.config import OptimizerName
 from striate.training.optimizers import build_optimizer
-from striate.training.tasks import AUXILIARY_WEIGHT
+from striate.training.tasks.images import AUXILIARY_WEIGHT
 from striate.units import format_bytes
 from striate.zoo import ZOO
 

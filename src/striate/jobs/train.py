@@ -19,7 +19,7 @@ from striate.costing.verify import watched
 from striate.data.keyed import Use, key
 from striate.data.names import find_data
 from striate.data.sets import Splits
-from striate.data.source import open_data
+from striate.data.source import Inspecting, Reading, read_data
 from striate.errors import BudgetError, UsageError
 from striate.files import load_tensors
 from striate.jobs.report import test_network, write_report
@@ -30,7 +30,7 @@ from striate.training.config import TrainConfig
 from striate.training.folder import RunFolder
 from striate.training.loop import Loop
 from striate.training.records import EpochRecord, PeakRecord, StepRecord, best_epoch
-from striate.training.tasks import Classification
+from striate.training.tasks import Classification, ImageTask, Regression
 from striate.weights import WEIGHTS_FILE, WeightsConfig, load_state, save_weights
 from striate.zoo import build_network, create_model, find_model
 
@@ -45,8 +45,9 @@ class Started:
         layers: its table.
         train_images: to learn from.
         val_images: to choose by.
-        test_images: to test on.
-        classes: their names.
+        test_images: to test on; 0 where the set has no such part.
+        classes: their names; none where numbers are learned.
+        notes: what the data's user should know of it.
         step: the run's steps that are done already; above 0 where it was resumed.
         steps: of the whole run.
         threads: that torch computes with; they change rounding.
@@ -60,6 +61,7 @@ class Started:
     val_images: int
     test_images: int
     classes: tuple[str, ...]
+    notes: tuple[str, ...]
     step: int
     steps: int
     threads: int
@@ -74,7 +76,8 @@ class Finished:
         folder: where it lives.
         best_epoch: whose weights were tested, counted from 1.
         epochs: that were trained.
-        metrics: of the test images: ``loss`` and ``accuracy``.
+        part: the images that it was tested on: ``test``, or ``val`` where the set has no others.
+        metrics: of these: ``loss`` and the task's own.
         seconds: since this call began.
         report: the page.
     """
@@ -82,12 +85,13 @@ class Finished:
     folder: Path
     best_epoch: int
     epochs: int
+    part: str
     metrics: Mapping[str, float]
     seconds: float
     report: Path
 
 
-TrainRecord = Started | StepRecord | PeakRecord | EpochRecord | Finished
+TrainRecord = Inspecting | Started | StepRecord | PeakRecord | EpochRecord | Finished
 
 
 def train(config: TrainConfig | None = None, *, resume: str | Path | None = None) -> Iterator[TrainRecord]:
@@ -111,8 +115,10 @@ def train(config: TrainConfig | None = None, *, resume: str | Path | None = None
         config = folder.config()
     check_training(config, resume)
 
+    _refuse_early(config)
+    found = yield from read_data(config.data, config.seed, Reading(config.skip_bad, config.max_pixels, config.workers))
     begun = None if folder is None or not folder.plan.is_file() else read_plan(folder.plan)
-    config, (splits, task, network, weights_config), plan = _fitted(config, begun)
+    config, (splits, task, network, weights_config), plan = _fitted(config, found, begun)
     if folder is None:
         folder = RunFolder.create(config.output, f"{splits.name}-{config.model}")
 
@@ -138,8 +144,9 @@ def train(config: TrainConfig | None = None, *, resume: str | Path | None = None
             layers=layers,
             train_images=len(splits.train),
             val_images=len(splits.val),
-            test_images=len(splits.test),
+            test_images=0 if splits.test is None else len(splits.test),
             classes=splits.train.classes,
+            notes=splits.notes,
             step=loop.progress.step,
             steps=loop.steps,
             threads=torch.get_num_threads(),
@@ -150,30 +157,31 @@ def train(config: TrainConfig | None = None, *, resume: str | Path | None = None
         records = loop.progress.records
         best = best_epoch(records)
         load_state(network, load_tensors(folder.best / WEIGHTS_FILE), str(folder.best), config.model)
-        tested = test_network(loop, network, task, splits.test)
+        tested = test_network(loop, network, task, *splits.judged, weights_config.scale)
         write_report(folder, config, splits, layers, records, tested, loop.plan, list(loop.peaks.values()))
         seconds = time.monotonic() - started
-        yield Finished(folder.path, best.epoch, len(records), tested.metrics, seconds, folder.report)
+        yield Finished(folder.path, best.epoch, len(records), tested.part, tested.metrics, seconds, folder.report)
 
 
-def _fitted(config: TrainConfig, begun: Plan | None) -> tuple[TrainConfig, "Prepared", Plan | None]:
+def _fitted(config: TrainConfig, found: Splits, begun: Plan | None) -> tuple[TrainConfig, "Prepared", Plan | None]:
     """Prepare a run, changed where that is allowed and nothing fits otherwise, and plan it.
 
     Args:
         config: what was asked for.
+        found: the data, as it is.
         begun: the plan that the run has begun with.
 
     Raises:
         BudgetError: where nothing fits.
     """
-    prepared = _prepare(config)
+    prepared = _prepare(config, found)
     config = _resolved(config, prepared)
     try:
         return config, prepared, begun or _find_plan(config, prepared)
     except BudgetError:
-        for name, changed in allowed_changes(config, len(prepared.task.classes)):
+        for name, changed in allowed_changes(config, prepared.task.outputs):
             with suppress(BudgetError):
-                other = _prepare(changed)
+                other = _prepare(changed, found)
                 plan = plan_training(changed, other.network, other.task, len(other.splits.train))
                 return changed, other, replace(plan, variation=name)
         raise
@@ -194,33 +202,43 @@ class Prepared(NamedTuple):
     """What a run needs before it is planned."""
 
     splits: Splits
-    task: Classification
+    task: ImageTask
     network: nn.Module
     weights: WeightsConfig
 
 
-def _prepare(config: TrainConfig) -> Prepared:
+def _refuse_early(config: TrainConfig) -> None:
+    """Refuse what the machine or the network would, before the data is read."""
     if config.device == "cuda" and not torch.cuda.is_available():
         raise UsageError(
             expected="a CUDA device that torch can use",
             received="none",
             remedy="Use --device cpu, or install the CUDA build of torch and its driver.",
         )
-    image_size = config.image_size or find_model(config.model).image_size
-    options = config.model_kwargs | ({} if config.drop is None else {"drop_rate": config.drop})
-    with torch.device("meta"):  # What the network refuses, it refuses before the data is read.
-        create_model(config.model, image_size=image_size, **options)
-    found = open_data(config.data, config.seed)
-    channels = config.in_chans or found.train.channels
-    splits = found.prepared(channels, image_size)
-    task = Classification(config, splits.train.classes)
+    with torch.device("meta"):
+        create_model(config.model, image_size=_image_size(config), **_options(config))
+
+
+def _image_size(config: TrainConfig) -> tuple[int, int]:
+    return config.image_size or find_model(config.model).image_size
+
+
+def _options(config: TrainConfig) -> dict[str, Any]:
+    return config.model_kwargs | ({} if config.drop is None else {"drop_rate": config.drop})
+
+
+def _prepare(config: TrainConfig, found: Splits) -> Prepared:
+    image_size = _image_size(config)
+    splits = found.prepared(config.in_chans or found.train.channels, image_size, config.crop_pct)
+    classes = splits.train.classes
+    task = Classification(config, classes) if classes else Regression(config)
     task.prepare(splits.train)
     weights_config = WeightsConfig(
         model=config.model,
-        model_options=options,
+        model_options=_options(config),
         frozen_norm=False,
-        classes=splits.train.classes,
         preprocessing=task.preprocessing,
+        **task.describe(),
     )
     torch.manual_seed(key(config.seed, Use.WEIGHTS))
     network = build_network(weights_config)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from striate.costing.memory import evaluation_peak, find_peak, timeline
 from striate.errors import BudgetError, UsageError
@@ -24,7 +23,7 @@ from striate.planning.plan import Plan, read_plan
 from striate.planning.search import AMP_DTYPES
 from striate.training.config import TrainConfig
 from striate.training.optimizers import optimizer_of
-from striate.training.tasks import AUXILIARY_WEIGHT, Classification
+from striate.training.tasks import ImageTask
 from striate.units import format_bytes
 
 LESS = 0.9  # Of a budget that turned out to be too large.
@@ -34,7 +33,7 @@ MIXED = 2  # Copies of the images that mixup makes: the partners, and the mixtur
 def plan_training(
     config: TrainConfig,
     network: nn.Module,
-    task: Classification,
+    task: ImageTask,
     count: int,
     amp_dtypes: tuple[str | None, ...] = AMP_DTYPES,
 ) -> Plan:
@@ -82,7 +81,7 @@ def plan_training(
 
 
 def smaller_plan(
-    config: TrainConfig, network: nn.Module, task: Classification, count: int, folder: Path, plan: Plan
+    config: TrainConfig, network: nn.Module, task: ImageTask, count: int, folder: Path, plan: Plan
 ) -> Plan:
     """Return a plan for less memory than one with which the device had too little; arguments as for `plan_training`.
 
@@ -108,7 +107,7 @@ def allowed_changes(config: TrainConfig, num_classes: int) -> Iterator[tuple[str
 
     Args:
         config: of the run, with its images' size and channels.
-        num_classes: that it learns.
+        num_classes: that it learns, or 1 for numbers.
     """
     assert config.image_size is not None
     settings = Settings(config.batch_size, "training", config.opt, channels_last=config.channels_last)
@@ -122,7 +121,7 @@ def allowed_changes(config: TrainConfig, num_classes: int) -> Iterator[tuple[str
         yield variation.name, config.model_copy(update=update)
 
 
-def fitting_plan(config: TrainConfig, network: nn.Module, task: Classification, path: str, count: int) -> Plan:
+def fitting_plan(config: TrainConfig, network: nn.Module, task: ImageTask, path: str, count: int) -> Plan:
     """Return the plan in a file, with the peak that it has in this run.
 
     Args:
@@ -185,7 +184,7 @@ def _flags(config: TrainConfig) -> str:
 
 
 def _step_maker(
-    config: TrainConfig, network: nn.Module, task: Classification, batch_size: int
+    config: TrainConfig, network: nn.Module, task: ImageTask, batch_size: int
 ) -> Callable[[int, str | None], Training]:
     """Return what makes a run's step, for a number of micro-batches and autocast's type."""
     assert config.image_size is not None
@@ -196,13 +195,15 @@ def _step_maker(
     dtype: torch.dtype = getattr(torch, config.dtype)
     network.to(dtype=dtype, memory_format=layout)  # type: ignore[call-overload]
     images = torch.empty(batch_size, *shape, dtype=dtype, device="meta").to(memory_format=layout)
-    given = [images, torch.empty(batch_size, dtype=torch.int64, device="meta")]
+    given = [images, torch.empty(batch_size, dtype=task.label_dtype, device="meta")]
+
+    def loss(outputs: Tensor | tuple[Tensor, ...], labels: Tensor) -> Tensor:
+        return task.total(outputs, task.targets(labels))
 
     def make(parts: int, amp_dtype: str | None) -> Training:
         forward = getattr(type(network), "forward_all", None)
         wanted = config.amp_dtype if config.amp else amp_dtype
         amp = None if wanted is None else getattr(torch, wanted)
-        loss = partial(_loss, task, config.smoothing)
         optimizer = partial(optimizer_of, config)
         return Training(
             *(network, given[:1], given[1:], loss, optimizer, forward, amp, parts), clip_grad=config.clip_grad
@@ -236,12 +237,3 @@ def _batches(config: TrainConfig, count: int) -> tuple[int, int]:
     """Return the sizes of the smallest and of the largest batch: an epoch is cut into even parts."""
     steps = -(-count // config.batch_size)
     return count // steps, -(-count // steps)
-
-
-def _loss(task: Classification, smoothing: float, outputs: Tensor | tuple[Tensor, ...], labels: Tensor) -> Tensor:
-    """Compare as the task does, after the network has run."""
-    targets = F.one_hot(labels, len(task.classes))
-    if isinstance(outputs, Tensor):
-        return task.compare(outputs, targets, smoothing)
-    loss, *auxiliary = (task.compare(logits, targets, smoothing) for logits in outputs)
-    return loss + AUXILIARY_WEIGHT * sum(auxiliary)

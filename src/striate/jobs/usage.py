@@ -1,18 +1,22 @@
 """What can be refused before anything heavy is loaded: wrong names, wrong flags, folders that are taken or missing."""
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from striate.data.names import EMBEDDED, find_data
-from striate.errors import UsageError
+from striate.errors import UsageError, nearest
 from striate.jobs.networks import InputSpec
 from striate.training.config import ImageSize, TrainConfig, changed_settings, load_config
 from striate.training.folder import RunFolder
 from striate.weights import find_weights, read_weights_config
 from striate.zoo import find_model
+
+STANDARD_INPUT = "-"
+SPLITS = ("train", "val", "test")
 
 
 def train_config(*layers: Mapping[str, Any], resume: str | Path | None = None) -> TrainConfig:
@@ -86,17 +90,62 @@ def check_prediction(run: str | Path, images: Sequence[str | Path]) -> None:
     """
     read_weights_config(find_weights(run))
     for image in images:
-        if not is_data(image) and not Path(image).is_file():
+        if str(image) != STANDARD_INPUT and not is_own_data(run, image) and not Path(image).exists():
             raise UsageError(
-                expected="image files, or the data that the run was trained on",
-                received=f"{str(image)!r}, which is neither",
+                expected="image files, folders of them, - for standard input, or the data that the run was trained on",
+                received=f"{str(image)!r}, which is none of these",
                 remedy=f"Check the path; the embedded sets are: {', '.join(EMBEDDED)}.",
             )
 
 
-def is_data(image: str | Path) -> bool:
-    """Tell whether an argument names a data set rather than one image file."""
-    return Path(image).is_dir() or (str(image) in EMBEDDED and not Path(image).exists())
+def check_export(run: str | Path, images: Sequence[str | Path]) -> None:
+    """Refuse what could not be exported.
+
+    Raises:
+        UsageError: where there is no trained network or no image to check it on, or ONNX is not installed.
+    """
+    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            expected="onnx, onnxscript and onnxruntime, to export",
+            received=f"no {', '.join(missing)}",
+            remedy="Install them: pip install 'striate[export]'.",
+        )
+    check_prediction(run, images)
+    if not images and not RunFolder(Path(run)).args.is_file():
+        raise UsageError(
+            expected="images to check the exported network on",
+            received="weights without a run, which would say what they were trained on",
+            remedy="Name some image files, or a folder of them.",
+        )
+
+
+def check_val(run: str | Path, data: str | None, split: str | None) -> None:
+    """Refuse what a network could not be judged by.
+
+    Raises:
+        UsageError: where there is no trained network, no such data, or no part of that name.
+    """
+    read_weights_config(find_weights(run))
+    if data is not None:
+        find_data(data)
+    elif not RunFolder(Path(run)).args.is_file():
+        raise UsageError(
+            expected="the data to judge by",
+            received="weights without a run, which would say what they were trained on",
+            remedy="Name a folder with a folder of images for each class.",
+        )
+    if split is not None and split not in SPLITS:
+        raise UsageError(expected="--split", received=repr(split), remedy=nearest(split, SPLITS))
+
+
+def is_own_data(run: str | Path, name: str | Path) -> bool:
+    """Tell whether an argument names the data that a run was trained on, rather than images."""
+    folder = RunFolder(Path(run))
+    if not folder.args.is_file():
+        return False
+    own = folder.config().data
+    return own == str(name) if not Path(name).exists() else own == str(Path(name).resolve())
 
 
 def expect_unchanged(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:

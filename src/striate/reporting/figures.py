@@ -1,8 +1,10 @@
 """Plots of records, as SVG to stand in a page."""
 
 import io
+import warnings
 from collections.abc import Sequence
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -44,8 +46,9 @@ def confusion_matrix(counts: Sequence[Sequence[int]], classes: Sequence[str]) ->
     shares = [[count / total for count in row] for row, total in zip(counts, totals, strict=True)]
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     places = range(len(classes))
-    axes.set_xticks(places, classes, rotation=90 if max(map(len, classes)) > 3 else 0)
-    axes.set_yticks(places, classes)
+    # A dollar sign in a name is one.
+    axes.set_xticks(places, classes, rotation=90 if max(map(len, classes)) > 3 else 0, parse_math=False)
+    axes.set_yticks(places, classes, parse_math=False)
     axes.set(xlabel="taken for", ylabel="truly")
     if len(classes) <= 30:
         for row in places:
@@ -53,6 +56,43 @@ def confusion_matrix(counts: Sequence[Sequence[int]], classes: Sequence[str]) ->
                 if counts[row][column]:
                     colour = "white" if shares[row][column] > 0.5 else "black" if row == column else "#d1495b"
                     axes.text(column, row, str(counts[row][column]), ha="center", va="center", color=colour, fontsize=8)
+    return _svg(figure)
+
+
+def calibration(bins: Sequence[tuple[int, float, float]]) -> str:
+    """Draw how right predictions are against how sure they are.
+
+    Args:
+        bins: images, mean probability and share that is right.
+    """
+    figure = Figure(figsize=(4.4, 4), layout="constrained")
+    axes: Axes = figure.subplots()
+    most = max(count for count, _, _ in bins)
+    axes.plot([0, 1], [0, 1], color="#555", linewidth=1, linestyle=":", label="as right as sure")
+    axes.scatter(
+        [sure for _, sure, _ in bins],
+        [right for _, _, right in bins],
+        s=[20 + 180 * count / most for count, _, _ in bins],
+        color=VAL_COLOUR,
+        alpha=0.7,
+        label="images, more where larger",
+    )
+    axes.set(xlabel="probability said", ylabel="share that is right", xlim=(0, 1.03), ylim=(-0.03, 1.05))
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    return _svg(figure)
+
+
+def scatter(true: Sequence[float], said: Sequence[float]) -> str:
+    """Draw numbers said against true ones."""
+    figure = Figure(figsize=(4.4, 4), layout="constrained")
+    axes: Axes = figure.subplots()
+    ends = [min(*true, *said), max(*true, *said)]
+    axes.plot(ends, ends, color="#555", linewidth=1, linestyle=":", label="as it is")
+    axes.scatter(true, said, s=8, color=VAL_COLOUR, alpha=0.6, rasterized=len(true) > 2000)
+    axes.set(xlabel="true", ylabel="said")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
     return _svg(figure)
 
 
@@ -78,6 +118,9 @@ def frontier(points: Sequence[tuple[float, int]], chosen: tuple[float, int], bud
 
 def _svg(figure: Figure) -> str:
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    # Text stays text: a page's reader has fonts for scripts that this machine has none for.
+    with rc_context({"svg.fonttype": "none"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]

@@ -47,6 +47,7 @@ body { background: #fff; } svg text { font: 11px system-ui, sans-serif; fill: #2
 @media print { .broad, .wide { max-height: none; overflow: visible; } }
 """
 LONG = 60  # letters above which a cell's text may wrap
+SMALL = 64  # pixels, up to which an image is kept to the last level
 
 TEMPLATE = """<!doctype html>
 <html lang="en">
@@ -111,7 +112,7 @@ class Page:
         self._scripts[text] = None
 
     def pictures(self, pictures: Sequence[tuple[NDArray[np.uint8], str]]) -> None:
-        """Add images, H x W x C with 1 or 3 channels, each with a caption."""
+        """Add images, H x W x C with 1 or 3 channels, each with a caption; photographs lose a little."""
         shown = "".join(
             f'<figure><img alt="{escape(caption)}" src="{_data_url(pixels)}">'
             f"<figcaption>{escape(caption)}</figcaption></figure>"
@@ -143,6 +144,7 @@ def _cell(value: object, sortable: bool = False) -> str:
 
 
 def _data_url(pixels: NDArray[np.uint8]) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(buffer, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    buffer, image = io.BytesIO(), Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    kind = "jpeg" if max(image.size) > SMALL else "png"
+    image.save(buffer, format=kind, optimize=True)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

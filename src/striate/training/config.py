@@ -102,7 +102,9 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
-    data: PathText = Field(description="a folder of MNIST-style idx files, or an embedded set: digits")
+    data: PathText = Field(description="a folder of images, a CSV table, a folder of idx files, or digits")
+    skip_bad: bool = _field(False, "decode all files first, and leave out those that are no images")
+    max_pixels: int = _field(90_000_000, "an image of more is refused before it is decoded", ge=1)
     model: str = _field(..., "a network of the zoo; `striate models` lists them")
     model_kwargs: Options = _field({}, "KEY=VALUE for the network, such as hidden_sizes=[300,100]")
     image_size: ImageSize | None = _field(None, "side or HEIGHTxWIDTH; the network's own by default")
@@ -115,7 +117,11 @@ class TrainConfig(BaseModel):
     loss: Literal["cross_entropy", "mse"] = _field("cross_entropy", "mse compares softmax with one-hot")
     smoothing: float = _field(0.0, "label smoothing", ge=0, lt=1)
     mixup: float = _field(0.0, "mix pairs of images: alpha of the Beta distribution; 0 is off", ge=0)
+    crop_pct: float = _field(1.0, "share of an image's sides that is seen, in the middle", gt=0, le=1)
     shift: int = _field(0, "move training images by up to so many pixels", ge=0)
+    crop_scale: float = _field(1.0, "train on random crops of at least this share of the area; 1 is off", gt=0, le=1)
+    hflip: float = _field(0.0, "share of training images that are mirrored", ge=0, le=1)
+    color_jitter: float = _field(0.0, "change brightness, contrast and saturation by up to this share", ge=0, le=1)
     average: Literal["none", "ema", "swa"] = _field("none", "validate averaged weights: moving, or all since a start")
     average_decay: float = _field(0.999, "of the moving average, a step", gt=0, lt=1)
     average_start: float = _field(0.75, "share of the run after which swa begins", ge=0, lt=1)

@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from striate.data.keyed import Use, key
 from striate.data.sets import ImageSet
+from striate.errors import StriateError
 from striate.training.task import Batch, Samples
 
 Request = tuple[int, list[int]]
@@ -41,16 +42,18 @@ class EvenBatches(Sampler[Request]):
             yield self.epoch, indices.tolist()
 
 
-class _Batches(Dataset[Batch]):
+class _Batches(Dataset[Batch | StriateError]):
     """Whole batches by request, collated where they are loaded."""
 
     def __init__(self, images: ImageSet, collate: Callable[[Samples], Batch]) -> None:
         self.images, self.collate = images, collate
 
-    def __getitem__(self, request: Request) -> Batch:
+    def __getitem__(self, request: Request) -> Batch | StriateError:
         epoch, indices = request
-        chosen = self.images.subset(indices)
-        return self.collate(Samples(chosen.images, chosen.labels, epoch, indices))
+        try:
+            return self.collate(Samples(self.images.subset(indices), epoch, indices))
+        except StriateError as error:  # Raised where it can be told from others.
+            return error
 
 
 def _leave_the_group(_worker: int) -> None:
@@ -80,7 +83,7 @@ class Loader:
     ) -> None:
         self.images = images
         self._batches = EvenBatches(len(images), batch_size, seed)
-        self._loader: DataLoader[Batch] = DataLoader(
+        self._loader: DataLoader[Batch | StriateError] = DataLoader(
             _Batches(images, collate),
             batch_size=None,
             sampler=self._batches,
@@ -95,6 +98,13 @@ class Loader:
         return self._batches.steps
 
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
-        """Return the batches of one epoch, without its first ``start``."""
+        """Yield the batches of one epoch, without its first ``start``.
+
+        Raises:
+            StriateError: as collating does, in whichever process.
+        """
         self._batches.move_to(epoch, start)
-        return iter(self._loader)
+        for batch in self._loader:
+            if isinstance(batch, StriateError):
+                raise batch
+            yield batch

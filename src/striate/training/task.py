@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Int64, UInt8
 from torch import Tensor, nn
 
 from striate.data.sets import ImageSet
@@ -16,14 +15,12 @@ class Samples:
     """Images as they are stored, with what names them.
 
     Args:
-        images: N x C x H x W, 0 to 255.
-        labels: of each, an index into the classes.
+        images: of a batch.
         epoch: in which they are seen, counted from 0.
         indices: of each in its set.
     """
 
-    images: UInt8[Tensor, "N C H W"]
-    labels: Int64[Tensor, " N"]
+    images: ImageSet
     epoch: int
     indices: list[int]
 

@@ -1,0 +1,109 @@
+"""``striate check``."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from striate.data.names import find_data
+from striate.jobs.usage import check_page
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from striate.jobs.check import Checked
+
+
+def check(
+    data: Annotated[str, typer.Argument(help="folder of images by class, or a CSV table", show_default=False)],
+    workers: Annotated[int, typer.Option("-j", "--workers", min=0, help="processes that read images")] = 2,
+    max_pixels: Annotated[int, typer.Option(min=1, help="an image of more is not decoded")] = 90_000_000,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="write all of it as one page", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one document on standard output")] = False,
+) -> None:
+    """Look at every file of a data set, and say what to mend before training on it; exit with 1 if there is something.
+
+    To mend: files that are no images, images that are there under two labels or in two parts, classes without images or
+    of one part alone.
+    """
+    find_data(data)
+    check_page(html)
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from striate.cli.progress import COLUMNS, show_counted
+    from striate.data.source import Reading
+    from striate.jobs.check import Checked, write_check_page
+    from striate.jobs.check import check as job
+
+    found: Checked | None = None
+    with Progress(*COLUMNS, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("looking at files", total=None, visible=False, state="")
+        for record in job(data, Reading(max_pixels=max_pixels, workers=workers)):
+            if isinstance(record, Checked):
+                found = record
+            else:
+                show_counted(progress, bar, record)
+    assert found is not None
+    if html is not None:
+        write_check_page(html, found, max_pixels)
+    if as_json:
+        print(json.dumps(_document(found), indent=2))
+    else:
+        _print(Console(), found)
+        if html is not None:
+            print(f"page: {html}")
+    if found.wrong:
+        raise typer.Exit(1)
+
+
+def _document(found: "Checked") -> dict[str, Any]:
+    return {
+        "data": str(found.listing.root),
+        "images": len(found.files),
+        "wrong": found.wrong,
+        "findings": [
+            {
+                "kind": finding.kind,
+                "severe": finding.severe,
+                "text": finding.text,
+                "files": [str(file.item.path) for file in finding.files],
+            }
+            for finding in found.findings
+        ],
+        "classes": [
+            {"split": part, "class": name, "images": found.counts[part, name]}
+            for part, names in found.listing.classes.items()
+            for name in names
+        ],
+        "sizes": {
+            name: dict(zip(("smallest", "middle", "largest"), row, strict=True)) for name, row in found.sizes.items()
+        },
+        **found.facts,
+    }
+
+
+def _print(out: "Console", found: "Checked") -> None:
+    from striate.cli.tables import plain_table, say
+
+    listing = found.listing
+    parts = list(listing.parts)
+    if listing.classes:
+        table = plain_table(None, [("class", False), *((part or "images", True) for part in parts)])
+        for name in sorted({name for names in listing.classes.values() for name in names}):
+            table.add_row(name, *(f"{found.counts[part, name]:,}" for part in parts))
+        out.print(table)
+    else:
+        say(out, ", ".join(f"{len(listing.of(part)):,} images {part}".strip() for part in parts))
+    for name, row in found.sizes.items():
+        say(out, f"{name}: {row[0]:,} to {row[2]:,}, half of them up to {row[1]:,}")
+    for name, counts in found.facts.items():
+        say(out, f"{name}: {', '.join(f'{value} {count:,}' for value, count in counts.items())}")
+    for finding in found.findings:
+        say(out, f"{'MEND' if finding.severe else 'note'}  {finding.kind}: {finding.text}")
+    severe = sum(finding.severe for finding in found.findings)
+    say(out, f"{severe:,} to mend before training" if severe else "nothing to mend before training")

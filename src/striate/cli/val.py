@@ -1,0 +1,107 @@
+"""``striate val``."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from striate.jobs.usage import check_page, check_val
+
+if TYPE_CHECKING:
+    from striate.jobs.val import Validated
+
+
+def val(
+    run: Annotated[Path, typer.Argument(help="folder of a run, or of weights with their config", show_default=False)],
+    data: Annotated[
+        str | None,
+        typer.Argument(help="images with their classes, as train takes them; the run's own by default"),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="train, val or test; the part that the run has not seen by default", show_default=False),
+    ] = None,
+    batch_size: Annotated[int, typer.Option("-b", "--batch-size", min=1, help="images at once")] = 32,
+    workers: Annotated[int, typer.Option("-j", "--workers", min=0, help="processes that read images")] = 0,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="leave out files that are no images")] = False,
+    max_pixels: Annotated[int, typer.Option(min=1, help="an image of more is refused")] = 90_000_000,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="write all of it as one page", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one document on standard output")] = False,
+) -> None:
+    """Say what a trained network is worth: accuracy, by class, confusion, and whether it is as right as it is sure."""
+    check_val(run, data, split)
+    check_page(html)
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from striate.cli.progress import COLUMNS, show_counted
+    from striate.data.source import Inspecting, Reading
+    from striate.jobs.val import Validated, write_val_page
+    from striate.jobs.val import val as job
+
+    found: Validated | None = None
+    reading = Reading(skip_bad, max_pixels, workers)
+    with Progress(*COLUMNS, console=Console(stderr=True), transient=True) as progress:
+        looking = progress.add_task("looking at files", total=None, visible=False, state="")
+        judging = progress.add_task("judging images", total=None, visible=False, state="")
+        for record in job(run, data, split=split, batch_size=batch_size, reading=reading):
+            if isinstance(record, Validated):
+                found = record
+            else:
+                show_counted(progress, looking if isinstance(record, Inspecting) else judging, record)
+    assert found is not None
+    if html is not None:
+        write_val_page(html, str(run), found)
+    if as_json:
+        print(json.dumps(_document(run, found), indent=2))
+    else:
+        _print(Console(), found)
+        if html is not None:
+            print(f"page: {html}")
+
+
+def _document(run: Path, found: "Validated") -> dict[str, Any]:
+    judged = found.judged
+    return {
+        "run": str(run),
+        "data": found.data,
+        "split": found.part,
+        "images": len(judged.images),
+        "metrics": dict(judged.metrics),
+        "classes": [asdict(each) for each in judged.classes],
+        "confusion": judged.confusion,
+        "calibration": [asdict(each) for each in judged.calibration],
+    }
+
+
+def _print(out: Any, found: "Validated") -> None:
+    from striate.cli.tables import plain_table, say
+    from striate.jobs.judged_page import in_words, metrics_in_words
+
+    judged = found.judged
+    say(out, in_words(judged, found.part))
+    say(out, metrics_in_words(judged.metrics))
+    if not judged.classes:
+        return
+    table = plain_table(None, [("class", False), ("images", True), ("precision", True), ("recall", True)])
+    for each in judged.classes:
+        shares = ("" if share is None else f"{share:.2%}" for share in (each.precision, each.recall))
+        table.add_row(each.name, f"{each.images:,}", *shares)
+    out.print(table)
+    names = [each.name for each in judged.classes]
+    mistakes = sorted(
+        (
+            (count, names[true], names[said])
+            for true, row in enumerate(judged.confusion)
+            for said, count in enumerate(row)
+            if count and true != said
+        ),
+        reverse=True,
+    )
+    for count, true, said in mistakes[:10]:
+        say(out, f"{count:,} of {true} taken for {said}")

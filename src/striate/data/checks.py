@@ -1,0 +1,192 @@
+"""What a data set's user should know before training on it."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from striate.data.inspection import Inspected
+from striate.data.listing import Listing
+from striate.errors import UsageError
+from striate.files import spell
+
+Kind = Literal[
+    "unreadable",
+    "two labels",
+    "two parts",
+    "duplicate",
+    "empty class",
+    "unknown class",
+    "one class",
+    "channels",
+    "missing class",
+    "imbalance",
+    "animated",
+    "hidden folder",
+    "other file",
+]
+# Training would be wrong: on what is missing, contradicts itself, or is known from the part to judge by.
+SEVERE: tuple[Kind, ...] = (
+    "unreadable",
+    "two labels",
+    "two parts",
+    "empty class",
+    "unknown class",
+    "one class",
+    "channels",
+)
+IMBALANCE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that a data set's user should know.
+
+    Args:
+        kind: of it.
+        text: what it is.
+        files: that it is about.
+    """
+
+    kind: Kind
+    text: str
+    files: tuple[Inspected, ...] = ()
+
+    @property
+    def severe(self) -> bool:
+        """Whether training would be wrong."""
+        return self.kind in SEVERE
+
+
+def find_problems(listing: Listing, files: Sequence[Inspected]) -> list[Finding]:
+    """Return what is to be said of a data set, severe things first.
+
+    Args:
+        listing: of its files.
+        files: the same, looked at.
+    """
+    found = [
+        *(Finding("unreadable", f"{spell(file.item.path)}: {file.problem}", (file,)) for file in files if file.problem),
+        *_repeated(files),
+        *_of_classes(listing),
+        *_of_channels(files),
+        *(
+            Finding("animated", f"{spell(file.item.path)}: the first of its frames is taken", (file,))
+            for file in files
+            if file.header is not None and file.header.animated
+        ),
+        *(Finding("hidden folder", f"{spell(path)} is passed over") for path in listing.hidden),
+        *(Finding("other file", f"{spell(path)} is passed over") for path in listing.others),
+    ]
+    return sorted(found, key=lambda finding: not finding.severe)
+
+
+def _repeated(files: Sequence[Inspected]) -> Iterable[Finding]:
+    """Find what is there twice: the same bytes, or the same pixels where all were decoded."""
+    alike: dict[str, list[Inspected]] = defaultdict(list)
+    for file in files:
+        if not file.problem:
+            alike[file.pixels_digest or file.digest].append(file)
+    for group in alike.values():
+        if len(group) == 1:
+            continue
+        parts, labels = ({file.item.part for file in group}, {file.item.label for file in group})
+        names = " = ".join(spell(file.item.path) for file in group)
+        kinds: list[Kind] = []
+        if len(labels) > 1:
+            kinds.append("two labels")
+        if len(parts) > 1:
+            kinds.append("two parts")
+        for kind in kinds or ["duplicate"]:
+            yield Finding(kind, names, tuple(group))
+
+
+def _of_classes(listing: Listing) -> Iterable[Finding]:
+    if listing.has_numbers:
+        return
+    known = set(listing.names)
+    learned = listing.parts[0]
+    counts = Counter((item.part, item.label) for item in listing.items)
+    for part, names in listing.classes.items():
+        extra = sorted(set(names) - known)
+        if extra:
+            yield Finding("unknown class", f"{part} has {some(extra)}, which train has not")
+        if part == learned:
+            empty = [name for name in names if not counts[part, name]]
+            yield from (Finding("empty class", f"{name} has no image{_in(part)}") for name in empty)
+        else:
+            missing = sorted(name for name in known if not counts[part, name])
+            if missing:
+                yield Finding("missing class", f"{part} has no image of {some(missing)}")
+    if len(known) < 2:
+        yield Finding("one class", f"all images are of {some(sorted(known))}; there is nothing to tell apart")
+    sizes = sorted((counts[learned, name], name) for name in known if counts[learned, name])
+    if len(sizes) > 1 and sizes[-1][0] >= IMBALANCE * sizes[0][0]:
+        (few, rare), (many, common) = sizes[0], sizes[-1]
+        yield Finding("imbalance", f"{common} has {many:,} images{_in(learned)}, {rare} {few:,}")
+
+
+def _of_channels(files: Sequence[Inspected]) -> Iterable[Finding]:
+    """Find channels that do not go together: grey and colour do, since each becomes the other."""
+    counts = Counter(file.header.channels for file in files if file.header is not None)
+    unusual = {count for count in counts if count not in (1, 3, 4)}
+    if unusual and len(counts) > 1:
+        said = ", ".join(f"{number:,} of {count}" for count, number in sorted(counts.items()))
+        yield Finding("channels", f"images of different numbers of channels: {said}")
+
+
+def _in(part: str) -> str:
+    return f" in {part}" if part else ""
+
+
+def some(names: Sequence[str]) -> str:
+    """Name a few of many."""
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def expect_classes(listing: Listing) -> None:
+    """Refuse data whose classes cannot be learned.
+
+    Raises:
+        UsageError: for a class without images, one class alone, or classes of other parts that train has not.
+    """
+    for finding in _of_classes(listing):
+        if finding.severe:
+            raise UsageError(
+                expected=f"in {spell(listing.root)} two classes or more, each with images to learn from, and no others "
+                "to validate with",
+                received=finding.text,
+                remedy="Rename or remove folders, or add images: `striate check` tells all that is wrong.",
+            )
+
+
+def expect_readable(listing: Listing, files: Iterable[Inspected]) -> None:
+    """Refuse files that are no images.
+
+    Raises:
+        UsageError: naming the first few, and how to leave them out.
+    """
+    bad = [file for file in files if file.problem]
+    if bad:
+        said = "; ".join(f"{spell(file.item.path)}: {file.problem}" for file in bad[:3])
+        raise UsageError(
+            expected=f"images in all {len(listing.items):,} image files of {spell(listing.root)}",
+            received=f"{len(bad):,} bad: {said}{' ...' if len(bad) > 3 else ''}",
+            remedy="Mend or remove them, or leave them out with --skip-bad. `striate check` looks at every file.",
+        )
+
+
+def notes_of(findings: Iterable[Finding]) -> tuple[str, ...]:
+    """Return what training should say of a data set in a few lines: how often each thing was found."""
+    found = list(findings)
+    said: dict[Kind, str] = {
+        "two labels": "images are there under two labels",
+        "two parts": "images are there in two parts",
+        "duplicate": "images are there twice",
+        "animated": "images have several frames, of which the first is taken",
+        "hidden folder": "hidden folders are passed over",
+        "other file": "files that are no images are passed over",
+    }
+    counts = Counter(finding.kind for finding in found)
+    notes = [f"{counts[kind]:,} {text}" for kind, text in said.items() if counts[kind]]
+    return (*notes, *(finding.text for finding in found if finding.kind in ("imbalance", "missing class")))

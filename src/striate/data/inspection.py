@@ -1,0 +1,85 @@
+"""Files looked at one by one: whether each is an image, what kind of one, and its digest."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from torch.utils.data import DataLoader, Dataset
+
+from striate.data.images import MAX_PIXELS, Header, ImageFileError, read_header, read_image
+from striate.data.listing import Item
+
+ENDS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}
+TAIL = 4096
+FEW = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """What one file is.
+
+    Args:
+        item: the file.
+        size_bytes: of it.
+        digest: of its bytes; empty where they cannot be read.
+        header: what it says of its image; None where that cannot be read.
+        problem: what is wrong with it; empty where nothing is.
+        pixels_digest: of the decoded image, where it was decoded; the same for two files of one image.
+    """
+
+    item: Item
+    size_bytes: int
+    digest: str
+    header: Header | None
+    problem: str
+    pixels_digest: str = ""
+
+
+def inspect_file(item: Item, *, decode: bool, max_pixels: int = MAX_PIXELS) -> Inspected:
+    """Look at one file.
+
+    Args:
+        item: the file.
+        decode: all of it; otherwise only one that seems to be cut short, to be sure.
+        max_pixels: an image of more is a problem, and not decoded.
+    """
+    try:
+        data = item.path.read_bytes()
+    except OSError as error:
+        return Inspected(item, 0, "", None, error.strerror or str(error))
+    digest = hashlib.sha256(data).hexdigest()
+    header, pixels_digest = None, ""
+    try:
+        header = read_header(item.path, max_pixels)
+        if decode or ENDS.get(header.format, b"\0no mark") not in data[-TAIL:]:
+            picture = read_image(item.path, header.channels, max_pixels)
+            seen = hashlib.sha256(repr((picture.size, header.channels)).encode())
+            seen.update(picture.pixels().numpy().data)
+            pixels_digest = seen.hexdigest()
+    except ImageFileError as error:
+        return Inspected(item, len(data), digest, header, error.reason)
+    return Inspected(item, len(data), digest, header, "", pixels_digest)
+
+
+class _Files(Dataset[Inspected]):
+    def __init__(self, items: Sequence[Item], decode: bool, max_pixels: int) -> None:
+        self._items, self._look = items, partial(inspect_file, decode=decode, max_pixels=max_pixels)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, place: int) -> Inspected:
+        return self._look(self._items[place])
+
+
+def inspect_files(
+    items: Sequence[Item], *, decode: bool, max_pixels: int = MAX_PIXELS, workers: int = 0
+) -> Iterator[Inspected]:
+    """Look at files, in order, in several processes where there are many; arguments as for `inspect_file`."""
+    files = _Files(items, decode, max_pixels)
+    if workers == 0 or len(items) < FEW:
+        yield from (files[place] for place in range(len(items)))
+        return
+    yield from DataLoader(files, batch_size=None, num_workers=min(workers, os.cpu_count() or 1))

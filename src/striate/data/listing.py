@@ -1,0 +1,234 @@
+"""What lies in a data set before anything is read: the files of each part, with the class or the number of each."""
+
+import csv
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from striate.data.images import SUFFIXES
+from striate.errors import UsageError, nearest
+from striate.files import spell
+
+# Folders of parts, and what each part is called here.
+PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One image file.
+
+    Args:
+        path: of it.
+        part: ``train``, ``val`` or ``test``; empty where the set is not divided.
+        label: the name of its class, or its number.
+    """
+
+    path: Path
+    part: str
+    label: str | float
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The files of a data set.
+
+    Args:
+        root: the folder, or the table's file.
+        items: the images, in order of part, class and name.
+        classes: of each part, in order of name, with or without images; empty where numbers are learned.
+        hidden: folders that are passed over, since their names begin with a dot.
+        others: files that are passed over, since they have no image's suffix or lie outside the classes.
+    """
+
+    root: Path
+    items: tuple[Item, ...]
+    classes: dict[str, tuple[str, ...]]
+    hidden: tuple[Path, ...] = ()
+    others: tuple[Path, ...] = ()
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts that there are; one empty name where the set is not divided."""
+        return tuple(dict.fromkeys(item.part for item in self.items))
+
+    @property
+    def has_numbers(self) -> bool:
+        """Whether a number is known of each image, rather than a class."""
+        return any(isinstance(item.label, float) for item in self.items)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The one map of classes, from the part to train on, in order of name."""
+        return self.classes.get("train", self.classes.get("", ()))
+
+    def of(self, part: str) -> tuple[Item, ...]:
+        """Return the images of one part."""
+        return tuple(item for item in self.items if item.part == part)
+
+
+def list_data(path: Path) -> Listing:
+    """List a folder of class folders, one with such a folder for each part, or a table.
+
+    Raises:
+        UsageError: where it is none of these, or holds no images.
+    """
+    found = _list_table(path) if path.is_file() else _list_folder(path)
+    if not found.items:
+        raise UsageError(
+            expected=f"image files in {spell(path)}",
+            received=describe(path),
+            remedy=f"Put each image into a folder named for its class, below {spell(path)}; "
+            "or give a CSV file with columns path and label.",
+        )
+    return found
+
+
+def describe(path: Path) -> str:
+    """Say what lies at a path, in a few words."""
+    if not path.is_dir():
+        return "a file"
+    names = sorted(spell(entry.name) for entry in path.iterdir())
+    return f"a folder with {', '.join(names[:4])}{' ...' if len(names) > 4 else ''}" if names else "an empty folder"
+
+
+def _list_folder(root: Path) -> Listing:
+    hidden: list[Path] = []
+    others: list[Path] = []
+    folders = list(_folders(root, hidden, others))
+    divided = any(PARTS.get(folder.name) == "train" for folder in folders)
+    parts: dict[str, Path] = {}
+    if divided:
+        for folder in folders:
+            if folder.name not in PARTS:
+                others.append(folder)
+            elif PARTS[folder.name] in parts:
+                raise UsageError(
+                    expected=f"one folder of the images to validate with in {spell(root)}",
+                    received=f"{parts[PARTS[folder.name]].name} and {folder.name}",
+                    remedy="Put their images together.",
+                )
+            else:
+                parts[PARTS[folder.name]] = folder
+    else:
+        parts[""] = root
+        others.clear()
+        hidden.clear()
+    items: list[Item] = []
+    classes: dict[str, tuple[str, ...]] = {}
+    for part in sorted(parts, key=["", "train", "val", "test"].index):
+        names = []
+        for folder in _folders(parts[part], hidden, others):
+            names.append(folder.name)
+            items += [Item(path, part, folder.name) for path in sorted(_images(folder, hidden, others))]
+        classes[part] = tuple(names)
+    return Listing(root, tuple(items), classes, tuple(hidden), tuple(others))
+
+
+def _folders(root: Path, hidden: list[Path], others: list[Path]) -> Iterator[Path]:
+    for entry in sorted(_entries(root)):
+        if entry.name.startswith("."):
+            hidden += [entry] if entry.is_dir() else []
+        elif entry.is_dir():
+            yield entry
+        else:
+            others.append(entry)
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise UsageError(
+            expected=f"a folder that can be read at {spell(folder)}",
+            received=error.strerror or str(error),
+            remedy="Change its permissions, or leave it out.",
+        ) from error
+
+
+def _images(folder: Path, hidden: list[Path], others: list[Path]) -> Iterator[Path]:
+    """Yield the image files below a folder, through links too, but into no folder twice: links may go in circles."""
+    seen, waiting = set[str](), [folder]
+    while waiting:
+        here = waiting.pop()
+        real = os.path.realpath(here)
+        if real in seen:
+            continue
+        seen.add(real)
+        for entry in _entries(here):
+            if entry.name.startswith("."):
+                hidden += [entry] if entry.is_dir() else []
+            elif entry.is_dir():
+                waiting.append(entry)
+            elif entry.suffix.lower() in SUFFIXES:
+                yield entry
+            else:
+                others.append(entry)
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Return all image files below a folder, in order of name; hidden ones and other files are passed over."""
+    return sorted(_images(folder, [], []))
+
+
+def _list_table(path: Path) -> Listing:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.reader(file, strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise _bad_table(path, " ".join(str(error).split())) from error
+    header = [cell.strip().lower() for cell in rows[0]] if rows else []
+    columns = ("path", "label"), ("path", "number")
+    wanted = next((pair for pair in columns if set(pair) <= set(header)), None)
+    if wanted is None or not set(header) <= {*wanted, "split"} or len(set(header)) < len(header):
+        unknown = next((cell for cell in header if cell not in ("path", "label", "number", "split")), "")
+        guess = f". {nearest(unknown, ('path', 'label', 'number', 'split'))}" if unknown and len(header) > 1 else ""
+        raise _bad_table(path, f"columns {', '.join(map(repr, header)) or 'none'}{guess}".rstrip("."))
+    items = []
+    for number, row in enumerate(rows[1:], 2):
+        if not row:
+            continue
+        if len(row) != len(header):
+            raise _bad_table(path, f"{len(row)} cells in line {number}, not {len(header)}")
+        cells = dict(zip(header, (cell.strip() for cell in row), strict=True))
+        items.append(_item_of(path, number, cells, wanted[1]))
+    parts = {item.part for item in items}
+    if "" in parts and len(parts) > 1:
+        raise _bad_table(path, "lines with a split and lines without")
+    if parts - {""} and "train" not in parts:
+        raise _bad_table(path, f"no line with split train, only {', '.join(sorted(parts))}")
+    order = ["", "train", "val", "test"]
+    items.sort(key=lambda item: order.index(item.part))
+    classes = {
+        part: tuple(sorted({str(item.label) for item in items if item.part == part}))
+        for part in sorted(parts, key=order.index)
+        if wanted[1] == "label"
+    }
+    return Listing(path, tuple(items), classes)
+
+
+def _item_of(path: Path, line: int, cells: dict[str, str], column: str) -> Item:
+    text, part = cells[column], cells.get("split", "").lower()
+    if part and part not in PARTS:
+        raise _bad_table(path, f"split {part!r} in line {line}, none of {', '.join(PARTS)}")
+    if not cells["path"] or "\0" in cells["path"] or not text:
+        raise _bad_table(path, f"an empty {column if cells['path'] else 'path'} in line {line}")
+    label: str | float = text
+    if column == "number":
+        try:
+            label = float(text)
+        except ValueError:
+            label = math.nan
+        if not math.isfinite(label):
+            raise _bad_table(path, f"{text!r} in line {line}, which is no number")
+    return Item(path.parent / cells["path"], PARTS.get(part, ""), label)
+
+
+def _bad_table(path: Path, received: str) -> UsageError:
+    return UsageError(
+        expected=f"in {spell(path)} a CSV table with a first line `path,label` (classes) or `path,number` (numbers to "
+        "predict), and a column `split` (train, val, test) if it is divided",
+        received=received,
+        remedy="Paths count from the table's own folder.",
+    )

@@ -1,0 +1,159 @@
+"""A data set looked at, file by file, before anything is trained on it."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from striate.data.checks import Finding, find_problems
+from striate.data.idx import has_idx_files
+from striate.data.images import ImageFileError, read_image
+from striate.data.inspection import Inspected, inspect_files
+from striate.data.listing import Listing, list_data
+from striate.data.names import find_data
+from striate.data.source import Inspecting, Reading
+from striate.errors import UsageError
+from striate.files import replace_file, spell
+from striate.reporting.page import Page
+from striate.units import format_bytes
+
+SHOWN = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a data set is, and what is wrong with it.
+
+    Args:
+        listing: its files.
+        files: the same, looked at.
+        findings: severe ones first.
+    """
+
+    listing: Listing
+    files: tuple[Inspected, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def wrong(self) -> bool:
+        """Whether training on it would be wrong."""
+        return any(finding.severe for finding in self.findings)
+
+    @property
+    def counts(self) -> Counter[tuple[str, str]]:
+        """Images of each part and class."""
+        return Counter((item.part, str(item.label)) for item in self.listing.items if isinstance(item.label, str))
+
+    @property
+    def facts(self) -> dict[str, dict[str, int]]:
+        """How many files are of each format, mode and number of channels."""
+        headers = [file.header for file in self.files if file.header is not None]
+        return {
+            "format": dict(Counter(header.format for header in headers).most_common()),
+            "mode": dict(Counter(header.mode for header in headers).most_common()),
+            "channels": dict(Counter(str(header.channels) for header in headers).most_common()),
+        }
+
+    @property
+    def sizes(self) -> dict[str, tuple[int, int, int]]:
+        """The smallest, the middle and the largest height, width, and number of bytes."""
+        headers = [file.header for file in self.files if file.header is not None]
+        columns = {
+            "height": [header.size[0] for header in headers],
+            "width": [header.size[1] for header in headers],
+            "bytes": [file.size_bytes for file in self.files if file.header is not None],
+        }
+        return {
+            name: (min(values), sorted(values)[len(values) // 2], max(values))
+            for name, values in columns.items()
+            if values
+        }
+
+
+def check(data: str, reading: Reading | None = None) -> Iterator[Inspecting | Checked]:
+    """Look at every file of a data set, yielding records while it goes on; the last is a `Checked`.
+
+    Args:
+        data: a folder of images by class, or a CSV table.
+        reading: how files are read.
+
+    Raises:
+        UsageError: where there are no image files.
+    """
+    reading, path = reading or Reading(), find_data(data)
+    if path is None or has_idx_files(path):
+        raise UsageError(
+            expected="a folder of images, or a CSV table of them",
+            received=f"{data}, which has no files of images",
+            remedy="Files of MNIST's format are checked whenever they are read; embedded sets are known to be whole.",
+        )
+    listing = list_data(path)
+    files = []
+    found = inspect_files(listing.items, decode=True, max_pixels=reading.max_pixels, workers=reading.workers)
+    for file in found:
+        files.append(file)
+        yield Inspecting(len(files), len(listing.items))
+    yield Checked(listing, tuple(files), tuple(find_problems(listing, files)))
+
+
+def write_check_page(path: Path, checked: Checked, max_pixels: int) -> None:
+    """Write what was found as one page, with a sheet of each class's images."""
+    listing = checked.listing
+    severe = sum(finding.severe for finding in checked.findings)
+    verdict = f"{severe:,} things to mend before training" if severe else "nothing to mend before training"
+    page = Page(f"Check of {spell(listing.root)}", f"{len(checked.files):,} images: {verdict}")
+    page.heading("What was found")
+    if checked.findings:
+        rows = [(each.kind, "mend" if each.severe else "", each.text) for each in checked.findings]
+        page.table(["kind", "", "what"], rows, sortable=True)
+    else:
+        page.text("Nothing.")
+    pairs = [finding for finding in checked.findings if finding.kind in ("two labels", "two parts", "duplicate")]
+    if pairs:
+        page.heading("There twice")
+        page.pictures(
+            [
+                (pixels, f"{file.item.part} {file.item.label} {spell(file.item.path.name)}".strip())
+                for finding in pairs[:SHOWN]
+                for file in finding.files
+                if (pixels := _thumbnail(file, max_pixels)) is not None
+            ]
+        )
+    page.heading("Sizes")
+    page.table(
+        ["", "smallest", "middle", "largest"],
+        [(name, *(format_bytes(v) if name == "bytes" else v for v in row)) for name, row in checked.sizes.items()],
+    )
+    for name, counts in checked.facts.items():
+        page.text(f"{name}: {', '.join(f'{value} {count:,}' for value, count in counts.items())}")
+    page.heading("Images")
+    for part in listing.parts:
+        labels = listing.classes.get(part, ("",))
+        for label in labels:
+            files = [
+                file
+                for file in checked.files
+                if file.item.part == part and not file.problem and (not label or file.item.label == label)
+            ]
+            page.heading(" ".join(filter(None, (part, label, f"({len(files):,})"))), 3)
+            shown = [files[place * len(files) // SHOWN] for place in range(SHOWN)] if len(files) > SHOWN else files
+            page.pictures(
+                [
+                    (pixels, spell(file.item.path.name) if label else f"{file.item.label}")
+                    for file in shown
+                    if (pixels := _thumbnail(file, max_pixels)) is not None
+                ]
+            )
+    text = page.html()
+    replace_file(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+
+
+def _thumbnail(file: Inspected, max_pixels: int) -> NDArray[np.uint8] | None:
+    try:
+        assert file.header is not None
+        return read_image(file.item.path, file.header.channels, max_pixels).thumbnail()
+    except ImageFileError:  # It has gone since it was looked at.
+        return None

@@ -1,0 +1,154 @@
+"""What learning classes and learning numbers have in common: images in, one answer for each."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from striate.data.frames import Frame, Size, random_crop
+from striate.data.keyed import Use, key, uniform
+from striate.data.preprocessing import Preprocessing
+from striate.data.sets import ImageSet
+from striate.data.transforms import jitter, measure, normalise, shift
+from striate.training.config import TrainConfig
+from striate.training.task import Samples, Score
+
+AUXILIARY_WEIGHT = 0.3
+MEASURED = 2000  # Files, of which mean and standard deviation are known well enough.
+AT_ONCE = 50
+# Which numbers drawn for an image are for what; runs depend on them.
+SHIFT, CROP, FLIP, COLOUR, DRAWS = slice(0, 2), slice(2, 6), 6, slice(7, 10), 10
+
+Labels = Int64[Tensor, " N"] | Float[Tensor, " N"]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledImages:
+    """Images as a network takes them, with the class or the number of each."""
+
+    images: Float[Tensor, "N C H W"]
+    labels: Labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device, layout: torch.memory_format, dtype: torch.dtype) -> "LabelledImages":
+        """Return the batch on a device, its images in a memory layout and a type."""
+        images = self.images.to(device, dtype, non_blocking=True, memory_format=layout)
+        return LabelledImages(images, self.labels.to(device, non_blocking=True))
+
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        """Return images and labels."""
+        return self.images, self.labels
+
+    def split(self, parts: int) -> "list[LabelledImages]":
+        """Return the batch in parts of as many images, or one more."""
+        pairs = zip(self.images.tensor_split(parts), self.labels.tensor_split(parts), strict=True)
+        return [LabelledImages(images, labels) for images, labels in pairs]
+
+
+class ImageTask(ABC):
+    """One answer for each image.
+
+    Args:
+        config: what is done to images in training, the loss, and the seed.
+    """
+
+    preprocessing: Preprocessing
+    label_dtype: torch.dtype
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+
+    @property
+    @abstractmethod
+    def outputs(self) -> int:
+        """Numbers that the network gives for each image."""
+
+    @abstractmethod
+    def describe(self) -> Mapping[str, Any]:
+        """Return what the weights say of the task, for `striate.weights.WeightsConfig`."""
+
+    @abstractmethod
+    def targets(self, labels: Labels) -> Tensor:
+        """Return what the network's outputs are compared with, a row for each image."""
+
+    @abstractmethod
+    def compare(self, outputs: Float[Tensor, "N K"], targets: Tensor, smoothing: float = 0.0) -> Float[Tensor, ""]:
+        """Return the mean loss of outputs against `targets`."""
+
+    @abstractmethod
+    def score(self) -> Score:
+        """Return a fresh metric."""
+
+    @abstractmethod
+    def better(self, metrics: Mapping[str, float], than: Mapping[str, float]) -> bool:
+        """Tell whether one epoch's metrics beat another's."""
+
+    def prepare(self, images: ImageSet) -> None:
+        """Measure mean and standard deviation of the training images, or of a sample where they are many files."""
+        chosen = images
+        if not images.is_in_memory and len(images) > MEASURED:
+            order = np.random.default_rng(key(self.config.seed, Use.SAMPLE)).permutation(len(images))
+            chosen = images.subset(np.sort(order[:MEASURED]).tolist())
+        at_once = len(chosen) if images.is_in_memory else AT_ONCE
+        starts = range(0, len(chosen), at_once)
+        mean, std = measure(chosen.subset(range(start, min(start + at_once, len(chosen)))).pixels() for start in starts)
+        self.preprocessing = Preprocessing(
+            image_size=images.image_size, mean=mean, std=std, crop_pct=self.config.crop_pct
+        )
+
+    def collate(self, samples: Samples) -> LabelledImages:
+        """Normalise."""
+        return LabelledImages(normalise(samples.images.pixels(), self.preprocessing), samples.images.labels)
+
+    def augment(self, samples: Samples) -> LabelledImages:
+        """Cut, mirror, move and colour each image as (seed, epoch, image) decide, then normalise."""
+        config = self.config
+        draws = uniform(config.seed, samples.epoch, np.array(samples.indices), DRAWS)
+        image_size = self.preprocessing.image_size
+
+        def frame(place: int, size: Size) -> Frame:
+            return random_crop(size, image_size, config.crop_scale, draws[place, CROP].tolist())
+
+        images = samples.images.pixels(frame if config.crop_scale < 1 else None)
+        if config.hflip:
+            mirrored = torch.from_numpy(draws[:, FLIP] < config.hflip)[:, None, None, None]
+            images = torch.where(mirrored, images.flip(3), images)
+        if config.shift:
+            offsets = (torch.from_numpy(draws[:, SHIFT]) * (2 * config.shift + 1)).long() - config.shift
+            images = shift(images, offsets)
+        if config.color_jitter:
+            images = jitter(images, config.color_jitter, torch.from_numpy(draws[:, COLOUR]))
+        return LabelledImages(normalise(images, self.preprocessing), samples.images.labels)
+
+    def loss(self, network: nn.Module, batch: LabelledImages) -> Float[Tensor, ""]:
+        """Return the mean loss over the batch, after mixup and label smoothing where they are asked for.
+
+        Mixup is of Zhang et al., "mixup: beyond empirical risk minimization", 2018: one share for the batch, each image
+        with a partner from the same batch.
+        """
+        images, targets = batch.images, self.targets(batch.labels)
+        if self.config.mixup:
+            share = float(torch.distributions.Beta(self.config.mixup, self.config.mixup).sample())
+            partners = torch.randperm(len(targets)).to(targets.device)
+            images = images.lerp(images[partners], 1 - share)
+            targets = share * targets + (1 - share) * targets[partners]
+        return self.total(getattr(network, "forward_all", network)(images), targets)
+
+    def total(self, outputs: Tensor | Sequence[Tensor], targets: Tensor) -> Float[Tensor, ""]:
+        """Return the loss of all that a network gives: its outputs, and those of auxiliary heads if it has any.
+
+        The heads' losses are added with a weight of 0.3 (Szegedy et al., "Going deeper with convolutions", 2015,
+        section 5).
+        """
+        smoothing = self.config.smoothing
+        if isinstance(outputs, Tensor):
+            return self.compare(outputs, targets, smoothing)
+        loss, *auxiliary = (self.compare(each, targets, smoothing) for each in outputs)
+        return loss + AUXILIARY_WEIGHT * sum(auxiliary)
