@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+from photographs import write_folder
 from striate.data.source import load_digits
 from striate.files import save_tensors
 from striate.units import format_count
@@ -38,6 +39,9 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.copytree(ROOT, folder, ignore=ignored)
     (folder / ".venv").symlink_to(sys.prefix)
     write_mnist(folder / "mnist")
+    write_folder(folder / "flowers", {"train": 9, "val": 4})
+    for part in ("train", "val"):
+        (folder / "flowers" / part / "red").rename(folder / "flowers" / part / "daisy")
     yield folder
     (folder / ".venv").unlink()
 
@@ -93,6 +97,9 @@ def test_the_tour_and_the_same_from_python(copy: Path) -> None:
     assert len(accuracies) == 4
     assert min(accuracies[:2]) > 90  # of the tour's own runs on digits; the others have a few hundred images
     assert "truth:" in out
+    assert "nothing to mend before training" in out
+    assert "of the validation images right" in out
+    assert "the same outputs in ONNX Runtime on 12 images" in out
     assert "12,613,600 bytes" in out
     (error,) = re.findall(r"predicted ([+-][\d.]+)%", out)
     assert abs(float(error)) < 0.5
@@ -126,6 +133,14 @@ def test_the_page_about_plans(copy: Path) -> None:
     (line,) = run_python(code, copy)
     assert line.startswith("16 images")
     assert "operators run again" in line
+
+
+def test_the_page_about_images(copy: Path) -> None:
+    page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    (commands,) = blocks("bash", page)
+    out = run(f"export PATH=$PWD/.venv/bin:$PATH\n{commands}", copy)
+    assert "<figure>" in (copy / "check.html").read_text(encoding="utf-8")
+    assert "val accuracy" in out
 
 
 def test_published_weights(copy: Path) -> None:
