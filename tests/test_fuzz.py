@@ -174,6 +174,20 @@ WORDS = (
         "\n",
     ),
 )
+TINY = ("--model", "mlp", "--image-size", "8", "--model-kwargs", "hidden_sizes=[4]", "--epochs", "1", "--output", "new")
+SENSIBLE = (
+    ["check", "data", "--json"],
+    ["check", "table.csv", "--html", "page.html"],
+    ["train", "table.csv", *TINY],
+    ["train", "data", *TINY, "--skip-bad"],
+    ["train", "--resume", "run"],
+    ["train", "-c", "run/args.yaml", "--output", "new"],
+    ["val", "run", "data"],
+    ["val", "run", "--split", "val", "--json"],
+    ["predict", "run", "data/red", "--skip-bad"],
+    ["predict", "run", "data/red/000.png", "--jsonl"],
+    ["cost", "run"],
+)
 TARGETS = (
     "data/red/000.png",
     "table.csv",
@@ -201,16 +215,17 @@ def end_of(arguments: list[str]) -> tuple[int, str]:
 @pytest.mark.slow
 @settings(relaxed, max_examples=700)
 @given(
-    verb=st.sampled_from(VERBS),
-    words=st.lists(st.sampled_from(WORDS), max_size=7),
+    arguments=st.one_of(
+        st.sampled_from(SENSIBLE),
+        st.tuples(st.sampled_from(VERBS), st.lists(st.sampled_from(WORDS), max_size=7)).map(lambda t: [t[0], *t[1]]),
+    ),
     target=st.sampled_from(TARGETS),
     changes=st.one_of(st.just([]), mutations),
 )
 def test_nonsense_on_the_command_line_ends_with_a_way_out(
     house: Path,
     tmp_path_factory: pytest.TempPathFactory,
-    verb: str,
-    words: list[str],
+    arguments: list[str],
     target: str,
     changes: list[Any],
 ) -> None:
@@ -226,7 +241,7 @@ def test_nonsense_on_the_command_line_ends_with_a_way_out(
     sys.stdin = io.TextIOWrapper(io.BytesIO(b""))
     os.chdir(place)
     try:
-        status, said = end_of([verb, *words])
+        status, said = end_of(arguments)
     finally:
         os.chdir(before[0])
         sys.argv, sys.stdin = before[1:]

@@ -11,13 +11,19 @@ if TYPE_CHECKING:
     from striate.costing.layers import layer_costs as layer_costs
     from striate.data.preprocessing import Preprocessing as Preprocessing
     from striate.errors import StriateError as StriateError
+    from striate.jobs.check import Checked as Checked
+    from striate.jobs.check import check as check
     from striate.jobs.cost import Cost as Cost
     from striate.jobs.cost import cost as cost
+    from striate.jobs.export import export as export
     from striate.jobs.plan import plan as plan
+    from striate.jobs.predict import Prediction as Prediction
     from striate.jobs.predict import predict as predict
     from striate.jobs.train import Finished as Finished
     from striate.jobs.train import Started as Started
     from striate.jobs.train import train as train
+    from striate.jobs.val import Validated as Validated
+    from striate.jobs.val import val as val
     from striate.planning.apply import apply_plan as apply_plan
     from striate.planning.apply import micro_batches as micro_batches
     from striate.planning.plan import Plan as Plan
@@ -32,6 +38,7 @@ if TYPE_CHECKING:
     from striate.zoo import load_network as load_network
 
 _HOMES = {
+    "Checked": "striate.jobs.check",
     "Cost": "striate.jobs.cost",
     "EpochRecord": "striate.training.records",
     "Finished": "striate.jobs.train",
@@ -39,12 +46,16 @@ _HOMES = {
     "StepRecord": "striate.training.records",
     "StriateError": "striate.errors",
     "Plan": "striate.planning.plan",
+    "Prediction": "striate.jobs.predict",
     "Preprocessing": "striate.data.preprocessing",
     "TrainConfig": "striate.training.config",
+    "Validated": "striate.jobs.val",
     "WeightsConfig": "striate.weights",
     "apply_plan": "striate.planning.apply",
+    "check": "striate.jobs.check",
     "cost": "striate.jobs.cost",
     "create_model": "striate.zoo",
+    "export": "striate.jobs.export",
     "layer_costs": "striate.costing.layers",
     "list_models": "striate.zoo",
     "load_network": "striate.zoo",
@@ -54,22 +65,28 @@ _HOMES = {
     "read_plan": "striate.planning.plan",
     "save_weights": "striate.weights",
     "train": "striate.jobs.train",
+    "val": "striate.jobs.val",
 }
 
 __all__ = [
+    "Checked",
     "Cost",
     "EpochRecord",
     "Finished",
     "Plan",
+    "Prediction",
     "Preprocessing",
     "Started",
     "StepRecord",
     "StriateError",
     "TrainConfig",
+    "Validated",
     "WeightsConfig",
     "apply_plan",
+    "check",
     "cost",
     "create_model",
+    "export",
     "layer_costs",
     "list_models",
     "load_network",
@@ -79,6 +96,7 @@ __all__ = [
     "read_plan",
     "save_weights",
     "train",
+    "val",
 ]
 
 

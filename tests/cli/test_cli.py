@@ -15,16 +15,18 @@ import pytest
 import torch
 from PIL import Image
 
+from conftest import Done
 from striate.cli.main import app
 from striate.data.source import open_data
 from striate.files import load_tensors, save_tensors
 from striate.training.config import TrainConfig
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
+Program = Callable[..., Done]
 QUICK = ("train", "digits", "--model", "mlp", "--image-size", "8", "--opt", "adam", "--lr", "0.01")
 
 
-def document(done: "subprocess.CompletedProcess[str]") -> Any:
+def document(done: Done) -> Any:
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -40,14 +42,14 @@ def test_train_prints_its_network_its_course_and_its_end(striate: Run, tmp_path:
     assert (tmp_path / "run" / "report.html").exists()
 
 
-def test_train_and_predict_give_json(striate: Run, tmp_path: Path) -> None:
-    done = striate(*QUICK, "--epochs", "6", "--output", "run", "--json")
+def test_train_and_predict_give_json(program: Program, tmp_path: Path) -> None:
+    done = program(*QUICK, "--epochs", "6", "--output", "run", "--json")
     assert "epoch 6/6" in done.stderr
     told = document(done)
     assert told["parameters"] == sum(layer["parameters"] for layer in told["layers"]) == 65 * 300 + 301 * 10
     assert [row["epoch"] for row in told["epochs"]] == [1, 2, 3, 4, 5, 6]
     assert told["test"]["accuracy"] > 0.9
-    predicted = document(striate("predict", "run", "digits", "--limit", "5", "--json"))["predictions"]
+    predicted = document(program("predict", "run", "digits", "--limit", "5", "--json"))["predictions"]
     assert len(predicted) == 5
     _, test = open_data("digits", 0).judged
     for place in range(2):
@@ -55,7 +57,7 @@ def test_train_and_predict_give_json(striate: Run, tmp_path: Path) -> None:
         Image.fromarray(pixels).save(tmp_path / f"{place}.png")
         Image.fromarray(np.stack([pixels] * 3, axis=2)).save(tmp_path / f"colour-{place}.png")
     files = ("0.png", "1.png", "colour-0.png", "colour-1.png")
-    of_files = document(striate("predict", "run", *files, "--json"))["predictions"]
+    of_files = document(program("predict", "run", *files, "--json"))["predictions"]
     assert [p["source"] for p in of_files] == list(files)
     for file, known in zip(of_files, predicted[:2] * 2, strict=True):
         assert [share["class"] for share in file["top"]] == [share["class"] for share in known["top"]]
@@ -64,9 +66,9 @@ def test_train_and_predict_give_json(striate: Run, tmp_path: Path) -> None:
     assert [p["truth"] for p in predicted[:2]] == [test.classes[label] for label in test.labels[:2]]
 
 
-def test_models_lists_the_zoo(striate: Run) -> None:
-    assert "61,706" in striate("models").stdout
-    assert [entry["name"] for entry in document(striate("models", "lenet*", "--json"))["models"]] == [
+def test_models_lists_the_zoo(program: Program) -> None:
+    assert "61,706" in program("models").stdout
+    assert [entry["name"] for entry in document(program("models", "lenet*", "--json"))["models"]] == [
         "lenet5",
         "lenet5_28",
     ]
@@ -93,30 +95,30 @@ def test_models_lists_the_zoo(striate: Run) -> None:
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_bad_use_is_status_2_with_a_way_out_and_no_traceback(
-    striate: Run, arguments: tuple[str, ...], said: str
+    program: Program, arguments: tuple[str, ...], said: str
 ) -> None:
-    done = striate(*arguments)
+    done = program(*arguments)
     assert done.returncode == 2
     assert said in done.stderr + done.stdout
     assert "Traceback" not in done.stderr
 
 
 def test_models_lists_sizes_multiply_adds_papers_and_weights_at_hand(
-    striate: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_tensors(tmp_path / "resnet18-f37072fd.safetensors", {"w": torch.zeros(11_689_512, dtype=torch.uint8)})
     monkeypatch.setenv("STRIATE_WEIGHTS", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "200")
-    rows = striate("models", "resnet*").stdout.splitlines()
+    rows = program("models", "resnet*").stdout.splitlines()
     assert [row.split()[0] for row in rows[1:-2]] == ["resnet101", "resnet152", "resnet18", "resnet34", "resnet50"]
     (row,) = (row for row in rows if row.startswith("resnet18"))
     assert rows[-1] == f"Weights at hand in {tmp_path}: resnet18-f37072fd.safetensors."
     for cell in ("11,689,512", "1.81 G", "3x224x224", "at hand", "He et al. 2016"):
         assert cell in row
-    told = document(striate("models", "resnet18", "--json"))["models"][0]
+    told = document(program("models", "resnet18", "--json"))["models"][0]
     assert told["macs"] == 1_814_073_344
     assert told["weights"] == [str(tmp_path / "resnet18-f37072fd.safetensors")]
-    assert f"in {tmp_path}: none." in striate("models", "vgg*").stdout
+    assert f"in {tmp_path}: none." in program("models", "vgg*").stdout
 
 
 def test_debug_shows_the_traceback(striate: Run) -> None:
@@ -177,13 +179,13 @@ def test_sigterm_to_the_whole_group_saves_and_the_run_goes_on(striate: Run, tmp_
     assert "lr 0.01 -> 0.5" in refused.stderr
 
 
-def test_a_file_of_flags_is_overridden_by_flags(striate: Run, tmp_path: Path) -> None:
+def test_a_file_of_flags_is_overridden_by_flags(program: Program, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("data: digits\nmodel: mlp\nepochs: 9\nimage_size: 8\n")
-    told = document(striate("train", "-c", "mine.yaml", "--epochs", "1", "--json"))
+    told = document(program("train", "-c", "mine.yaml", "--epochs", "1", "--json"))
     assert len(told["epochs"]) == 1
     assert told["run"] == "runs/classify/digits-mlp"
     (tmp_path / "wrong.yaml").write_text("data: digits\nmodle: mlp\n")
-    done = striate("train", "-c", "wrong.yaml")
+    done = program("train", "-c", "wrong.yaml")
     assert done.returncode == 2
     assert "Did you mean model" in done.stderr
 

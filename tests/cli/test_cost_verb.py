@@ -1,30 +1,30 @@
 """``striate cost`` as a user meets it."""
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from conftest import Done
 from striate.cli.main import app
 from striate.data.preprocessing import Preprocessing
 from striate.errors import StriateError
 from striate.weights import WeightsConfig, save_weights
 from striate.zoo import create_model
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
+Run = Callable[..., Done]
 EXAMPLES = str(Path(__file__).resolve().parents[2] / "examples" / "networks.py")
 
 
-def document(done: "subprocess.CompletedProcess[str]") -> Any:
+def document(done: Done) -> Any:
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
-def test_the_exercise_is_answered_with_its_arithmetic(striate: Run) -> None:
-    done = striate("cost", f"{EXAMPLES}:three_convolutions", "--input", "3x200x300")
+def test_the_exercise_is_answered_with_its_arithmetic(program: Run) -> None:
+    done = program("cost", f"{EXAMPLES}:three_convolutions", "--input", "3x200x300")
     assert done.returncode == 0, done.stderr
     for part in (
         "(3·3·3 + 1)·100 = 2,800",
@@ -39,9 +39,9 @@ def test_the_exercise_is_answered_with_its_arithmetic(striate: Run) -> None:
     assert row == ["4", "Conv2d", "400x25x38", "720,400", "684.00", "M", "1.52", "MB", "15", "8", "-7"]
 
 
-def test_training_the_exercise_is_measured_as_predicted(striate: Run) -> None:
+def test_training_the_exercise_is_measured_as_predicted(program: Run) -> None:
     told = document(
-        striate(
+        program(
             "cost", f"{EXAMPLES}:three_convolutions", "--input", "3x50x75", "--train", "-b", "50", "--opt", "none",
             "--verify", "--json",
         )
@@ -62,8 +62,8 @@ def test_training_the_exercise_is_measured_as_predicted(striate: Run) -> None:
     assert told["peak_at"]["phase"] == "backward"
 
 
-def test_the_document_holds_every_layer(striate: Run) -> None:
-    told = document(striate("cost", "lenet5", "-b", "2", "--json"))
+def test_the_document_holds_every_layer(program: Run) -> None:
+    told = document(program("cost", "lenet5", "-b", "2", "--json"))
     assert (told["model"], told["parameters"], told["inputs"]) == ("lenet5", 61_706, ["1x32x32"])
     first = told["layers"][0]
     assert first["arithmetic"].startswith("(5·5·1 + 1)·6 = 156 parameters; 32 - 5 + 1 = 28; 5·5·1·6·28·28·2 = 235,200")
@@ -72,25 +72,25 @@ def test_the_document_holds_every_layer(striate: Run) -> None:
     assert sum(layer["macs"] for layer in told["layers"]) == told["macs"]
     assert told["backward_macs"] == 0
     assert "measured_bytes" not in told
-    folded = document(striate("cost", "lenet5", "-b", "2", "--depth", "1", "--json"))
+    folded = document(program("cost", "lenet5", "-b", "2", "--depth", "1", "--json"))
     assert [layer["name"] for layer in folded["layers"]] == ["features", "classifier"]
     assert sum(layer["macs"] for layer in folded["layers"]) == told["macs"]
 
 
-def test_several_are_shown_side_by_side(striate: Run) -> None:
+def test_several_are_shown_side_by_side(program: Run) -> None:
     names = [f"{EXAMPLES}:{name}" for name in ("inception", "inception_without_reductions")]
-    done = striate("cost", *names, "--input", "192x28x28", "--no-channels-last")
+    done = program("cost", *names, "--input", "192x28x28", "--no-channels-last")
     assert done.returncode == 0, done.stderr
     lines = {line.split("  ")[0].strip(): line.split() for line in done.stdout.splitlines()}
     assert lines["parameters"][1:] == ["163,696", "393,472"]
     assert "contiguous" in done.stdout
-    told = document(striate("cost", "lenet5", "mlp", "--json"))
+    told = document(program("cost", "lenet5", "mlp", "--json"))
     assert [row["model"] for row in told["networks"]] == ["lenet5", "mlp"]
 
 
-def test_16_bit_floats_and_cards(striate: Run) -> None:
+def test_16_bit_floats_and_cards(program: Run) -> None:
     def peak(*flags: str) -> Any:
-        return document(striate("cost", "resnet18", "--image-size", "64", "--train", "-b", "8", "--json", *flags))
+        return document(program("cost", "resnet18", "--image-size", "64", "--train", "-b", "8", "--json", *flags))
 
     plain, half, mixed = peak(), peak("--dtype", "bfloat16"), peak("--amp")
     assert half["peak_bytes"] < 0.6 * plain["peak_bytes"]
@@ -99,11 +99,11 @@ def test_16_bit_floats_and_cards(striate: Run) -> None:
     assert card["device_bytes"] == 12 * 2**30
     assert any("No CUDA device has verified this" in note for note in card["notes"])
     assert all(size % 512 == 0 for what, size in card["peak_by"].items())
-    text = striate("cost", "resnet18", "--train", "-b", "4096", "--gpu", "rtx3060", "--depth", "1").stdout
+    text = program("cost", "resnet18", "--train", "-b", "4096", "--gpu", "rtx3060", "--depth", "1").stdout
     assert "it does not fit" in text
 
 
-def test_other_networks_and_inputs(striate: Run, tmp_path: Path) -> None:
+def test_other_networks_and_inputs(program: Run, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "from torch import nn\n"
         "class Pair(nn.Module):\n"
@@ -113,19 +113,19 @@ def test_other_networks_and_inputs(striate: Run, tmp_path: Path) -> None:
         "    def forward(self, words, image):\n"
         "        return self.words(words).mean(1) + self.image(image).mean((2, 3))\n"
     )
-    told = document(striate("cost", "mine.py:Pair", "--input", "7:int64", "--input", "3x9x9", "--verify", "--json"))
+    told = document(program("cost", "mine.py:Pair", "--input", "7:int64", "--input", "3x9x9", "--verify", "--json"))
     assert told["parameters"] == 100 * 8 + 3 * 3 * 3 * 8 + 8
     assert abs(told["peak_bytes"] - told["measured_bytes"]) < 4096
-    told = document(striate("cost", "torch.nn:Flatten", "--input", "3x9x9", "--json"))
+    told = document(program("cost", "torch.nn:Flatten", "--input", "3x9x9", "--json"))
     assert told["parameters"] == 0
 
 
-def test_a_trained_network_is_taken_by_its_folder(striate: Run, tmp_path: Path) -> None:
+def test_a_trained_network_is_taken_by_its_folder(program: Run, tmp_path: Path) -> None:
     network = create_model("lenet5", num_classes=4, in_chans=3)
     shape = Preprocessing(image_size=(32, 32), mean=(0.5,) * 3, std=(0.5,) * 3)
     config = WeightsConfig(model="lenet5", classes=tuple("abcd"), preprocessing=shape)
     save_weights(tmp_path / "mine", network.state_dict(), config)
-    told = document(striate("cost", "mine", "--json"))
+    told = document(program("cost", "mine", "--json"))
     assert (told["inputs"], told["layers"][-1]["output_shape"]) == (["3x32x32"], [4])
     assert told["parameters"] == sum(p.numel() for p in network.parameters())
 
@@ -163,11 +163,11 @@ def test_what_cannot_be_is_refused(arguments: tuple[str, ...], said: str) -> Non
     assert said in f"expected {error.expected}\n  received {error.received}\n  {error.remedy}"
 
 
-def test_what_depends_on_values_is_refused_with_its_operator(striate: Run, tmp_path: Path) -> None:
+def test_what_depends_on_values_is_refused_with_its_operator(program: Run, tmp_path: Path) -> None:
     (tmp_path / "odd.py").write_text(
         "from torch import nn\nclass Odd(nn.Module):\n    def forward(self, x):\n        return x[x > 0].sum()\n"
     )
-    done = striate("cost", "odd.py:Odd", "--input", "3x9x9")
+    done = program("cost", "odd.py:Odd", "--input", "3x9x9")
     assert done.returncode == 1
     assert "received aten." in done.stderr
     assert "depends on values" in done.stderr

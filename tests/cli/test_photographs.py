@@ -205,7 +205,7 @@ def test_train_leaves_bad_images_out_where_it_is_told_to_and_counts_them(program
     (tmp_path / "data" / "red" / "bad.jpg").write_text("just text")
     refused = program("train", "data", *SMALL, "--epochs", "1")
     assert refused.returncode == 2
-    assert "data/red/bad.jpg: no image that can be read" in refused.stderr
+    assert "red/bad.jpg: no image that can be read" in refused.stderr
     assert not (tmp_path / "runs").exists()
     done = program("train", "data", *SMALL, "--epochs", "1", "--skip-bad")
     assert done.returncode == 0, done.stderr

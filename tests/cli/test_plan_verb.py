@@ -1,16 +1,17 @@
 """``striate plan`` as a user meets it."""
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
+from conftest import Done
+
+Run = Callable[..., Done]
 NETWORK = ("resnet18", "--image-size", "64", "-b", "16", "--num-classes", "10", "--lossless")
 
 
-def test_a_plan_in_words_and_as_a_document(striate: Run, tmp_path: Path) -> None:
-    done = striate("plan", *NETWORK, "--memory", "143MB", "--html", "plan.html")
+def test_a_plan_in_words_and_as_a_document(program: Run, tmp_path: Path) -> None:
+    done = program("plan", *NETWORK, "--memory", "143MB", "--html", "plan.html")
     assert done.returncode == 0, done.stderr
     for part in (
         *("predicted of 143.00 MB", "operators run again", "Each remedy alone", "recomputation"),
@@ -20,7 +21,7 @@ def test_a_plan_in_words_and_as_a_document(striate: Run, tmp_path: Path) -> None
     page = (tmp_path / "plan.html").read_text()
     assert "<svg" in page
     assert "aten.relu_.default" in page
-    done = striate("plan", *NETWORK, "--memory", "143MB", "--json")
+    done = program("plan", *NETWORK, "--memory", "143MB", "--json")
     told = json.loads(done.stdout)
     assert told["fits"] is True
     assert told["peak_bytes"] <= told["budget_bytes"] == 143_000_000 < told["plain_bytes"]
@@ -31,17 +32,17 @@ def test_a_plan_in_words_and_as_a_document(striate: Run, tmp_path: Path) -> None
     assert told["frontier"][0]["relative_time"] == 1.0
 
 
-def test_where_nothing_fits_it_says_what_would(striate: Run) -> None:
-    done = striate("plan", *NETWORK, "--memory", "50MB", "--json")
+def test_where_nothing_fits_it_says_what_would(program: Run) -> None:
+    done = program("plan", *NETWORK, "--memory", "50MB", "--json")
     told = json.loads(done.stdout)
     assert (done.returncode, told["fits"]) == (1, False)
-    text = striate("plan", *NETWORK, "--memory", "50MB")
+    text = program("plan", *NETWORK, "--memory", "50MB")
     assert text.returncode == 1
     assert "Nothing fits. The smallest budget that would is" in text.stdout
 
 
-def test_without_a_batch_the_largest_is_said(striate: Run) -> None:
-    done = striate("plan", "lenet5", "--memory", "10MB", "--json")
+def test_without_a_batch_the_largest_is_said(program: Run) -> None:
+    done = program("plan", "lenet5", "--memory", "10MB", "--json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     sizes = {fit["name"]: fit["batch_size"] for fit in told["fits"]}
@@ -49,10 +50,10 @@ def test_without_a_batch_the_largest_is_said(striate: Run) -> None:
     assert 0 < sizes["plain"] <= sizes["recomputation"]
     assert sizes["plain"] < sizes["16-bit floats"] <= sizes["all of these"]
     assert all(fit["relative_time"] > 0 for fit in told["fits"])
-    assert striate("plan", "lenet5", "--memory", "10kB").returncode == 1
+    assert program("plan", "lenet5", "--memory", "10kB").returncode == 1
 
 
-def test_wrong_flags_are_refused(striate: Run) -> None:
+def test_wrong_flags_are_refused(program: Run) -> None:
     for flags, part in (
         (("lenet5", "-b", "2", "--memory", "4G"), "Units: kB"),
         (("lenet5", "-b", "2"), "expected --memory"),
@@ -61,6 +62,6 @@ def test_wrong_flags_are_refused(striate: Run) -> None:
         (("lenet5", "-b", "2", "--memory", "90000GB"), "this machine has"),
         (("lenet5", "--memory", "1GB", "--html", "x.html"), "A page is of one plan"),
     ):
-        done = striate("plan", *flags)
+        done = program("plan", *flags)
         assert done.returncode == 2
         assert part in done.stderr

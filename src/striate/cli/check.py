@@ -33,15 +33,14 @@ def check(
     check_page(html)
 
     from rich.console import Console
-    from rich.progress import Progress
 
-    from striate.cli.progress import COLUMNS, show_counted
+    from striate.cli.progress import bars, show_counted
     from striate.data.source import Reading
     from striate.jobs.check import Checked, write_check_page
     from striate.jobs.check import check as job
 
     found: Checked | None = None
-    with Progress(*COLUMNS, console=Console(stderr=True), transient=True) as progress:
+    with bars(Console(stderr=True)) as progress:
         bar = progress.add_task("looking at files", total=None, visible=False, state="")
         for record in job(data, Reading(max_pixels=max_pixels, workers=workers)):
             if isinstance(record, Checked):

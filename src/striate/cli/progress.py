@@ -25,6 +25,11 @@ COLUMNS = (
 )
 
 
+def bars(console: Console) -> Progress:
+    """Return bars of work that goes on, which leave nothing behind; none where nobody looks."""
+    return Progress(*COLUMNS, console=console, transient=True, disable=not console.is_terminal)
+
+
 class Counted(Protocol):
     """Work of which so much is done."""
 
@@ -42,12 +47,12 @@ class Counted(Protocol):
 def show_counted(progress: Progress, bar: TaskID, record: Counted) -> None:
     """Move a bar to where the work is."""
     state = f"{record.done:,}/{record.total:,},"
-    progress.update(bar, total=record.total, completed=record.done, state=state, visible=progress.console.is_terminal)
+    progress.update(bar, total=record.total, completed=record.done, state=state, visible=True)
 
 
 def show_training(records: Iterable[TrainRecord], out: Console, err: Console) -> None:
     """Print records as they come: what the run is and what came of it to ``out``, its course to ``err``."""
-    with Progress(*COLUMNS, console=err, transient=True) as progress:
+    with bars(err) as progress:
         peaks: list[PeakRecord] = []
         looking = progress.add_task("looking at files", total=None, visible=False, state="")
         bar = progress.add_task("", total=None, visible=False, start=False, state="")
@@ -59,7 +64,7 @@ def show_training(records: Iterable[TrainRecord], out: Console, err: Console) ->
                     progress.update(looking, visible=False)
                     _say_start(out, record)
                     progress.start_task(bar)
-                    progress.update(bar, total=record.steps, completed=record.step, visible=err.is_terminal)
+                    progress.update(bar, total=record.steps, completed=record.step, visible=True)
                 case StepRecord():
                     state = f"{record.step}/{record.steps} steps, loss {record.loss:.4f},"
                     progress.update(bar, completed=record.step, description=f"epoch {record.epoch}", state=state)

@@ -37,16 +37,15 @@ def val(
     check_page(html)
 
     from rich.console import Console
-    from rich.progress import Progress
 
-    from striate.cli.progress import COLUMNS, show_counted
+    from striate.cli.progress import bars, show_counted
     from striate.data.source import Inspecting, Reading
     from striate.jobs.val import Validated, write_val_page
     from striate.jobs.val import val as job
 
     found: Validated | None = None
     reading = Reading(skip_bad, max_pixels, workers)
-    with Progress(*COLUMNS, console=Console(stderr=True), transient=True) as progress:
+    with bars(Console(stderr=True)) as progress:
         looking = progress.add_task("looking at files", total=None, visible=False, state="")
         judging = progress.add_task("judging images", total=None, visible=False, state="")
         for record in job(run, data, split=split, batch_size=batch_size, reading=reading):

@@ -66,22 +66,26 @@ def find_problems(listing: Listing, files: Sequence[Inspected]) -> list[Finding]
         files: the same, looked at.
     """
     found = [
-        *(Finding("unreadable", f"{spell(file.item.path)}: {file.problem}", (file,)) for file in files if file.problem),
-        *_repeated(files),
+        *(
+            Finding("unreadable", f"{listing.name_of(file.item.path)}: {file.problem}", (file,))
+            for file in files
+            if file.problem
+        ),
+        *_repeated(listing, files),
         *_of_classes(listing),
         *_of_channels(files),
         *(
-            Finding("animated", f"{spell(file.item.path)}: the first of its frames is taken", (file,))
+            Finding("animated", f"{listing.name_of(file.item.path)}: the first of its frames is taken", (file,))
             for file in files
             if file.header is not None and file.header.animated
         ),
-        *(Finding("hidden folder", f"{spell(path)} is passed over") for path in listing.hidden),
-        *(Finding("other file", f"{spell(path)} is passed over") for path in listing.others),
+        *(Finding("hidden folder", f"{listing.name_of(path)} is passed over") for path in listing.hidden),
+        *(Finding("other file", f"{listing.name_of(path)} is passed over") for path in listing.others),
     ]
     return sorted(found, key=lambda finding: not finding.severe)
 
 
-def _repeated(files: Sequence[Inspected]) -> Iterable[Finding]:
+def _repeated(listing: Listing, files: Sequence[Inspected]) -> Iterable[Finding]:
     """Find what is there twice: the same bytes, or the same pixels where all were decoded."""
     alike: dict[str, list[Inspected]] = defaultdict(list)
     for file in files:
@@ -91,7 +95,7 @@ def _repeated(files: Sequence[Inspected]) -> Iterable[Finding]:
         if len(group) == 1:
             continue
         parts, labels = ({file.item.part for file in group}, {file.item.label for file in group})
-        names = " = ".join(spell(file.item.path) for file in group)
+        names = " = ".join(listing.name_of(file.item.path) for file in group)
         kinds: list[Kind] = []
         if len(labels) > 1:
             kinds.append("two labels")
@@ -168,7 +172,7 @@ def expect_readable(listing: Listing, files: Iterable[Inspected]) -> None:
     """
     bad = [file for file in files if file.problem]
     if bad:
-        said = "; ".join(f"{spell(file.item.path)}: {file.problem}" for file in bad[:3])
+        said = "; ".join(f"{listing.name_of(file.item.path)}: {file.problem}" for file in bad[:3])
         raise UsageError(
             expected=f"images in all {len(listing.items):,} image files of {spell(listing.root)}",
             received=f"{len(bad):,} bad: {said}{' ...' if len(bad) > 3 else ''}",

@@ -63,6 +63,11 @@ class Listing:
         """The one map of classes, from the part to train on, in order of name."""
         return self.classes.get("train", self.classes.get("", ()))
 
+    def name_of(self, path: Path) -> str:
+        """Return a file's path as it is said to people: without the folder of all, where it lies in that."""
+        root = self.root if self.root.is_dir() else self.root.parent
+        return spell(path.relative_to(root) if path.is_relative_to(root) else path)
+
     def of(self, part: str) -> tuple[Item, ...]:
         """Return the images of one part."""
         return tuple(item for item in self.items if item.part == part)
