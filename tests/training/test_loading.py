@@ -1,9 +1,15 @@
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from striate.data.source import load_digits
+from photographs import write_folder
+from striate.data.images import ImageFileError
+from striate.data.preprocessing import Preprocessing
+from striate.data.sets import ImageFiles
+from striate.data.source import load_digits, open_data
 from striate.training.config import TrainConfig
 from striate.training.loading import EvenBatches, Loader
 from striate.training.tasks import Classification
@@ -53,3 +59,14 @@ def test_the_number_of_workers_changes_nothing(workers: int) -> None:
         for a, b in pairs:
             assert torch.equal(a.images, b.images)
             assert torch.equal(a.labels, b.labels)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_file_that_has_gone_bad_is_named_from_whichever_process(tmp_path: Path, workers: int) -> None:
+    splits = open_data(str(write_folder(tmp_path, {"": 6})), 0).prepared(3, (8, 8), 1.0)
+    assert isinstance(splits.train, ImageFiles)
+    splits.train.paths[2].write_bytes(b"")
+    task = Classification(TrainConfig(data="d", model="m"), splits.train.classes)
+    task.preprocessing = Preprocessing(image_size=(8, 8), mean=(0.5,) * 3, std=(0.5,) * 3)
+    with pytest.raises(ImageFileError, match=f"{splits.train.paths[2].name}: an empty file"):
+        list(Loader(splits.train, task.collate, batch_size=4, workers=workers).epoch())
