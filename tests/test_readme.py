@@ -214,6 +214,19 @@ def test_figures_of_planned_steps_are_those_of_the_rows(said: str, ways: list[st
     assert line.split(" | ")[1] == "; ".join(figures)
 
 
+def test_figures_of_random_plans_are_those_of_the_rows() -> None:
+    with (ROOT / "benchmarks" / "results" / "plan_triples.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    last = [row for row in rows if row["commit"] == rows[-1]["commit"]]
+    fitting = [row for row in last if row["fits"] == "True"]
+    over = sum(int(row["measured"]) > int(row["budget"]) for row in fitting)
+    errors = [abs(int(row["predicted"]) / int(row["measured"]) - 1) for row in last]
+    counts, error = re.findall(r"\| ([^|]*) \| `benchmarks/plan.py triples`", README)
+    assert len(last) == 60
+    assert counts == f"{len(fitting)}, {over}"
+    assert error == f"median {statistics.median(errors):.3%}, largest {max(errors):.2%}".replace("%", " %")
+
+
 def test_figures_of_predicting_itself_are_those_of_the_last_row() -> None:
     with (ROOT / "benchmarks" / "results" / "cost_itself.csv").open(newline="", encoding="utf-8") as file:
         *_, row = csv.DictReader(file)
