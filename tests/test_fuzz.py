@@ -1,5 +1,6 @@
 """Damaged files and nonsense on the command line: an error with a way out, never a traceback or a hang."""
 
+import faulthandler
 import io
 import signal
 import sys
@@ -57,18 +58,24 @@ def mutate(data: bytes, changes: list[Any]) -> bytes:
     return data
 
 
+class HangError(BaseException):
+    """No error of the program's, which would be taken for one of a file's."""
+
+
 @contextmanager
 def ends() -> Iterator[None]:
     """Fail where something hangs."""
 
     def give_up(_number: int, _frame: object) -> None:
-        raise TimeoutError(f"not ended after {LONGEST} seconds")
+        raise HangError(f"not ended after {LONGEST} seconds")
 
     before = signal.signal(signal.SIGALRM, give_up)
     signal.alarm(LONGEST)
+    faulthandler.dump_traceback_later(2 * LONGEST, exit=True)  # In what is not Python, no exception comes up.
     try:
         yield
     finally:
+        faulthandler.cancel_dump_traceback_later()
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
 

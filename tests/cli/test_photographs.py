@@ -21,6 +21,9 @@ from PIL import Image
 from conftest import Done
 from photographs import COLOURS, draw, write_class, write_folder
 from striate.files import load_tensors, save_tensors
+from striate.jobs.train import train
+from striate.training.config import TrainConfig
+from striate.training.records import StepRecord
 
 Program = Callable[..., Done]
 SMALL = ("--model", "mlp", "--image-size", "8", "--model-kwargs", "hidden_sizes=[16]", "--opt", "adam", "--lr", "0.01")
@@ -34,9 +37,6 @@ def document(done: Done) -> Any:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder `data` in three parts, and a run on it."""
-    from striate.jobs.train import train
-    from striate.training.config import TrainConfig
-
     root = tmp_path_factory.mktemp("photographs")
     write_folder(root / "data", {"train": 20, "val": 6, "test": 4})
     config = TrainConfig(
@@ -134,6 +134,77 @@ def test_predict_takes_files_folders_standard_input_and_the_runs_own_data(
     assert done.stdout.count("(truth: blue, right)") == 2
 
 
+@pytest.mark.parametrize("kind", ["tiff", "ppm"])
+def test_an_image_by_standard_input_is_told_from_names_of_files(
+    program: Program, place: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Though all its bytes are those of text."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (12, 12), (10, 10, 10)).save(buffer, kind)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(buffer.getvalue())))
+    (alone,) = document(program("predict", "run", "-", "--json"))["predictions"]
+    assert alone["source"] == "-"
+
+
+def test_names_of_any_bytes_come_by_standard_input(
+    program: Program, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [b"tab\tulator.png", b"\xff.png"]
+    for name in names:
+        draw(COLOURS["red"], 1).save(Path(os.fsdecode(name)))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\0".join(names))))
+    assert len(document(program("predict", "run", "-", "--json"))["predictions"]) == 2
+
+
+def test_a_run_is_judged_by_its_own_images_only_while_they_are_those_that_it_was_begun_with(
+    program: Program, tmp_path: Path
+) -> None:
+    write_folder(tmp_path / "data", {"": 12})
+    (tmp_path / "data" / "red" / "bad.png").touch()
+    options = ("--epochs", "1", "--skip-bad", "--output", "run")
+    assert program("train", "data", *SMALL, *options).returncode == 0
+    for verb in ("val", "export"):  # They read as the run did, without being told again.
+        assert program(verb, "run").returncode == 0
+    assert len(document(program("predict", "run", "data", "--json"))["predictions"]) == 6
+    shutil.copytree(tmp_path / "data", tmp_path / "copy")
+    told = document(program("val", "run", "copy", "--skip-bad", "--json"))
+    assert (told["images"], told["seen"]) == (36, 30)
+    assert "30 of these 36 images are among those" in program("val", "run", "copy", "--skip-bad").stdout
+    (tmp_path / "data" / "blue").rename(tmp_path / "data" / "zblue")
+    for arguments in (("val", "run"), ("predict", "run", "data"), ("export", "run")):
+        done = program(*arguments)
+        assert done.returncode == 2
+        assert "some were added, removed, changed or renamed" in done.stderr
+
+
+def test_a_run_on_files_goes_on_with_the_same_bits_and_where_its_data_have_moved_to(
+    program: Program, tmp_path: Path
+) -> None:
+    write_folder(tmp_path / "data", {"": 15})
+    config = TrainConfig(
+        data=str(tmp_path / "data"),
+        model="mlp",
+        image_size=(8, 8),
+        model_kwargs={"hidden_sizes": [6]},
+        epochs=3,
+        batch_size=8,
+        crop_scale=0.3,
+        hflip=0.5,
+        color_jitter=0.4,
+        checkpoint_seconds=0,
+    )
+    list(train(config.model_copy(update={"output": "whole"})))
+    for record in train(config.model_copy(update={"output": "cut", "workers": 1})):
+        if isinstance(record, StepRecord) and record.step == 7:
+            break
+    (tmp_path / "data").rename(tmp_path / "moved")
+    assert program("train", "moved", "--resume", "cut").returncode == 0
+    for which in ("best", "last"):
+        name = f"weights/{which}/model.safetensors"
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert program("val", "cut").returncode == 0
+
+
 def test_predict_refuses_a_bad_image_or_passes_over_it(program: Program, place: Path) -> None:
     mixed = place / "mixed"
     write_class(mixed, COLOURS["red"], range(3))
@@ -196,7 +267,7 @@ def test_numbers_are_learned_judged_predicted_and_exported(program: Program, tmp
     assert exported["difference"] < 1e-4
     assert "Numbers said and true" in (tmp_path / "run" / "report.html").read_text()
     refused = program("train", "light.csv", *SMALL, "--smoothing", "0.1", "--output", "other")
-    assert "smoothing is for classes" in refused.stderr
+    assert "Smoothing is for classes" in refused.stderr
     assert "classes" in program("val", "run", str(write_folder(tmp_path / "classes", {"": 2}))).stderr
 
 
@@ -220,7 +291,7 @@ def bomb() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
-def spoil_nothing(root: Path) -> None:
+def empty_the_folder(root: Path) -> None:
     shutil.rmtree(root / "data")
     (root / "data").mkdir()
 
@@ -234,10 +305,6 @@ def add(name: str, content: bytes) -> Callable[[Path], int]:
     return lambda root: (root / "data" / "red" / name).write_bytes(content)
 
 
-def go_in_a_circle(root: Path) -> None:
-    (root / "data" / "circle").symlink_to(root / "data" / "circle")
-
-
 def label_besides(root: Path) -> None:
     shutil.move(root / "data", root / "train")
     (root / "data").mkdir()
@@ -246,25 +313,25 @@ def label_besides(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "said", "checked"),
     [
-        (spoil_nothing, "an empty folder"),
-        (leave_one_class, "nothing to tell apart"),
-        (add("a.jpg", b"just text"), "no image that can be read"),
-        (add("a.jpg", b""), "an empty file"),
-        (add("a.png", bomb()), "400,000,000 pixels"),
-        (add("line\nbreak.jpg", b"x"), "line\\nbreak.jpg"),
-        (label_besides, "val has purple, which train has not"),
+        (empty_the_folder, "an empty folder", 2),
+        (leave_one_class, "nothing to tell apart", 1),
+        (add("a.jpg", b"just text"), "no image that can be read", 1),
+        (add("a.jpg", b""), "an empty file", 1),
+        (add("a.png", bomb()), "400,000,000 pixels", 1),
+        (add("line\nbreak.jpg", b"x"), "line\\nbreak.jpg", 1),
+        (label_besides, "val has purple, which train has not", 1),
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_bad_data_are_refused_by_train_and_told_by_check(
-    program: Program, tmp_path: Path, spoil: Callable[[Path], object], said: str
+    program: Program, tmp_path: Path, spoil: Callable[[Path], object], said: str, checked: int
 ) -> None:
     write_folder(tmp_path / "data", {"": 3})
     spoil(tmp_path)
-    for done in (program("train", "data", *SMALL), program("check", "data")):
-        assert done.returncode in (1, 2)
+    for done, status in ((program("train", "data", *SMALL), 2), (program("check", "data"), checked)):
+        assert done.returncode == status
         assert said in done.stderr + done.stdout
         assert "Traceback" not in done.stderr
     assert not (tmp_path / "runs").exists()
@@ -272,14 +339,14 @@ def test_bad_data_are_refused_by_train_and_told_by_check(
 
 def test_names_of_any_script_and_links_in_a_circle_are_no_problem(program: Program, tmp_path: Path) -> None:
     write_folder(tmp_path / "data", {"": 6})
-    write_class(tmp_path / "data" / "花\n$ε", (90, 90, 90), range(50, 56))
+    write_class(tmp_path / "data" / "花\n$ε [old][b]", (90, 90, 90), range(50, 56))
     odd = Path(os.fsdecode(os.fsencode(tmp_path / "data" / "red") + b"/\xff.png"))
     draw(COLOURS["red"], 99).save(odd)
     (tmp_path / "data" / "red" / "circle").symlink_to(tmp_path / "data" / "red")
     done = program("train", "data", *SMALL, "--epochs", "1", "--output", "run")
     assert done.returncode == 0, done.stderr
-    assert program("check", "data", "--html", "page.html").returncode == 0
-    assert program("val", "run", "--html", "val.html").returncode == 0
+    assert "[old][b]" in program("check", "data", "--html", "page.html").stdout
+    assert "[old][b]" in program("val", "run", "--html", "val.html").stdout
     assert program("predict", "run", "data/red").returncode == 0
 
 

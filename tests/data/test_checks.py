@@ -11,7 +11,7 @@ from striate.data.checks import Finding, find_problems
 from striate.data.inspection import inspect_file, inspect_files
 from striate.data.listing import Item, list_data
 from striate.data.sets import ImageFiles
-from striate.data.source import Reading, open_data
+from striate.data.source import Reading, finish, open_data, read_part
 from striate.errors import UsageError
 
 
@@ -128,13 +128,48 @@ def test_parts_are_read_as_they_are_and_one_folder_is_divided_by_class(tmp_path:
     assert splits.fingerprint() == open_data(str(whole), 0).fingerprint() != open_data(str(whole), 1).fingerprint()
 
 
+def test_without_images_to_learn_from_those_to_validate_with_do_not_take_their_place(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"train": 1, "val": 4})
+    for path in (tmp_path / "train").rglob("*.png"):
+        path.write_bytes(b"")
+    with pytest.raises(UsageError, match="has no image in train"):
+        open_data(str(tmp_path), 0, Reading(skip_bad=True))
+    shutil.rmtree(tmp_path / "train")
+    for name in ("red", "green", "blue"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+    assert "empty class" in kinds(tmp_path)
+    with pytest.raises(UsageError, match="has no image in train"):
+        open_data(str(tmp_path), 0)
+
+
+def test_one_picture_in_two_kinds_of_file_stays_on_one_side_where_all_were_decoded(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"": 20})
+    for path in list((tmp_path / "red").iterdir()):
+        Image.open(path).save(path.with_suffix(".bmp"))
+    splits = open_data(str(tmp_path), 0, Reading(skip_bad=True))
+    stems = [{path.stem for path in part.paths if path.parent.name == "red"} for part in splits.parts.values()]  # type: ignore[attr-defined]
+    assert sum(map(len, stems)) == len(set.union(*stems)) == 20
+
+
+def test_a_part_is_numbered_as_the_network_has_its_classes() -> None:
+    names = tuple(sorted(map(str, range(12))))  # "10" and "11" before "2"
+    part, images = finish(read_part("digits", "test", names))
+    _, known = open_data("digits", 0).judged
+    assert part == "test"
+    assert [names[label] for label in images.labels] == [known.classes[label] for label in known.labels]
+    with pytest.raises(UsageError, match="numbers of images.*received classes, in digits"):
+        finish(read_part("digits", None, ()))
+    with pytest.raises(UsageError, match="received 5, 6, 7, 8, 9 besides"):
+        finish(read_part("digits", None, tuple("01234")))
+
+
 def test_numbers_come_from_tables(tmp_path: Path) -> None:
     write_folder(tmp_path, {"": 10})
     lines = [f"red/{place:03}.png,{place / 2}" for place in range(10)]
     (tmp_path / "ages.csv").write_text("\n".join(["path,number", *lines]))
     splits = open_data(str(tmp_path / "ages.csv"), 0)
     assert splits.train.classes == ()
-    assert splits.train.labels.dtype == torch.float32
+    assert splits.train.labels.dtype == torch.float64  # Seconds since 1970 differ in their last digits.
     assert sorted(torch.cat([part.labels for part in splits.parts.values()]).tolist()) == [n / 2 for n in range(10)]
 
 

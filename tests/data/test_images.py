@@ -56,7 +56,7 @@ def test_what_is_transparent_is_white_on_paper(tmp_path: Path) -> None:
     Image.fromarray(pixels).save(tmp_path / "a.png")
     assert read(tmp_path / "a.png", 3)[0].tolist() == [[200, 0, 0], [255, 255, 255], [204, 204, 204]]
     assert read(tmp_path / "a.png", 4)[0].tolist() == pixels[0].tolist()
-    assert read_header(tmp_path / "a.png").channels == 4
+    assert read_header(tmp_path / "a.png").channels == 3  # Transparency is there for who asks for it.
     palette = Image.fromarray(np.array([[0, 1]], np.uint8), mode="P")
     palette.putpalette([10, 20, 30, 40, 50, 60])
     palette.save(tmp_path / "p.png", transparency=1)
@@ -87,6 +87,39 @@ def test_tiffs_of_many_channels_are_read_with_all_of_them(tmp_path: Path, planar
         assert torch.equal(half[channel], alone[0])
     with pytest.raises(ImageFileError, match="7 channels, where the network takes 3"):
         read_image(tmp_path / "a.tif", 3)
+
+
+def test_bands_of_a_tiff_are_no_transparency_and_none_is_lost(tmp_path: Path) -> None:
+    levels = np.random.default_rng(0).integers(0, 256, (6, 5, 4), dtype=np.uint8)
+    levels[:, :, 3] = 0
+    tifffile.imwrite(tmp_path / "a.tif", levels, planarconfig="contig", photometric="minisblack", metadata=None)
+    np.testing.assert_array_equal(read(tmp_path / "a.tif", 4), levels)
+    small = read_image(tmp_path / "a.tif", 4).cut(whole((6, 5)), (1, 1)).flatten()
+    assert abs(small.numpy() - levels.mean((0, 1))).max() < 8
+    for count in (4, 5, 6):
+        bands = np.random.default_rng(1).integers(0, 256, (6, 5, count), dtype=np.uint8)
+        extra = ["unspecified"] * (count - 3)
+        tifffile.imwrite(tmp_path / "b.tif", bands, photometric="rgb", extrasamples=extra, metadata=None)
+        assert read_header(tmp_path / "b.tif").channels == count
+        np.testing.assert_array_equal(read(tmp_path / "b.tif", count), bands)
+
+
+def test_many_bands_count_towards_the_limit(tmp_path: Path) -> None:
+    levels = np.zeros((100, 100, 60), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", levels, photometric="minisblack", planarconfig="contig", metadata=None)
+    with pytest.raises(ImageFileError, match="10,000 pixels of 60 channels"):
+        read_header(tmp_path / "a.tif", 20_000)
+    assert read_header(tmp_path / "a.tif", 200_000).channels == 60
+
+
+def test_pgms_of_16_bits_and_turned_tiffs(tmp_path: Path) -> None:
+    (tmp_path / "a.pgm").write_bytes(b"P5 3 1 65535\n" + struct.pack(">3H", 0, 32896, 65535))
+    assert read(tmp_path / "a.pgm", 1).flatten().tolist() == [0, 128, 255]
+    assert read_header(tmp_path / "a.pgm").channels == 1
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(PIXELS).save(tmp_path / "a.tif", exif=exif)
+    assert read_header(tmp_path / "a.tif").size == read_image(tmp_path / "a.tif", 3).size == (3, 2)
 
 
 def png(width: int, height: int) -> bytes:

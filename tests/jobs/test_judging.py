@@ -6,7 +6,6 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from striate.data.sets import ImageTensors
 from striate.jobs.judging import judge
-from striate.results import Number
 
 
 def images(labels: torch.Tensor, count: int) -> ImageTensors:
@@ -44,12 +43,12 @@ def test_of_a_class_that_is_never_there_or_never_said_nothing_is_known() -> None
 
 
 def test_numbers_are_judged_in_their_own_unit() -> None:
-    truth = torch.tensor([10.0, 20.0, 30.0, 50.0])
+    truth = torch.tensor([10.0, 20.0, 30.0, 50.0], dtype=torch.float64)
     outputs = torch.tensor([[-1.0], [0.2], [0.4], [1.5]])
     set_of = ImageTensors(torch.zeros(4, 1, 2, 2, dtype=torch.uint8), truth, ())
     found = judge(outputs, set_of, (10.0, 25.0))
     said = np.array([15.0, 27.0, 29.0, 40.0])
-    assert [each.value for each in found.predictions if isinstance(each, Number)] == pytest.approx(list(said))
+    assert found.said.tolist() == pytest.approx(list(said))
     assert found.metrics["rmse"] == pytest.approx(float(np.sqrt(((said - truth.numpy()) ** 2).mean())))
     assert found.metrics["mae"] == pytest.approx(float(abs(said - truth.numpy()).mean()))
     assert found.metrics["r2"] == pytest.approx(r2_score(truth.numpy(), said))

@@ -12,6 +12,7 @@ import torch
 import yaml
 
 import striate
+from photographs import write_folder
 from striate.data.keyed import Use, key
 from striate.data.source import open_data
 from striate.errors import StriateError, UsageError
@@ -19,7 +20,7 @@ from striate.jobs.predict import Prediction, predict
 from striate.jobs.train import Finished, Started, train
 from striate.results import Classes
 from striate.training.config import TrainConfig
-from striate.training.folder import RunFolder
+from striate.training.folder import DataRecord, RunFolder
 from striate.training.records import EpochRecord, StepRecord
 from striate.zoo import build_network, load_network
 
@@ -72,6 +73,7 @@ def test_the_folder_holds_what_it_should(run: tuple[Path, list[Any]]) -> None:
     assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} == {
         ".lock",
         "args.yaml",
+        "data.json",
         "results.csv",
         "report.html",
         "weights/best/model.safetensors",
@@ -194,8 +196,7 @@ def test_resume_refuses_changed_data_and_a_changed_network(tmp_path: Path) -> No
     moved = tmp_path / "moved"
     data.rename(moved)
     assert isinstance(next(train(config(folder, data=str(moved), epochs=1), resume=folder)), Started)
-    moved.rename(data)
-    *_, finished = train(resume=folder)
+    *_, finished = train(resume=folder)  # It knows by now.
     assert isinstance(finished, Finished)
 
 
@@ -229,7 +230,7 @@ def test_of_two_runs_that_want_one_output_the_second_changes_nothing(tmp_path: P
 def test_a_folder_taken_between_the_check_and_the_lock_is_left_as_it_is(halted: Path) -> None:
     before = (halted / "args.yaml").read_text()
     with pytest.raises(UsageError, match="holds something already"):
-        RunFolder(halted).begin(config(halted, seed=9))
+        RunFolder(halted).begin(config(halted, seed=9), DataRecord(fingerprint=""))
     assert (halted / "args.yaml").read_text() == before
 
 
@@ -291,8 +292,7 @@ def test_the_tests_loss_is_the_trained_one_and_its_report_shows_images_of_any_ch
     assert abs(finished.metrics["loss"] - last.metrics["loss"]) < 0.05
 
 
-@pytest.mark.parametrize("init", ["he", "xavier"])
-@pytest.mark.parametrize("loss", ["cross_entropy", "mse"])
+@pytest.mark.parametrize(("init", "loss"), [("he", "cross_entropy"), ("xavier", "mse")])
 def test_every_initialisation_and_loss_learns(tmp_path: Path, init: str, loss: str) -> None:
     *_, finished = train(config(tmp_path / "run", init=init, loss=loss, lr=0.01, epochs=3, smoothing=0.05))
     assert isinstance(finished, Finished)
@@ -300,8 +300,9 @@ def test_every_initialisation_and_loss_learns(tmp_path: Path, init: str, loss: s
 
 
 def test_auxiliary_heads_are_trained_saved_and_not_asked_at_prediction(tmp_path: Path) -> None:
+    data = str(write_folder(tmp_path / "data", {"": 5}))
     options = {"model": "googlenet_bn", "image_size": 32, "model_kwargs": {"aux_heads": True}, "epochs": 1}
-    *_, finished = train(config(tmp_path / "run", **options, lr=0.01))
+    *_, finished = train(config(tmp_path / "run", data=data, **options, lr=0.01))
     assert isinstance(finished, Finished)
     network, weights = load_network(tmp_path / "run")
     assert weights.model_options == {"aux_heads": True}
@@ -309,7 +310,7 @@ def test_auxiliary_heads_are_trained_saved_and_not_asked_at_prediction(tmp_path:
     fresh = build_network(weights).state_dict()
     moved = {name for name, tensor in network.state_dict().items() if not torch.equal(tensor, fresh[name])}
     assert {"aux1.fc2.weight", "aux2.conv.conv.weight", "features.conv1.conv.weight"} <= moved
-    (prediction, *_) = predict(tmp_path / "run", "digits", limit=1)
+    (prediction, *_) = predict(tmp_path / "run", data, limit=1)
     assert isinstance(prediction, Prediction)
     assert isinstance(prediction.result, Classes)
-    assert len(prediction.result.names) == 10
+    assert prediction.result.names == ("blue", "green", "red")

@@ -18,7 +18,7 @@ class Levels(nn.Module):
 
 def prepared() -> tuple[Regression, ImageTensors]:
     pixels = torch.randint(0, 256, (50, 1, 4, 4), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
-    numbers = 1000 + 7 * pixels.float().mean((1, 2, 3))
+    numbers = 1000 + 7 * pixels.double().mean((1, 2, 3))
     images = ImageTensors(pixels, numbers, ())
     task = Regression(TrainConfig(data="d", model="m"))
     task.prepare(images)
@@ -32,7 +32,14 @@ def test_targets_have_no_mean_and_a_deviation_of_one_and_come_back() -> None:
     assert abs(float(targets.mean())) < 1e-5
     assert float(targets.std(correction=0)) == pytest.approx(1, abs=1e-5)
     std, mean = task.describe()["scale"]
-    torch.testing.assert_close(targets[:, 0] * std + mean, images.labels)
+    torch.testing.assert_close(targets[:, 0].double() * std + mean, images.labels)
+
+
+def test_numbers_far_from_zero_keep_their_differences() -> None:
+    task, images = prepared()
+    seconds = torch.arange(50, dtype=torch.float64) + 1_700_000_000
+    task.prepare(ImageTensors(images.pixels(), seconds, ()))
+    assert float(task.targets(seconds).std(correction=0)) == pytest.approx(1, abs=1e-5)
 
 
 def test_the_loss_is_the_mean_square_and_the_score_its_own_unit() -> None:
@@ -54,5 +61,5 @@ def test_the_loss_is_the_mean_square_and_the_score_its_own_unit() -> None:
 
 
 def test_smoothing_is_for_classes() -> None:
-    with pytest.raises(UsageError, match="smoothing is for classes"):
+    with pytest.raises(UsageError, match="Smoothing is for classes"):
         Regression(TrainConfig(data="d", model="m", smoothing=0.1))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from striate.data.names import find_data
+from striate.data.names import MAX_PIXELS, find_data
 from striate.jobs.usage import check_page
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def check(
     data: Annotated[str, typer.Argument(help="folder of images by class, or a CSV table", show_default=False)],
     workers: Annotated[int, typer.Option("-j", "--workers", min=0, help="processes that read images")] = 2,
-    max_pixels: Annotated[int, typer.Option(min=1, help="an image of more is not decoded")] = 90_000_000,
+    max_pixels: Annotated[int, typer.Option(min=1, help="an image of more is not decoded")] = MAX_PIXELS,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="write all of it as one page", show_default=False)
     ] = None,
@@ -87,14 +87,14 @@ def _document(found: "Checked") -> dict[str, Any]:
 
 
 def _print(out: "Console", found: "Checked") -> None:
-    from striate.cli.tables import plain_table, say
+    from striate.cli.tables import fill, plain_table, say
 
     listing = found.listing
     parts = list(listing.parts)
     if listing.classes:
         table = plain_table(None, [("class", False), *((part or "images", True) for part in parts)])
         for name in sorted({name for names in listing.classes.values() for name in names}):
-            table.add_row(name, *(f"{found.counts[part, name]:,}" for part in parts))
+            fill(table, name, *(f"{found.counts[part, name]:,}" for part in parts))
         out.print(table)
     else:
         say(out, ", ".join(f"{len(listing.of(part)):,} images {part}".strip() for part in parts))

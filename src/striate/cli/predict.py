@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from striate.data.names import MAX_PIXELS
 from striate.errors import UsageError
 from striate.jobs.usage import check_prediction
 
@@ -28,7 +29,7 @@ def predict(
     limit: Annotated[int | None, typer.Option(min=1, help="at most so many images", show_default=False)] = None,
     top: Annotated[int, typer.Option(min=1, help="classes to show for each image")] = 3,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="pass over images that cannot be read")] = False,
-    max_pixels: Annotated[int, typer.Option(min=1, help="an image of more is refused")] = 90_000_000,
+    max_pixels: Annotated[int, typer.Option(min=1, help="an image of more is refused")] = MAX_PIXELS,
     draw: Annotated[bool, typer.Option("--draw", help="draw each image, too")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="one document on standard output")] = False,
     as_lines: Annotated[bool, typer.Option("--jsonl", help="a line of JSON for each image, as it comes")] = False,
@@ -94,5 +95,5 @@ def _draw(out: "Console", prediction: "Prediction", top: int) -> None:
     from striate.cli.tables import draw
 
     lines = "\n".join([prediction.source, *_said(prediction, top)])
-    out.print(Columns([Text(draw(prediction.picture.pixels())), Text(lines)], padding=(0, 3)))
+    out.print(Columns([Text(draw(prediction.thumbnail)), Text(lines)], padding=(0, 3)))
     out.print()

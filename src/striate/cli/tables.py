@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import numpy as np
+    from numpy.typing import NDArray
 
     from striate.costing.layers import LayerCost
 
@@ -29,6 +31,11 @@ def plain_table(title: str | None, columns: Sequence[tuple[str, bool]]) -> Table
     return table
 
 
+def fill(table: Table, *cells: str) -> None:
+    """Add a row of text as it is: brackets in a name are brackets."""
+    table.add_row(*map(Text, cells))
+
+
 def network_table(model: str, layers: "Sequence[LayerCost]") -> Table:
     """Return a network's layers: what comes out of each, and how its parameters come about."""
     table = plain_table(model, [("layer", False), ("kind", False), ("output", False), ("parameters", True)])
@@ -38,9 +45,11 @@ def network_table(model: str, layers: "Sequence[LayerCost]") -> Table:
     return table
 
 
-def draw(pixels: "Tensor", rows: int = 12) -> str:
-    """Draw one image, C x H x W, as ``rows`` or fewer lines of characters, light on dark."""
-    grey = pixels.float().mean(0)
+def draw(pixels: "NDArray[np.uint8]", rows: int = 12) -> str:
+    """Draw one image, H x W x C, as ``rows`` or fewer lines of characters, light on dark."""
+    import torch
+
+    grey = torch.from_numpy(pixels).float().mean(2)
     height, width = grey.shape
     lines = min(rows, height)
     columns = max(1, round(width * lines / height))

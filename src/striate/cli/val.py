@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from striate.data.names import MAX_PIXELS
 from striate.jobs.usage import check_page, check_val
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def val(
     batch_size: Annotated[int, typer.Option("-b", "--batch-size", min=1, help="images at once")] = 32,
     workers: Annotated[int, typer.Option("-j", "--workers", min=0, help="processes that read images")] = 0,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="leave out files that are no images")] = False,
-    max_pixels: Annotated[int, typer.Option(min=1, help="an image of more is refused")] = 90_000_000,
+    max_pixels: Annotated[int, typer.Option(min=1, help="an image of more is refused")] = MAX_PIXELS,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="write all of it as one page", show_default=False)
     ] = None,
@@ -71,6 +72,7 @@ def _document(run: Path, found: "Validated") -> dict[str, Any]:
         "data": found.data,
         "split": found.part,
         "images": len(judged.images),
+        "seen": found.seen,
         "metrics": dict(judged.metrics),
         "classes": [asdict(each) for each in judged.classes],
         "confusion": judged.confusion,
@@ -79,18 +81,21 @@ def _document(run: Path, found: "Validated") -> dict[str, Any]:
 
 
 def _print(out: Any, found: "Validated") -> None:
-    from striate.cli.tables import plain_table, say
+    from striate.cli.tables import fill, plain_table, say
     from striate.jobs.judged_page import in_words, metrics_in_words
+    from striate.jobs.val import seen_in_words
 
     judged = found.judged
     say(out, in_words(judged, found.part))
     say(out, metrics_in_words(judged.metrics))
+    if found.seen:
+        say(out, f"note: {seen_in_words(found)}")
     if not judged.classes:
         return
     table = plain_table(None, [("class", False), ("images", True), ("precision", True), ("recall", True)])
     for each in judged.classes:
         shares = ("" if share is None else f"{share:.2%}" for share in (each.precision, each.recall))
-        table.add_row(each.name, f"{each.images:,}", *shares)
+        fill(table, each.name, f"{each.images:,}", *shares)
     out.print(table)
     names = [each.name for each in judged.classes]
     mistakes = sorted(

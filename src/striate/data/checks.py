@@ -109,7 +109,7 @@ def _of_classes(listing: Listing) -> Iterable[Finding]:
     if listing.has_numbers:
         return
     known = set(listing.names)
-    learned = listing.parts[0]
+    learned = listing.learned
     counts = Counter((item.part, item.label) for item in listing.items)
     for part, names in listing.classes.items():
         extra = sorted(set(names) - known)
@@ -133,8 +133,7 @@ def _of_classes(listing: Listing) -> Iterable[Finding]:
 def _of_channels(files: Sequence[Inspected]) -> Iterable[Finding]:
     """Find channels that do not go together: grey and colour do, since each becomes the other."""
     counts = Counter(file.header.channels for file in files if file.header is not None)
-    unusual = {count for count in counts if count not in (1, 3, 4)}
-    if unusual and len(counts) > 1:
+    if len(counts) > 1 and set(counts) != {1, 3}:
         said = ", ".join(f"{number:,} of {count}" for count, number in sorted(counts.items()))
         yield Finding("channels", f"images of different numbers of channels: {said}")
 

@@ -1,5 +1,6 @@
 """Image files as pixels: what a file says of itself, and the part of it that a network sees."""
 
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,11 +18,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from striate.data.frames import Frame, Size, whole
+from striate.data.names import MAX_PIXELS
 from striate.errors import UsageError
 from striate.files import spell
 
 Interpolation = Literal["bilinear", "bicubic"]
-MAX_PIXELS = 90_000_000
 SUFFIXES = frozenset(
     f".{name}"
     for names in ("jpg jpeg jpe jfif png gif bmp dib tif tiff webp", "ppm pgm pbm pnm jp2 j2k avif")
@@ -30,10 +31,12 @@ SUFFIXES = frozenset(
 # Others run programs (EPS), or have no mark, so that any bytes would do (TGA).
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF")
 TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-ORIENTATION = 0x0112
+ORIENTATION, SAMPLES = 0x0112, 277
 TURNED = (5, 6, 7, 8)  # Orientations that exchange height and width.
 COLOURS = {1: "L", 3: "RGB", 4: "RGBA"}
 _LIMIT = Lock()
+# What Pillow has to say of a file comes as our error; unless somebody listens, it is not said besides.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 class ImageFileError(UsageError):
@@ -60,7 +63,7 @@ class Header:
         format: as Pillow calls it.
         mode: as Pillow calls it; of a TIFF that only tifffile reads, such as ``5 x uint8``.
         size: (height, width), turned as the EXIF orientation says.
-        channels: 1 for grey, 3 for colour, 4 for colour with transparency, or as many as a TIFF has.
+        channels: 1 for grey, 3 for colour, or as many as a TIFF has; transparency is not counted.
         animated: whether it has several frames.
     """
 
@@ -76,7 +79,8 @@ class Picture:
     """A decoded image, upright.
 
     Args:
-        layers: one image of 1, 3 or 4 channels; for other numbers, a grey one for each.
+        layers: one image, grey or of colour, with transparency or without; for other numbers of channels, a grey one
+            for each.
     """
 
     layers: tuple[Image.Image, ...]
@@ -112,13 +116,13 @@ class Picture:
 def picture_of(pixels: UInt8[Tensor, "C H W"]) -> Picture:
     """Return pixels as a picture."""
     array = np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
-    if array.shape[2] in (3, 4):
+    if array.shape[2] == 3:
         return Picture((Image.fromarray(array),))
     return Picture(tuple(Image.fromarray(np.ascontiguousarray(array[:, :, place])) for place in range(array.shape[2])))
 
 
-def read_header(path: Path, max_pixels: int = MAX_PIXELS) -> Header:
-    """Return what a file says of its image, without decoding it.
+def read_header(path: Path | bytes, max_pixels: int = MAX_PIXELS) -> Header:
+    """Return what a file, or its content, says of its image, without decoding it.
 
     Raises:
         ImageFileError: where there is no image, or one of more than ``max_pixels``.
@@ -127,9 +131,9 @@ def read_header(path: Path, max_pixels: int = MAX_PIXELS) -> Header:
         size = (image.height, image.width)
         if isinstance(image, _Tiff):
             return Header("TIFF", f"{image.channels} x {image.dtype}", size, image.channels)
-        # A PNG without it would be decoded, to look behind its pixels.
-        exif = image.getexif() if image.format != "PNG" or "exif" in image.info else {}
-        turned = exif.get(ORIENTATION) in TURNED
+        # Of a PNG all pixels would be decoded, to look behind them; the size of a TIFF is that of the upright image.
+        knows = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
+        turned = knows and image.getexif().get(ORIENTATION) in TURNED
         animated = image.format != "MPO" and bool(getattr(image, "is_animated", False))
         return Header(str(image.format), image.mode, size[::-1] if turned else size, _channels(image), animated)
 
@@ -141,7 +145,7 @@ def read_image(path: Path | bytes, channels: int, max_pixels: int = MAX_PIXELS) 
         path: of a file of any of ``FORMATS``, recognised by its content; or that content.
         channels: 1 for grey, 3 for colour, 4 for colour with transparency: the image is converted, and what is
             transparent becomes white where that is dropped. For other numbers the file has to have as many. 16 bits a
-            channel become 8: their value over 257.
+            grey level become 8: their value over 257; of colours Pillow keeps the upper 8.
         max_pixels: an image of more is refused before it is decoded.
 
     Raises:
@@ -164,9 +168,11 @@ def _opened(path: Path | bytes, max_pixels: int) -> "Iterator[Image.Image | _Tif
         stream = BytesIO(path) if isinstance(path, bytes) else path.open("rb")
         with warnings.catch_warnings(action="ignore"), stream, _open(stream) as image:
             pixels = image.height * image.width
-            if pixels > max_pixels:
-                raise _TooLargeError(f"{image.width:,} x {image.height:,} = {pixels:,} pixels")
-            if isinstance(image, Image.Image) and image.mode in ("I", "F"):
+            layers = image.channels if isinstance(image, _Tiff) else 1
+            if pixels * max(layers / 3, 1) > max_pixels:
+                many = f" of {layers} channels" if layers > 3 else ""
+                raise _TooLargeError(f"{image.width:,} x {image.height:,} = {pixels:,} pixels{many}")
+            if isinstance(image, Image.Image) and (image.mode == "F" or (image.mode, image.format) == ("I", "TIFF")):
                 raise ValueError("levels of 32 bits, whose black and white are not known")
             yield image
     except _TooLargeError as error:
@@ -201,7 +207,7 @@ def _open(stream: BufferedIOBase) -> "Image.Image | _Tiff":
     with _LIMIT:
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return Image.open(cast(IO[bytes], stream), formats=FORMATS)
+            image = Image.open(cast(IO[bytes], stream), formats=FORMATS)
         except UnidentifiedImageError:
             stream.seek(0)
             mark = stream.read(4)
@@ -213,6 +219,10 @@ def _open(stream: BufferedIOBase) -> "Image.Image | _Tiff":
             return _Tiff(stream)
         finally:
             Image.MAX_IMAGE_PIXELS = before
+    if image.format == "TIFF" and image.tag_v2.get(SAMPLES, 1) > len(image.getbands()):  # type: ignore[attr-defined]
+        stream.seek(0)
+        return _Tiff(stream)  # Of the others, Pillow would say nothing.
+    return image
 
 
 class _Tiff:
@@ -250,13 +260,13 @@ def _to_bytes(levels: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _channels(image: Image.Image) -> int:
-    if image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I;16"):
-        return 1
-    return 4 if image.mode in ("RGBA", "RGBa") else 3
+    return 1 if image.mode in ("1", "L", "LA", "La", "I") or image.mode.startswith("I;16") else 3
 
 
 def _convert(image: Image.Image, channels: int) -> Image.Image:
-    if image.mode.startswith("I;16"):
+    if image.mode == "I":  # Of a PNM, whose levels Pillow spreads from 0 to 65,535.
+        image = Image.fromarray(_to_bytes(np.asarray(image).clip(0, 65535).astype(np.uint16)))
+    elif image.mode.startswith("I;16"):
         image = Image.fromarray(_to_bytes(np.asarray(image)))
     if channels < 4 and image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")

@@ -8,8 +8,9 @@ from functools import partial
 
 from torch.utils.data import DataLoader, Dataset
 
-from striate.data.images import MAX_PIXELS, Header, ImageFileError, read_header, read_image
+from striate.data.images import Header, ImageFileError, read_header, read_image
 from striate.data.listing import Item
+from striate.data.names import MAX_PIXELS
 
 ENDS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}
 TAIL = 4096
@@ -52,9 +53,9 @@ def inspect_file(item: Item, *, decode: bool, max_pixels: int = MAX_PIXELS) -> I
     digest = hashlib.sha256(data).hexdigest()
     header, pixels_digest = None, ""
     try:
-        header = read_header(item.path, max_pixels)
+        header = read_header(data, max_pixels)
         if decode or ENDS.get(header.format, b"\0no mark") not in data[-TAIL:]:
-            picture = read_image(item.path, header.channels, max_pixels)
+            picture = read_image(data, header.channels, max_pixels)
             seen = hashlib.sha256(repr((picture.size, header.channels)).encode())
             seen.update(picture.pixels().numpy().data)
             pixels_digest = seen.hexdigest()

@@ -12,7 +12,8 @@ from striate.errors import UsageError, nearest
 from striate.files import spell
 
 # Folders of parts, and what each part is called here.
-PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+LARGEST = 1e100  # Of numbers to learn: their squares are still numbers.
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +60,14 @@ class Listing:
         return any(isinstance(item.label, float) for item in self.items)
 
     @property
+    def learned(self) -> str:
+        """The part to learn from: ``train``, or the one without a name."""
+        return "train" if "train" in (*self.classes, *self.parts) else ""
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The one map of classes, from the part to train on, in order of name."""
-        return self.classes.get("train", self.classes.get("", ()))
+        return self.classes.get(self.learned, ())
 
     def name_of(self, path: Path) -> str:
         """Return a file's path as it is said to people: without the folder of all, where it lies in that."""
@@ -125,10 +131,23 @@ def _list_folder(root: Path) -> Listing:
     for part in sorted(parts, key=["", "train", "val", "test"].index):
         names = []
         for folder in _folders(parts[part], hidden, others):
+            _expect_text(folder)
             names.append(folder.name)
             items += [Item(path, part, folder.name) for path in sorted(_images(folder, hidden, others))]
         classes[part] = tuple(names)
     return Listing(root, tuple(items), classes, tuple(hidden), tuple(others))
+
+
+def _expect_text(folder: Path) -> None:
+    """Refuse a class whose name is bytes of no script: it is to be saved with the weights, and printed."""
+    try:
+        folder.name.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            expected="folders with names in UTF-8, which become the classes",
+            received=spell(folder),
+            remedy="Rename that folder.",
+        ) from error
 
 
 def _folders(root: Path, hidden: list[Path], others: list[Path]) -> Iterator[Path]:
@@ -225,8 +244,8 @@ def _item_of(path: Path, line: int, cells: dict[str, str], column: str) -> Item:
             label = float(text)
         except ValueError:
             label = math.nan
-        if not math.isfinite(label):
-            raise _bad_table(path, f"{text!r} in line {line}, which is no number")
+        if not abs(label) <= LARGEST:
+            raise _bad_table(path, f"{text!r} in line {line}, which is no number, or one beyond {LARGEST:g}")
     return Item(path.parent / cells["path"], PARTS.get(part, ""), label)
 
 

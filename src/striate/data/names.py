@@ -5,6 +5,7 @@ from pathlib import Path
 from striate.errors import UsageError, nearest
 
 EMBEDDED = ("digits",)
+MAX_PIXELS = 90_000_000  # An image of more is refused unless somebody allows it.
 
 
 def find_data(data: str) -> Path | None:

@@ -9,17 +9,18 @@ from typing import ClassVar, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Float64, Int64, UInt8
 from torch import Tensor
 from typing_extensions import Buffer
 
 from striate.data.frames import Frame, Framing, Size, middle, whole
-from striate.data.images import MAX_PIXELS, Interpolation, Picture, picture_of, read_image
+from striate.data.images import Interpolation, Picture, picture_of, read_image
+from striate.data.names import MAX_PIXELS
 from striate.errors import UsageError
 from striate.files import spell
 
 Some = TypeVar("Some", bound="ImageSet")
-Labels = Int64[Tensor, " N"] | Float32[Tensor, " N"]
+Labels = Int64[Tensor, " N"] | Float64[Tensor, " N"]
 
 
 class ImageSet(ABC):
@@ -162,6 +163,7 @@ class ImageFiles(ImageSet):
         classes: their names.
         channels: that each is read with.
         digests: of the files' bytes.
+        pictures: the same for two files of one picture, as far as anybody has looked.
         image_size: (height, width) that `pixels` gives.
         crop_pct: see `striate.data.frames.middle`.
         interpolation: of the scaling.
@@ -173,6 +175,7 @@ class ImageFiles(ImageSet):
     classes: tuple[str, ...]
     channels: int = 3
     digests: tuple[str, ...] = ()
+    pictures: tuple[str, ...] = ()
     image_size: Size = (224, 224)
     crop_pct: float | None = None
     interpolation: Interpolation = "bilinear"
@@ -187,6 +190,7 @@ class ImageFiles(ImageSet):
             self,
             paths=tuple(self.paths[place] for place in places),
             digests=tuple(self.digests[place] for place in places) if self.digests else (),
+            pictures=tuple(self.pictures[place] for place in places) if self.pictures else (),
             labels=self.labels[chosen],
         )
 

@@ -11,11 +11,10 @@ from torch import Tensor
 
 from striate.data.checks import expect_classes, expect_readable, find_problems, notes_of, some
 from striate.data.idx import has_idx_files, read_idx_folder
-from striate.data.images import MAX_PIXELS
 from striate.data.inspection import Inspected, inspect_files
 from striate.data.keyed import Use, key
 from striate.data.listing import Listing, list_data
-from striate.data.names import find_data
+from striate.data.names import MAX_PIXELS, find_data
 from striate.data.sets import ImageFiles, ImageSet, ImageTensors, Splits, split_by_class
 from striate.errors import UsageError
 from striate.files import spell
@@ -107,17 +106,23 @@ def _read_files(path: Path, seed: int, reading: Reading) -> Generator[Inspecting
     expect_classes(listing)
     listing, files = yield from inspect_listing(listing, reading)
     expect_classes(listing)
-    parts: dict[str, ImageFiles] = {part: _images(listing, files, part, reading) for part in listing.parts}
-    train = parts.get("train", parts.get("", next(iter(parts.values()))))
-    val, test = parts.get("val"), parts.get("test")
-    if "" in parts:
+    parts = {part: images_of(listing, files, part, listing.names, reading) for part in listing.parts}
+    if listing.learned not in parts:
+        raise UsageError(
+            expected=f"images to learn from in {spell(path)}",
+            received=f"{', '.join(parts)} alone",
+            remedy="Put images into train.",
+        )
+    train, val, test = parts[listing.learned], parts.get("val"), parts.get("test")
+    if listing.learned == "":
         train, test = _hold_out(train, TEST_SHARE, key(seed, Use.TEST_SPLIT))
     if val is None:
         train, val = _hold_out(train, VAL_SHARE, key(seed, Use.VAL_SPLIT))
     left = total - len(files)
     notes = notes_of(find_problems(listing, files))
     notes = (*([f"{left:,} files that are no images are left out"] if left else []), *notes)
-    return _expect_parts(Splits(path.resolve().name, train, val, test, notes))
+    name = path.resolve().stem if path.is_file() else path.resolve().name
+    return _expect_parts(Splits(name, train, val, test, notes))
 
 
 def inspect_listing(
@@ -170,16 +175,14 @@ def read_part(
         train, test, _ = _read_tensors(path, data, 0)
         tensors = {"train": train, "test": test}
         name = _part_of(data, part, tuple(tensors))
-        _expect_known(data, tensors[name].classes, classes)
-        return name, replace(tensors[name], classes=classes, name=f"{data} {name}")
+        chosen = tensors[name]
+        _expect_kind(data, False, classes)
+        _expect_known(data, chosen.classes, classes)
+        numbers = torch.tensor([classes.index(each) for each in chosen.classes])
+        return name, replace(chosen, labels=numbers[chosen.labels], classes=classes, name=f"{data} {name}")
     listing = list_data(path)
     name = _part_of(data, part, listing.parts)
-    if listing.has_numbers == bool(classes):
-        raise UsageError(
-            expected=f"{'classes' if classes else 'numbers'} of images, which this network has learned to tell",
-            received=f"{'numbers' if classes else 'classes'}, in {spell(path)}",
-            remedy="Give other data, or another run.",
-        )
+    _expect_kind(data, listing.has_numbers, classes)
     _expect_known(data, listing.classes.get(name, ()), classes)
     listing, files = yield from inspect_listing(replace(listing, items=listing.of(name)), reading)
     return name, images_of(listing, files, name, classes, reading)
@@ -195,6 +198,15 @@ def _part_of(data: str, part: str | None, parts: Sequence[str]) -> str:
             remedy="Leave --split out, or name another part.",
         )
     return part
+
+
+def _expect_kind(data: str, has_numbers: bool, classes: tuple[str, ...]) -> None:
+    if has_numbers == bool(classes):
+        raise UsageError(
+            expected=f"{'classes' if classes else 'numbers'} of images, which this network has learned to tell",
+            received=f"{'numbers' if classes else 'classes'}, in {data}",
+            remedy="Give other data, or another run.",
+        )
 
 
 def _expect_known(data: str, theirs: Sequence[str], classes: tuple[str, ...]) -> None:
@@ -216,27 +228,23 @@ def images_of(
     labels = [file.item.label for file in chosen]
     return ImageFiles(
         tuple(file.item.path for file in chosen),
-        torch.tensor(labels, dtype=torch.float32)
+        torch.tensor(labels, dtype=torch.float64)
         if listing.has_numbers
         else torch.tensor([numbers[str(label)] for label in labels], dtype=torch.int64),
         classes,
         _channels_of(listing, files),
         tuple(file.digest for file in chosen),
+        tuple(file.pixels_digest or file.digest for file in chosen),
         max_pixels=reading.max_pixels,
     )
-
-
-def _images(listing: Listing, files: Sequence[Inspected], part: str, reading: Reading) -> ImageFiles:
-    return images_of(listing, files, part, listing.names, reading)
 
 
 def _channels_of(listing: Listing, files: Sequence[Inspected]) -> int:
     """Return 1 where all images are grey, 3 where some have colour, or as many as all of them have."""
     counts = {file.header.channels for file in files if file.header is not None}
     if len(counts) == 1:
-        (count,) = counts
-        return 3 if count == 4 else count
-    if counts <= {1, 3, 4}:
+        return counts.pop()
+    if counts == {1, 3}:
         return 3
     raise UsageError(
         expected=f"images with the same number of channels in {spell(listing.root)}, or grey and colour ones",
@@ -248,7 +256,7 @@ def _channels_of(listing: Listing, files: Sequence[Inspected]) -> int:
 def _hold_out(images: Images, share: float, seed: int) -> tuple[Images, Images]:
     """Divide a set into the rest and a part with a share of every class; what is there twice stays together."""
     strata: Tensor = images.labels if images.classes else torch.zeros(len(images), dtype=torch.int64)
-    groups = images.digests if isinstance(images, ImageFiles) else None
+    groups = images.pictures if isinstance(images, ImageFiles) else None
     rest, part = split_by_class(strata, share, seed, groups)
     return images.subset(rest), images.subset(part)
 

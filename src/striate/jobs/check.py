@@ -1,6 +1,6 @@
 """A data set looked at, file by file, before anything is trained on it."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from striate.files import replace_file, spell
 from striate.reporting.page import Page
 from striate.units import format_bytes
 
-SHOWN = 12
+SHOWN, ALIKE = 12, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +31,18 @@ class Checked:
         listing: its files.
         files: the same, looked at.
         findings: severe ones first.
+        counts: images of each part and class.
     """
 
     listing: Listing
     files: tuple[Inspected, ...]
     findings: tuple[Finding, ...]
+    counts: Counter[tuple[str, str]]
 
     @property
     def wrong(self) -> bool:
         """Whether training on it would be wrong."""
         return any(finding.severe for finding in self.findings)
-
-    @property
-    def counts(self) -> Counter[tuple[str, str]]:
-        """Images of each part and class."""
-        return Counter((item.part, str(item.label)) for item in self.listing.items if isinstance(item.label, str))
 
     @property
     def facts(self) -> dict[str, dict[str, int]]:
@@ -96,7 +93,8 @@ def check(data: str, reading: Reading | None = None) -> Iterator[Inspecting | Ch
     for file in found:
         files.append(file)
         yield Inspecting(len(files), len(listing.items))
-    yield Checked(listing, tuple(files), tuple(find_problems(listing, files)))
+    counts = Counter((item.part, item.label) for item in listing.items if isinstance(item.label, str))
+    yield Checked(listing, tuple(files), tuple(find_problems(listing, files)), counts)
 
 
 def write_check_page(path: Path, checked: Checked, max_pixels: int) -> None:
@@ -118,7 +116,7 @@ def write_check_page(path: Path, checked: Checked, max_pixels: int) -> None:
             [
                 (pixels, f"{file.item.part} {file.item.label} {spell(file.item.path.name)}".strip())
                 for finding in pairs[:SHOWN]
-                for file in finding.files
+                for file in finding.files[:ALIKE]
                 if (pixels := _thumbnail(file, max_pixels)) is not None
             ]
         )
@@ -130,14 +128,13 @@ def write_check_page(path: Path, checked: Checked, max_pixels: int) -> None:
     for name, counts in checked.facts.items():
         page.text(f"{name}: {', '.join(f'{value} {count:,}' for value, count in counts.items())}")
     page.heading("Images")
+    sheets: dict[tuple[str, str], list[Inspected]] = defaultdict(list)
+    for file in checked.files:
+        if not file.problem:
+            sheets[file.item.part, file.item.label if isinstance(file.item.label, str) else ""].append(file)
     for part in listing.parts:
-        labels = listing.classes.get(part, ("",))
-        for label in labels:
-            files = [
-                file
-                for file in checked.files
-                if file.item.part == part and not file.problem and (not label or file.item.label == label)
-            ]
+        for label in listing.classes.get(part, ("",)):
+            files = sheets[part, label]
             page.heading(" ".join(filter(None, (part, label, f"({len(files):,})"))), 3)
             shown = [files[place * len(files) // SHOWN] for place in range(SHOWN)] if len(files) > SHOWN else files
             page.pictures(

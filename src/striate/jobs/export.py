@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from striate.data.transforms import fit, normalise
 from striate.errors import StriateError
 from striate.files import replace_file
-from striate.jobs.predict import pictures_of
+from striate.jobs.predict import find_sources, prepare
 from striate.jobs.usage import check_export
 from striate.training.folder import RunFolder
 from striate.weights import WeightsConfig
@@ -80,15 +80,15 @@ def export(run: str | Path, images: Sequence[str | Path] = (), *, output: str | 
     """
     check_export(run, images)
     network, config = load_network(run)
-    sources: Sequence[str | Path] = images or [RunFolder.find(run).config().data]
-    pictures = list(islice(pictures_of(run, sources, config), CHECKED))
+    given: Sequence[str | Path] = images or [RunFolder.find(run).config().data]
+    pictures = (prepare(source, config) for source in islice(find_sources(run, given, config), CHECKED))
     batch = torch.cat([normalise(fit(picture, config.preprocessing), config.preprocessing) for picture in pictures])
     whole = network if config.scale is None else _Scaled(network, config.scale).eval()
     path = Path(output or Path(run) / "model.onnx")
     name = "numbers" if config.scale else "logits"
     data, opset = _to_onnx(whole, batch, name, config)
-    difference = _compare(data, whole, batch)
-    if difference > TOLERANCE:
+    difference = _compare(data, whole, batch, config.scale or (1.0, 0.0))
+    if not difference <= TOLERANCE:
         raise StriateError(
             expected=f"outputs of ONNX Runtime within {TOLERANCE:.1%} of the network's own",
             received=f"{difference:.2%} of the largest, on {len(batch)} images",
@@ -134,16 +134,20 @@ def _silent_logs() -> Any:
         logging.disable(before)
 
 
-def _compare(data: bytes, network: nn.Module, batch: Tensor) -> float:
-    """Return how far ONNX Runtime's outputs are from a network's own, for all images at once and for one."""
+def _compare(data: bytes, network: nn.Module, batch: Tensor, scale: tuple[float, float]) -> float:
+    """Return how far ONNX Runtime's outputs are from a network's own, for all images at once and for one.
+
+    Numbers are compared before they are scaled: what all of them have in common would hide what they differ in.
+    """
     from onnxruntime import InferenceSession
 
     session = InferenceSession(data, providers=["CPUExecutionProvider"])
-    furthest = 0.0
+    furthest = torch.zeros(())
     for part in (batch, batch[:1]):
         with torch.inference_mode():
             ours = network(part)
         theirs = torch.from_numpy(session.run(None, {INPUT: part.numpy()})[0])
-        largest = float(ours.abs().max().clamp_min(1e-6))
-        furthest = max(furthest, float((ours - theirs).abs().max()) / largest)
-    return furthest
+        ours, theirs = ((outputs.double() - scale[1]) / scale[0] for outputs in (ours, theirs))
+        # One that is not a number stays so.
+        furthest = torch.maximum(furthest, (ours - theirs).abs().max() / ours.abs().max().clamp_min(1e-6))
+    return float(furthest)

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from striate.jobs.judging import Judged
 from striate.reporting.figures import calibration, confusion_matrix, scatter
 from striate.reporting.page import Page
-from striate.results import Number
 
 WORST = 24
 PARTS = {"train": "training", "val": "validation", "test": "test"}
@@ -43,8 +42,7 @@ def add_judged(page: Page, judged: Judged, part: str) -> None:
         page.figure(calibration([(each.images, each.confidence, each.accuracy) for each in judged.calibration]))
     else:
         page.heading(f"Numbers said and true{of}")
-        said = [prediction.value for prediction in judged.predictions if isinstance(prediction, Number)]
-        page.figure(scatter(judged.images.labels.tolist(), said))
+        page.figure(scatter(judged.images.labels.tolist(), judged.said.tolist()))
     page.heading("Worst mistakes")
     mistakes = _mistakes(judged)
     page.pictures([(judged.images.picture(place).thumbnail(), caption) for place, caption in mistakes])
@@ -58,13 +56,14 @@ def _share(share: float | None) -> str:
 
 def _mistakes(judged: Judged) -> list[tuple[int, str]]:
     """Return the places of the images that it was furthest off with, and what it said of each."""
-    labels, names = judged.images.labels.tolist(), judged.images.classes
-    found: list[tuple[float, int, str]] = []
-    for place, (label, said) in enumerate(zip(labels, judged.predictions, strict=True)):
-        if isinstance(said, Number):
-            found.append((abs(said.value - label), place, f"{label:.4g}, taken for {said.value:.4g}"))
-        elif said.best != label:
-            doubt = 1 - said.probabilities[label]
-            found.append((doubt, place, f"{names[label]}, taken for {said.name} ({said.probability:.0%})"))
-    found.sort(key=lambda mistake: -mistake[0])
-    return [(place, caption) for _, place, caption in found[:WORST]]
+    labels, names, said = judged.images.labels, judged.images.classes, judged.said
+    if not names:
+        worst = (said - labels).abs().argsort(descending=True, stable=True)[:WORST].tolist()
+        return [(place, f"{float(labels[place]):.4g}, taken for {float(said[place]):.4g}") for place in worst]
+    sure, taken = said.max(1)
+    doubt = (1 - said.gather(1, labels[:, None])[:, 0]) * (taken != labels)
+    count = min(int((taken != labels).sum()), WORST)
+    return [
+        (place, f"{names[int(labels[place])]}, taken for {names[int(taken[place])]} ({float(sure[place]):.0%})")
+        for place in doubt.argsort(descending=True, stable=True)[:count].tolist()
+    ]

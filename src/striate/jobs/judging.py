@@ -1,6 +1,6 @@
 """What a trained network is worth on a set of images whose classes or numbers are known."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -9,8 +9,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from striate.data.sets import ImageSet
-from striate.inference.predict import to_classes, to_numbers
-from striate.results import Classes, Number
 
 BINS = 15
 TOP = 5
@@ -54,7 +52,7 @@ class Judged:
 
     Args:
         images: the set.
-        predictions: one for each image.
+        said: how probable each class is, N x classes, or N numbers in their own unit.
         metrics: by name; see `judge_classes` and `judge_numbers`.
         classes: the worth of each; none for numbers.
         confusion: images of each class (rows) taken for each class (columns).
@@ -62,7 +60,7 @@ class Judged:
     """
 
     images: ImageSet
-    predictions: Sequence[Classes | Number]
+    said: Float[Tensor, "N K"] | Float[Tensor, " N"]
     metrics: Mapping[str, float]
     classes: tuple[ClassWorth, ...] = ()
     confusion: tuple[tuple[int, ...], ...] = ()
@@ -87,10 +85,10 @@ def judge_classes(logits: Float[Tensor, "N K"], images: ImageSet) -> Judged:
     images in 15 bins of probability (Guo et al., "On calibration of modern neural networks", 2017, equation 3).
     """
     labels, count = images.labels, logits.shape[1]
-    shares = logits.double().softmax(1)
-    sure, said = shares.max(1)
-    right = said == labels
-    confusion = torch.bincount(labels * count + said, minlength=count**2).view(count, count)
+    shares = logits.float().softmax(1)
+    sure, taken = shares.max(1)
+    right = taken == labels
+    confusion = torch.bincount(labels * count + taken, minlength=count**2).view(count, count)
     # A probability of 1 belongs to the last bin.
     places = (sure * BINS).long().clamp(max=BINS - 1)
     bins = tuple(
@@ -101,14 +99,14 @@ def judge_classes(logits: Float[Tensor, "N K"], images: ImageSet) -> Judged:
     metrics = {"accuracy": float(right.double().mean())}
     if count > TOP:
         metrics[f"top{TOP}"] = float((logits.topk(TOP, 1).indices == labels[:, None]).any(1).double().mean())
-    metrics["cross_entropy"] = float(F.cross_entropy(logits.double(), labels))
+    metrics["cross_entropy"] = float(F.cross_entropy(logits.float(), labels))
     metrics["calibration_error"] = sum(b.images * abs(b.accuracy - b.confidence) for b in bins) / len(labels)
     worth = tuple(
         ClassWorth(name, int(confusion[place].sum()), *_shares(confusion, place))
         for place, name in enumerate(images.classes)
     )
     rows = tuple(map(tuple, confusion.tolist()))
-    return Judged(images, to_classes(logits, images.classes), metrics, worth, rows, bins)
+    return Judged(images, shares, metrics, worth, rows, bins)
 
 
 def _shares(confusion: Tensor, place: int) -> tuple[float | None, float | None]:
@@ -124,11 +122,10 @@ def judge_numbers(outputs: Float[Tensor, "N 1"], images: ImageSet, scale: tuple[
     The metrics are ``rmse`` and ``mae`` in the numbers' own unit, and ``r2``, the share of their variance that is
     explained, where they differ.
     """
-    predictions = to_numbers(outputs, scale)
-    said = torch.tensor([number.value for number in predictions], dtype=torch.float64)
+    said = outputs.double()[:, 0] * scale[0] + scale[1]
     truth = images.labels.double()
     squared, variance = float(((said - truth) ** 2).mean()), float(truth.var(correction=0))
     metrics = {"rmse": squared**0.5, "mae": float((said - truth).abs().mean())}
     if variance > 0:
         metrics["r2"] = 1 - squared / variance
-    return Judged(images, predictions, metrics)
+    return Judged(images, said, metrics)

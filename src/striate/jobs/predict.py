@@ -1,5 +1,6 @@
 """What a trained network says of images."""
 
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,18 +8,22 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
-from torch import nn
+from jaxtyping import Float32, UInt8
+from torch import Tensor, nn
 
-from striate.data.images import MAX_PIXELS, ImageFileError, Picture, read_image
+from striate.data.images import ImageFileError, Picture, read_header, read_image
 from striate.data.listing import list_images
+from striate.data.names import MAX_PIXELS
 from striate.data.sets import ImageFiles, ImageTensors
-from striate.data.source import Reading, open_data
+from striate.data.source import finish
 from striate.data.transforms import fit, normalise
 from striate.errors import UsageError
 from striate.files import spell
 from striate.inference.predict import outputs_of, to_classes, to_numbers
-from striate.jobs.usage import STANDARD_INPUT, check_prediction, is_own_data
+from striate.jobs.own_data import own_splits
+from striate.jobs.usage import STANDARD_INPUT, check_prediction, is_same_data, own_data
 from striate.results import Classes, Number
 from striate.training.folder import RunFolder
 from striate.weights import WeightsConfig
@@ -35,13 +40,13 @@ class Prediction:
         source: the file, or the data set and the image's place in its part.
         result: the classes and their probabilities, or a number.
         truth: the image's class or number where it is known.
-        picture: the image as it was read.
+        thumbnail: the image, small: height x width x 1 or 3.
     """
 
     source: str
     result: Classes | Number
     truth: str | float | None
-    picture: Picture
+    thumbnail: UInt8[np.ndarray, "h w c"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +62,24 @@ class Skipped:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
+class Source(NamedTuple):
+    """An image that is to be judged.
+
+    Args:
+        name: of it.
+        image: where it is, or its content, or itself.
+        truth: its class or number where it is known.
+    """
+
     name: str
     image: Path | bytes | Picture
     truth: str | float | None = None
+
+
+class _Ready(NamedTuple):
+    source: Source
+    pixels: Float32[Tensor, "1 C H W"]
+    thumbnail: UInt8[np.ndarray, "h w c"]
 
 
 def predict(
@@ -76,9 +94,9 @@ def predict(
 
     Args:
         run: the folder of a run, or of weights with their config.
-        images: a file or several, folders of them, or ``-``: standard input, with the names of files, one a line or
-            with a zero byte between, or with one image; or the data that this run was trained on, for the part that it
-            has never seen.
+        images: a file or several, folders of them, or ``-``: standard input, with an image, or with the names of files,
+            one a line or with a zero byte between; or the data that this run was trained on, for the part that it has
+            never seen.
         limit: at most so many.
         skip_bad: yield a `Skipped` for an image that cannot be read, and go on.
         max_pixels: an image of more cannot.
@@ -91,99 +109,88 @@ def predict(
     if limit is not None and limit < 1:
         raise UsageError(expected="a limit of 1 image or more", received=str(limit), remedy="Leave it out for all.")
     network, config = load_network(run)
-    sources = islice(_sources(run, images, config, Reading(skip_bad, max_pixels)), limit)
+    sources = islice(find_sources(run, images, config), limit)
     while chunk := [_read(source, config, skip_bad, max_pixels) for source in islice(sources, AT_ONCE)]:
-        pictures = [each.image for each in chunk if not isinstance(each, Skipped)]
-        results = iter(_results(network, config, pictures))
+        ready = [each for each in chunk if isinstance(each, _Ready)]
+        results = iter(_results(network, config, ready))
         for each in chunk:
             if isinstance(each, Skipped):
                 yield each
             else:
-                yield Prediction(each.name, next(results), each.truth, each.image)
+                yield Prediction(each.source.name, next(results), each.source.truth, each.thumbnail)
 
 
-def pictures_of(run: str | Path, images: Sequence[str | Path], config: WeightsConfig) -> Iterator[Picture]:
-    """Yield the pictures that `predict` would judge."""
-    for source in _sources(run, images, config, Reading()):
-        read = _read(source, config, False, MAX_PIXELS)
-        assert isinstance(read, _Read)
-        yield read.image
+def prepare(source: Source, config: WeightsConfig, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Read an image.
 
-
-def _results(network: nn.Module, config: WeightsConfig, pictures: Sequence[Picture]) -> Sequence[Classes | Number]:
-    if not pictures:
-        return ()
-    inputs = [normalise(fit(picture, config.preprocessing), config.preprocessing) for picture in pictures]
-    (outputs,) = outputs_of(network, [torch.cat(inputs)])
-    return to_numbers(outputs, config.scale) if config.scale else to_classes(outputs, config.classes)
-
-
-def _read(source: _Source, config: WeightsConfig, skip_bad: bool, max_pixels: int) -> "_Read | Skipped":
+    Raises:
+        ImageFileError: where it cannot be read.
+    """
     if isinstance(source.image, Picture):
-        return _Read(source.name, source.image, source.truth)
+        return source.image
+    return read_image(source.image, config.in_chans, max_pixels)
+
+
+def _read(source: Source, config: WeightsConfig, skip_bad: bool, max_pixels: int) -> _Ready | Skipped:
     try:
-        return _Read(source.name, read_image(source.image, config.in_chans, max_pixels), source.truth)
+        picture = prepare(source, config, max_pixels)
     except ImageFileError as error:
         if not skip_bad:
             raise
         return Skipped(source.name, error.reason)
+    # Whole pictures take much; no more than one is kept.
+    pixels = normalise(fit(picture, config.preprocessing), config.preprocessing)
+    return _Ready(source, pixels, picture.thumbnail())
 
 
-class _Read(NamedTuple):
-    name: str
-    image: Picture
-    truth: str | float | None
+def _results(network: nn.Module, config: WeightsConfig, ready: Sequence[_Ready]) -> Sequence[Classes | Number]:
+    if not ready:
+        return ()
+    (outputs,) = outputs_of(network, [torch.cat([each.pixels for each in ready])])
+    return to_numbers(outputs, config.scale) if config.scale else to_classes(outputs, config.classes)
 
 
-def _sources(
-    run: str | Path, images: Iterable[str | Path], config: WeightsConfig, reading: Reading
-) -> Iterator[_Source]:
+def find_sources(run: str | Path, images: Iterable[str | Path], config: WeightsConfig) -> Iterator[Source]:
+    """Yield the images that `predict` is given; arguments as there."""
+    own = own_data(run)
     for image in images:
         path = Path(image)
         if str(image) == STANDARD_INPUT:
-            yield from _given()
-        elif is_own_data(run, image):
-            yield from _unseen(run, config, reading)
+            yield from _given(sys.stdin.buffer.read())
+        elif own is not None and is_same_data(own, image):
+            yield from _unseen(RunFolder.find(run), config)
         elif path.is_dir():
             found = list_images(path)
             if not found:
                 raise UsageError(
                     expected=f"image files in {spell(path)}", received="none", remedy="Give another folder, or files."
                 )
-            yield from (_Source(spell(each), each) for each in found)
+            yield from (Source(spell(each), each) for each in found)
         else:
-            yield _Source(spell(path), path)
+            yield Source(spell(path), path)
 
 
-def _given() -> Iterator[_Source]:
-    """Yield what comes by standard input: the names of files, or an image."""
-    data = sys.stdin.buffer.read()
-    try:
-        text = data.decode("utf-8")
-        names = text.split("\0") if "\0" in text else text.splitlines()
-        is_list = all(name.isprintable() or "\0" in text for name in names) and not text.startswith(NETPBM)
-    except UnicodeDecodeError:
-        is_list = False
+def _given(data: bytes) -> Iterator[Source]:
+    """Yield what comes by standard input: an image, or else the names of files."""
     if not data.strip():
         raise UsageError(
-            expected="the names of image files, or an image, by standard input",
+            expected="an image, or the names of image files, by standard input",
             received="nothing",
             remedy="Such as: find photos -name '*.jpg' -print0 | striate predict RUN -",
         )
-    if not is_list:
-        yield _Source(STANDARD_INPUT, data)
-        return
-    yield from (_Source(spell(name), Path(name)) for name in names if name)
+    try:
+        read_header(data, sys.maxsize)
+    except ImageFileError:
+        names = data.split(b"\0") if b"\0" in data else data.splitlines()
+        yield from (Source(spell(name), Path(name)) for name in map(os.fsdecode, names) if name)
+    else:
+        yield Source(STANDARD_INPUT, data)
 
 
-NETPBM = tuple(f"P{number}\n" for number in range(1, 7))
-
-
-def _unseen(run: str | Path, config: WeightsConfig, reading: Reading) -> Iterator[_Source]:
-    asked = RunFolder.find(run).config()
-    _, unseen = open_data(asked.data, asked.seed, reading).judged
+def _unseen(folder: RunFolder, config: WeightsConfig) -> Iterator[Source]:
+    _, unseen = finish(own_splits(folder)).judged
     if isinstance(unseen, ImageTensors):
         unseen = unseen.prepared(config.in_chans, unseen.image_size, None)
     for place, label in enumerate(unseen.labels.tolist()):
         image = unseen.paths[place] if isinstance(unseen, ImageFiles) else unseen.picture(place)
-        yield _Source(unseen.source(place), image, unseen.classes[label] if unseen.classes else float(label))
+        yield Source(unseen.source(place), image, unseen.classes[label] if unseen.classes else float(label))

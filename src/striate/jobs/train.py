@@ -19,9 +19,10 @@ from striate.costing.verify import watched
 from striate.data.keyed import Use, key
 from striate.data.names import find_data
 from striate.data.sets import Splits
-from striate.data.source import Inspecting, Reading, read_data
+from striate.data.source import Inspecting, read_data
 from striate.errors import BudgetError, UsageError
 from striate.files import load_tensors
+from striate.jobs.own_data import reading_of, record_of
 from striate.jobs.report import test_network, write_report
 from striate.jobs.train_plan import allowed_changes, fitting_plan, plan_training, smaller_plan
 from striate.jobs.usage import check_training, expect_unchanged
@@ -116,27 +117,29 @@ def train(config: TrainConfig | None = None, *, resume: str | Path | None = None
     check_training(config, resume)
 
     _refuse_early(config)
-    found = yield from read_data(config.data, config.seed, Reading(config.skip_bad, config.max_pixels, config.workers))
+    found = yield from read_data(config.data, config.seed, reading_of(config, config.workers))
+    record = record_of(found)
     begun = None if folder is None or not folder.plan.is_file() else read_plan(folder.plan)
     config, (splits, task, network, weights_config), plan = _fitted(config, found, begun)
     if folder is None:
-        folder = RunFolder.create(config.output, f"{splits.name}-{config.model}")
+        folder = RunFolder.create(config.output, weights_config.task, f"{splits.name}-{config.model}")
 
     with folder.locked():
         layers = layer_costs(network, (weights_config.in_chans, *weights_config.image_size))
         save = partial(_save, folder, weights_config)
-        circumstances = _circumstances(splits, network, config)
+        circumstances = _circumstances(record.fingerprint, network, config)
         running = config
         if plan is not None and plan.amp_dtype is not None:
             running = config.model_copy(update={"amp": True, "amp_dtype": plan.amp_dtype})
         replan = partial(smaller_plan, config, network, task, len(splits.train), folder.path)
         loop = Loop(network, task, splits.train, splits.val, running, folder, save, plan, watched, replan)
         if resume is None:
-            folder.begin(config)
+            folder.begin(config, record)
             if plan is not None:
                 plan.save(folder.plan)
         else:
             loop.restore(lambda before: _refuse_changes(before, circumstances))
+            folder.keep(config)  # The data may have moved.
         loop.progress.circumstances = circumstances
         yield Started(
             folder=folder.path,
@@ -261,13 +264,14 @@ def _save(
     save_weights({"best": folder.best, "last": folder.last}[which], state, config)
 
 
-def _circumstances(splits: Splits, network: nn.Module, config: TrainConfig) -> dict[str, Any]:
+def _circumstances(data: str, network: nn.Module, config: TrainConfig) -> dict[str, Any]:
     tensors = [(name, list(tensor.shape)) for name, tensor in network.state_dict().items()]
     return {
-        "data": splits.fingerprint(),
+        "data": data,
         "network": hashlib.sha256(repr((config.model, tensors)).encode()).hexdigest(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
+        "decoders": " ".join(f"{name} {version(name)}" for name in ("pillow", "tifffile", "kornia")),
         "striate": version("striate"),
         "settings": config.model_dump(mode="json"),
     }
@@ -279,13 +283,14 @@ def _refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         "data": "The images or labels differ from those that the run began with: put them back, or start a new run.",
         "network": "The network is built otherwise than when the run began: use that version, or start a new run.",
         "threads": f"The thread count changes rounding: set OMP_NUM_THREADS={before.get('threads')}.",
+        "decoders": "Other versions may make other pixels: use those that the run began with, or start a new run.",
         "torch": "Another version computes other bits: use the one that the run began with, or start a new run.",
         "striate": "Use the version that the run began with, or start a new run.",
     }
     for name, remedy in remedies.items():
         if before.get(name) != now[name]:
             raise UsageError(
-                expected=f"the run's own {name}: {str(before.get(name))[:16]}",
-                received=str(now[name])[:16],
+                expected=f"the run's own {name}: {str(before.get(name))[:60]}",
+                received=str(now[name])[:60],
                 remedy=remedy,
             )

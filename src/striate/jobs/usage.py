@@ -89,8 +89,10 @@ def check_prediction(run: str | Path, images: Sequence[str | Path]) -> None:
         UsageError: where there is no trained network, or no image of that name.
     """
     read_weights_config(find_weights(run))
+    own = own_data(run)
     for image in images:
-        if str(image) != STANDARD_INPUT and not is_own_data(run, image) and not Path(image).exists():
+        is_own = own is not None and is_same_data(own, image)
+        if str(image) != STANDARD_INPUT and not is_own and not Path(image).exists():
             raise UsageError(
                 expected="image files, folders of them, - for standard input, or the data that the run was trained on",
                 received=f"{str(image)!r}, which is none of these",
@@ -139,13 +141,15 @@ def check_val(run: str | Path, data: str | None, split: str | None) -> None:
         raise UsageError(expected="--split", received=repr(split), remedy=nearest(split, SPLITS))
 
 
-def is_own_data(run: str | Path, name: str | Path) -> bool:
-    """Tell whether an argument names the data that a run was trained on, rather than images."""
+def own_data(run: str | Path) -> str | None:
+    """Return the data that a run was trained on, or None for weights without a run."""
     folder = RunFolder(Path(run))
-    if not folder.args.is_file():
-        return False
-    own = folder.config().data
-    return own == str(name) if not Path(name).exists() else own == str(Path(name).resolve())
+    return folder.config().data if folder.args.is_file() else None
+
+
+def is_same_data(own: str, name: str | Path) -> bool:
+    """Tell whether ``name`` is the data that a run was trained on, ``own``, rather than images or other data."""
+    return own == (str(Path(name).resolve()) if Path(name).exists() else str(name))
 
 
 def expect_unchanged(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:

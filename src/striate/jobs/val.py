@@ -8,20 +8,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from striate.data.preprocessing import Preprocessing
-from striate.data.source import Inspecting, Reading, read_data, read_part
-from striate.data.transforms import normalise
+from striate.data.source import Inspecting, Reading, read_part
 from striate.errors import UsageError
 from striate.files import replace_file
 from striate.inference.predict import outputs_of
 from striate.jobs.judged_page import add_judged, in_words, metrics_in_words
 from striate.jobs.judging import Judged, judge
-from striate.jobs.usage import check_val, is_own_data
+from striate.jobs.own_data import count_seen, own_splits
+from striate.jobs.usage import check_val, is_same_data, own_data
 from striate.reporting.page import Page
 from striate.training.folder import RunFolder
 from striate.training.loading import Loader
-from striate.training.task import Samples
-from striate.training.tasks import LabelledImages
+from striate.training.tasks.images import labelled
 from striate.zoo import load_network
 
 BATCH_SIZE = 32
@@ -48,11 +46,13 @@ class Validated:
         data: by which images.
         part: of these; empty where they are not divided.
         judged: what it is worth.
+        seen: so many of them the run has learned from, or was chosen by, though they were given as others.
     """
 
     data: str
     part: str
     judged: Judged
+    seen: int = 0
 
 
 ValRecord = Inspecting | Validating | Validated
@@ -75,19 +75,18 @@ def val(
         split: ``train``, ``val`` or ``test``; by default the part of the run's own data that it has never seen, or of
             other data the last of these that there is.
         batch_size: images at once.
-        reading: how files are read.
+        reading: how files are read; the run's own are read as it did.
 
     Raises:
         UsageError: where there is no trained network or no such data, or it has other classes.
     """
     check_val(run, data, split)
-    reading = reading or Reading()
+    reading, folder = reading or Reading(), RunFolder(Path(run))
     network, config = load_network(run)
-    total = 0
-    name = data or RunFolder.find(run).config().data
-    if is_own_data(run, name):
-        asked = RunFolder.find(run).config()
-        splits = yield from read_data(asked.data, asked.seed, reading)
+    own, seen = own_data(run), 0
+    if own is not None and (data is None or is_same_data(own, data)):
+        name = own
+        splits = yield from own_splits(folder, reading.workers)
         part = split or splits.judged[0]
         if part not in splits.parts:
             raise UsageError(
@@ -97,26 +96,36 @@ def val(
             )
         images = splits.parts[part]
     else:
+        assert data is not None, "check_val has seen to it"
+        name = data
         part, images = yield from read_part(name, split, config.classes, reading)
+        seen = count_seen(folder, images)
     prepared = config.preprocessing
     images = images.prepared(config.in_chans, prepared.image_size, prepared.crop_pct, prepared.interpolation)
-    loader = Loader(images, partial(_collate, prepared), batch_size=batch_size, workers=reading.workers)
+    loader = Loader(images, partial(labelled, prepared), batch_size=batch_size, workers=reading.workers)
     outputs: list[Tensor] = []
+    total = 0
     for batch in loader.epoch():
         outputs += outputs_of(network, [batch.images])
         total += len(batch)
         yield Validating(total, len(images))
-    yield Validated(name, part, judge(torch.cat(outputs), images, config.scale))
-
-
-def _collate(preprocessing: Preprocessing, samples: Samples) -> LabelledImages:
-    return LabelledImages(normalise(samples.images.pixels(), preprocessing), samples.images.labels)
+    yield Validated(name, part, judge(torch.cat(outputs), images, config.scale), seen)
 
 
 def write_val_page(path: Path, model: str, found: Validated) -> None:
     """Write what was found as one page."""
     page = Page(f"{model} on {found.data}", in_words(found.judged, found.part))
     page.text(metrics_in_words(found.judged.metrics))
+    if found.seen:
+        page.text(seen_in_words(found))
     add_judged(page, found.judged, found.part)
     text = page.html()
     replace_file(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+
+
+def seen_in_words(found: Validated) -> str:
+    """Say that these images are not all strangers to the run."""
+    return (
+        f"{found.seen:,} of these {len(found.judged.images):,} images are among those that the run has learned from or "
+        "was chosen by."
+    )

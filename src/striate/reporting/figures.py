@@ -15,20 +15,20 @@ TRAIN_COLOUR, VAL_COLOUR = "#1f6f8b", "#d1495b"
 
 
 def curves(records: Sequence[EpochRecord]) -> str:
-    """Draw the loss of training and validation, and beside it the validation's other metrics, by epoch."""
-    figure = Figure(figsize=(10, 3.4), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    """Draw the loss of training and validation, and beside it each of the validation's other metrics, by epoch."""
+    names = [name for name in records[0].metrics if name != "loss"]
+    figure = Figure(figsize=(5 + 5 * len(names), 3.4), layout="constrained")
+    left, *others = figure.subplots(1, 1 + len(names), squeeze=False)[0]
     epochs = [record.epoch for record in records]
     left.plot(epochs, [record.train_loss for record in records], color=TRAIN_COLOUR, marker=".", label="training")
     left.plot(epochs, [record.metrics["loss"] for record in records], color=VAL_COLOUR, marker=".", label="validation")
     left.set(xlabel="epoch", ylabel="loss", yscale="log")
-    names = [name for name in records[0].metrics if name != "loss"]
-    for name in names:
+    for axes, name in zip(others, names, strict=True):
         values = [record.metrics[name] for record in records]
-        right.plot(epochs, values, color=VAL_COLOUR, marker=".", label=f"validation {name}")
-    right.set(xlabel="epoch", ylabel=", ".join(names))
+        axes.plot(epochs, values, color=VAL_COLOUR, marker=".", label=f"validation {name}")
+        axes.set(xlabel="epoch", ylabel=name)
     best = [record.epoch for record in records if record.best][-1:]
-    for axes in (left, right):
+    for axes in (left, *others):
         for epoch in best:
             axes.axvline(epoch, color="#555", linewidth=1, linestyle=":", label="best")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from striate.data.names import MAX_PIXELS
 from striate.errors import UsageError, nearest
 
 OptimizerName = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "nadam"]
@@ -104,7 +105,7 @@ class TrainConfig(BaseModel):
 
     data: PathText = Field(description="a folder of images, a CSV table, a folder of idx files, or digits")
     skip_bad: bool = _field(False, "decode all files first, and leave out those that are no images")
-    max_pixels: int = _field(90_000_000, "an image of more is refused before it is decoded", ge=1)
+    max_pixels: int = _field(MAX_PIXELS, "an image of more is refused before it is decoded", ge=1)
     model: str = _field(..., "a network of the zoo; `striate models` lists them")
     model_kwargs: Options = _field({}, "KEY=VALUE for the network, such as hidden_sizes=[300,100]")
     image_size: ImageSize | None = _field(None, "side or HEIGHTxWIDTH; the network's own by default")
@@ -154,7 +155,7 @@ class TrainConfig(BaseModel):
     channels_last: bool = _field(True, "memory layout of images and kernels")
     workers: int = _field(0, "processes that prepare images", ge=0)
     seed: int = _field(0, "of everything random", ge=0)
-    output: PathText | None = _field(None, "run folder; runs/classify/DATA-MODEL by default")
+    output: PathText | None = _field(None, "run folder; runs/TASK/DATA-MODEL by default")
     checkpoint_seconds: float = _field(300.0, "between two checkpoints inside an epoch", ge=0)
 
     @model_validator(mode="wrap")

@@ -8,17 +8,34 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict
 
-from striate.errors import UsageError
+from striate.errors import StriateError, UsageError
 from striate.files import flush, make_folder, replace_file
 from striate.training.config import TrainConfig, load_config, read_config
 from striate.training.records import EpochRecord
+
+
+class DataRecord(BaseModel):
+    """Which images a run was begun with.
+
+    Args:
+        fingerprint: of all images and labels in their parts.
+        seen: of each file to learn from or to choose by, the beginning of its content's digest; empty where the images
+            are no files.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    fingerprint: str
+    seen: tuple[str, ...] = ()
 
 
 class RunFolder:
     """The paths of one run, ``runs/<task>/<name>``, and what is written there.
 
     - ``args.yaml``: the config, every default filled in
+    - ``data.json``: which images it was begun with (see `striate.training.folder.DataRecord`)
     - ``plan.json``: how a step is taken within the memory granted, if it was
     - ``results.csv``: a row for each finished epoch
     - ``report.html``: the run on one page
@@ -29,6 +46,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.args = path / "args.yaml"
+        self.data = path / "data.json"
         self.plan = path / "plan.json"
         self.results = path / "results.csv"
         self.report = path / "report.html"
@@ -37,10 +55,10 @@ class RunFolder:
         self.resume = path / "resume"
 
     @classmethod
-    def create(cls, output: str | None, name: str) -> "RunFolder":
+    def create(cls, output: str | None, task: str, name: str) -> "RunFolder":
         """Make a new run's folder.
 
-        Without an ``output`` it is ``runs/classify/<name>``, with -2, -3 and so on behind it where that is taken.
+        Without an ``output`` it is ``runs/<task>/<name>``, with -2, -3 and so on behind it where that is taken.
         Making the folder is what takes it, so two runs never share one.
 
         Raises:
@@ -50,7 +68,7 @@ class RunFolder:
             cls.expect_free(output)
             make_folder(Path(output))
             return cls(Path(output))
-        root = Path("runs/classify")
+        root = Path("runs") / task
         make_folder(root)
         for number in count(1):
             path = root / (name if number == 1 else f"{name}-{number}")
@@ -78,15 +96,36 @@ class RunFolder:
                 remedy=f"Choose another --output{f', or go on with that run: --resume {path}' if taken else ''}.",
             )
 
-    def begin(self, config: TrainConfig) -> None:
-        """Write ``args.yaml``: what the run is asked to do, wherever it lies.
+    def begin(self, config: TrainConfig, data: DataRecord) -> None:
+        """Write ``args.yaml`` and ``data.json``: what the run is asked to do, wherever it lies, and with which images.
 
         Raises:
             UsageError: where another run has begun here in the meantime.
         """
         if self.args.exists():
             self.expect_free(str(self.path))
+        text = data.model_dump_json()
+        replace_file(self.data, lambda beside: beside.write_text(text, encoding="utf-8"))
+        self.keep(config)
+
+    def keep(self, config: TrainConfig) -> None:
+        """Write ``args.yaml``, such as with the place that the data have moved to."""
         replace_file(self.args, lambda beside: beside.write_text(config.to_yaml(), encoding="utf-8"))
+
+    def data_record(self) -> DataRecord:
+        """Return which images the run was begun with.
+
+        Raises:
+            StriateError: where that file is missing or damaged.
+        """
+        try:
+            return DataRecord.model_validate_json(self.data.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise StriateError(
+                expected=f"what a run writes to {self.data}",
+                received=" ".join(str(error).split())[:200],
+                remedy="Restore it, or train again: without it nobody can tell which images the run has seen.",
+            ) from error
 
     @classmethod
     def find(cls, path: str | Path) -> "RunFolder":

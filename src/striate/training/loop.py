@@ -84,7 +84,7 @@ class Loop:
             self.network.to(self.dtype)
         loading = {"batch_size": config.batch_size, "workers": config.workers}
         self.train = Loader(train, task.augment, seed=config.seed, **loading)
-        self.plain_train = Loader(train, task.collate, batch_size=config.batch_size)
+        self.plain_train = Loader(train, task.collate, **loading)
         self.model: nn.Module
         self.optimizer: Optimizer
         self.learner = optimizer_of(config, self.network)

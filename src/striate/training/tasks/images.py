@@ -52,6 +52,11 @@ class LabelledImages:
         return [LabelledImages(images, labels) for images, labels in pairs]
 
 
+def labelled(preprocessing: Preprocessing, samples: Samples) -> LabelledImages:
+    """Return images as a network takes them, nothing about them changed."""
+    return LabelledImages(normalise(samples.images.pixels(), preprocessing), samples.images.labels)
+
+
 class ImageTask(ABC):
     """One answer for each image.
 
@@ -105,7 +110,7 @@ class ImageTask(ABC):
 
     def collate(self, samples: Samples) -> LabelledImages:
         """Normalise."""
-        return LabelledImages(normalise(samples.images.pixels(), self.preprocessing), samples.images.labels)
+        return labelled(self.preprocessing, samples)
 
     def augment(self, samples: Samples) -> LabelledImages:
         """Cut, mirror, move and colour each image as (seed, epoch, image) decide, then normalise."""

@@ -27,7 +27,7 @@ class Regression(ImageTask):
         UsageError: for label smoothing, which numbers have none of.
     """
 
-    label_dtype = torch.float32
+    label_dtype = torch.float64
     mean: float
     std: float
 
@@ -37,7 +37,7 @@ class Regression(ImageTask):
             raise UsageError(
                 expected="no --smoothing where numbers are learned",
                 received=f"{config.smoothing:g}",
-                remedy="Leave it out: smoothing is for classes.",
+                remedy="Smoothing is for classes: --smoothing 0, where a recipe asks for it.",
             )
 
     @property
@@ -58,7 +58,7 @@ class Regression(ImageTask):
 
     def targets(self, labels: Labels) -> Float[Tensor, "N 1"]:
         """Return each image's number as the network is to give it."""
-        return ((labels - self.mean) / self.std).unsqueeze(1)
+        return ((labels - self.mean) / self.std).unsqueeze(1).float()
 
     def compare(self, outputs: Float[Tensor, "N K"], targets: Tensor, smoothing: float = 0.0) -> Float[Tensor, ""]:
         """Return the mean over images of the squared difference."""
