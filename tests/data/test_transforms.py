@@ -48,13 +48,12 @@ def test_a_channel_of_one_level_is_not_divided_by_zero() -> None:
     assert normalise(flat, preprocessing_of(flat)).isfinite().all()
 
 
-@pytest.mark.parametrize(("height", "width"), [(31, 60), (60, 31), (40, 40), (9, 200)])
+@pytest.mark.parametrize(("height", "width"), [(31, 60), (60, 31), (40, 40), (50, 47)])
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 def test_fitting_is_scaling_and_cutting_out_the_middle_as_pil_does_it(
     height: int, width: int, interpolation: Any
 ) -> None:
-    # Without black and white, at which bicubic scaling is cut off: after rows or after columns, as PIL finds cheaper.
-    pixels = np.random.default_rng(0).integers(80, 176, (height, width, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     wanted = Preprocessing(
         image_size=(21, 21), mean=(0.5,) * 3, std=(0.5,) * 3, crop_pct=0.875, interpolation=interpolation
     )
@@ -63,7 +62,15 @@ def test_fitting_is_scaling_and_cutting_out_the_middle_as_pil_does_it(
     size = (round(width * scale), round(height * scale))
     pil = Image.fromarray(pixels).resize(size, getattr(Image.Resampling, interpolation.upper()))
     left, top = (size[0] - 21) // 2, (size[1] - 21) // 2
-    assert abs(ours - np.asarray(pil.crop((left, top, left + 21, top + 21))).astype(int)).max() <= 1
+    np.testing.assert_array_equal(ours, np.asarray(pil.crop((left, top, left + 21, top + 21))).astype(int))
+
+
+def test_the_middle_of_a_very_long_image_is_the_same_to_a_level() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 300, 3), dtype=np.uint8)
+    wanted = Preprocessing(image_size=(21, 21), mean=(0.5,) * 3, std=(0.5,) * 3, crop_pct=0.875)
+    ours = fit(picture_of(torch.from_numpy(pixels).permute(2, 0, 1)), wanted)[0].permute(1, 2, 0).numpy().astype(int)
+    pil = Image.fromarray(pixels).resize((800, 24), Image.Resampling.BILINEAR).crop((389, 1, 410, 22))
+    assert abs(ours - np.asarray(pil).astype(int)).max() <= 1
 
 
 def test_colours_change_as_pil_enhances_them() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedIOBase, BytesIO
+from math import prod
 from pathlib import Path
 from threading import Lock
 from typing import IO, Any, Literal, cast
@@ -32,6 +33,7 @@ SUFFIXES = frozenset(
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF")
 TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 ORIENTATION, SAMPLES = 0x0112, 277
+WHOLE, LONG = 1e-6, 8
 TURNED = (5, 6, 7, 8)  # Orientations that exchange height and width.
 COLOURS = {1: "L", 3: "RGB", 4: "RGBA"}
 _LIMIT = Lock()
@@ -92,12 +94,10 @@ class Picture:
 
     def cut(self, frame: Frame, image_size: Size, interpolation: Interpolation = "bilinear") -> UInt8[Tensor, "C H W"]:
         """Return what lies in ``frame``, scaled to (height, width) as Pillow does it, antialiased."""
-        (height, width), method = self.size, Image.Resampling[interpolation.upper()]
-        box = (
-            *(max(frame.left, 0), max(frame.top, 0)),
-            *(min(frame.left + frame.width, width), min(frame.top + frame.height, height)),
-        )
-        scaled = [np.asarray(layer.resize(image_size[::-1], method, box=box)) for layer in self.layers]
+        scaled = [
+            np.asarray(_scale(layer, frame, image_size, Image.Resampling[interpolation.upper()]))
+            for layer in self.layers
+        ]
         pixels = np.concatenate([array.reshape(*image_size, -1) for array in scaled], axis=2)
         return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
@@ -111,6 +111,23 @@ class Picture:
         small = (max(round(self.size[0] * scale), 1), max(round(self.size[1] * scale), 1))
         pixels = self.cut(whole(self.size), small)
         return pixels[: 3 if len(pixels) >= 3 else 1].permute(1, 2, 0).contiguous().numpy()
+
+
+def _scale(layer: Image.Image, frame: Frame, image_size: Size, method: Image.Resampling) -> Image.Image:
+    (height, width), (down, across) = image_size, (image_size[0] / frame.height, image_size[1] / frame.width)
+    whole_size, corner = (layer.width * across, layer.height * down), (frame.left * across, frame.top * down)
+    # Pillow rounds between rows and columns, and which of them come first depends on the rectangle. Where others would
+    # scale the whole and cut it, so do we, to the same levels; unless it is so long that most would be for nothing.
+    is_cut = all(abs(side - round(side)) < WHOLE for side in (*whole_size, *corner))
+    if is_cut and prod(whole_size) <= LONG * height * width:
+        left, top = map(round, corner)
+        whole_image = layer.resize((round(whole_size[0]), round(whole_size[1])), method)
+        return whole_image.crop((left, top, left + width, top + height))
+    box = (
+        *(max(frame.left, 0), max(frame.top, 0)),
+        *(min(frame.left + frame.width, layer.width), min(frame.top + frame.height, layer.height)),
+    )
+    return layer.resize((width, height), method, box=box)
 
 
 def picture_of(pixels: UInt8[Tensor, "C H W"]) -> Picture:

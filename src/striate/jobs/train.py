@@ -139,7 +139,7 @@ def train(config: TrainConfig | None = None, *, resume: str | Path | None = None
                 plan.save(folder.plan)
         else:
             loop.restore(lambda before: _refuse_changes(before, circumstances))
-            folder.keep(config)  # The data may have moved.
+            folder.keep(config, record)  # The data may have moved.
         loop.progress.circumstances = circumstances
         yield Started(
             folder=folder.path,

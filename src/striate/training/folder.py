@@ -97,20 +97,20 @@ class RunFolder:
             )
 
     def begin(self, config: TrainConfig, data: DataRecord) -> None:
-        """Write ``args.yaml`` and ``data.json``: what the run is asked to do, wherever it lies, and with which images.
+        """Write ``args.yaml`` and ``data.json`` for the first time; see `keep`.
 
         Raises:
             UsageError: where another run has begun here in the meantime.
         """
         if self.args.exists():
             self.expect_free(str(self.path))
-        text = data.model_dump_json()
-        replace_file(self.data, lambda beside: beside.write_text(text, encoding="utf-8"))
-        self.keep(config)
+        self.keep(config, data)
 
-    def keep(self, config: TrainConfig) -> None:
-        """Write ``args.yaml``, such as with the place that the data have moved to."""
+    def keep(self, config: TrainConfig, data: DataRecord) -> None:
+        """Write what the run is asked to do, wherever it lies, and with which images, wherever these have moved to."""
+        # With the first of them a run has begun, so that whatever cuts this short, it can be resumed.
         replace_file(self.args, lambda beside: beside.write_text(config.to_yaml(), encoding="utf-8"))
+        replace_file(self.data, lambda beside: beside.write_text(data.model_dump_json(), encoding="utf-8"))
 
     def data_record(self) -> DataRecord:
         """Return which images the run was begun with.
