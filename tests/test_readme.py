@@ -140,7 +140,9 @@ def test_the_page_about_images(copy: Path) -> None:
     (commands,) = blocks("bash", page)
     out = run(f"export PATH=$PWD/.venv/bin:$PATH\n{commands}", copy)
     assert "<figure>" in (copy / "check.html").read_text(encoding="utf-8")
+    assert "<svg" in (copy / "val.html").read_text(encoding="utf-8")
     assert "val accuracy" in out
+    assert out.count('"source": "flowers/val/') > 0
 
 
 def test_published_weights(copy: Path) -> None:

@@ -280,7 +280,7 @@ def test_train_leaves_bad_images_out_where_it_is_told_to_and_counts_them(program
     assert not (tmp_path / "runs").exists()
     done = program("train", "data", *SMALL, "--epochs", "1", "--skip-bad")
     assert done.returncode == 0, done.stderr
-    assert "note: 1 files that are no images are left out" in done.stdout
+    assert "note: images that cannot be read, left out: 1" in done.stdout
 
 
 def bomb() -> bytes:

@@ -51,7 +51,7 @@ def test_classes_that_cannot_be_learned_are_told(tmp_path: Path) -> None:
     write_class(tmp_path / "val" / "purple", (90, 0, 90), [5])
     shutil.rmtree(tmp_path / "val" / "red")
     found = {finding.kind: finding for finding in findings(tmp_path)}
-    assert found["empty class"].text == "yellow has no image in train"
+    assert found["empty class"].text == "'yellow' has no image in train"
     assert found["unknown class"].text == "val has purple, which train has not"
     assert found["missing class"].text == "val has no image of red, yellow"
     assert [found[kind].severe for kind in ("empty class", "unknown class", "missing class")] == [True, True, False]
@@ -87,7 +87,7 @@ def test_bad_files_are_told_with_the_reason(tmp_path: Path) -> None:
         open_data(str(tmp_path), 0)
     splits = open_data(str(tmp_path), 0, Reading(skip_bad=True))
     assert sum(map(len, splits.parts.values())) == 12
-    assert "4 files that are no images are left out" in splits.notes
+    assert "images that cannot be read, left out: 4" in splits.notes
 
 
 def test_a_whole_jpeg_is_not_decoded_by_the_quick_look_and_one_with_bytes_behind_it_passes(tmp_path: Path) -> None:

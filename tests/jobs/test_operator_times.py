@@ -21,7 +21,16 @@ from striate.planning.times import Times
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(
+        operator_times, "STEADY", float("inf")
+    )  # These steps take no time, and other tests run besides.
     return tmp_path / "striate" / "times"
+
+
+def test_what_was_measured_while_something_else_ran_is_not_kept(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operator_times, "STEADY", 1.0)  # No two runs take the same.
+    assert sorted(measure(on_meta(deep)).measured) == [2, 8]
+    assert not cache.exists()
 
 
 def on_meta(network: Callable[[], nn.Module], batch: int = 16) -> Training:

@@ -74,11 +74,11 @@ def test_micro_batches_take_all_but_the_optimizer_again() -> None:
 
 def test_operators_are_timed_in_the_order_of_the_trace() -> None:
     program = training(deep(2).train(), 4)
-    found = time_operators(program)
+    found = time_operators(program).operators
     graph = trace(training(deep(2), 4))
     assert [(one.phase, one.name) for one in found] == [(op.phase, op.name) for op in graph.operators if not op.view]
     assert all(one.seconds > 0 for one in found)
-    slow = time_operators(training(deep(2, width=64).train(), 16, side=48))
+    slow = time_operators(training(deep(2, width=64).train(), 16, side=48)).operators
     convolution = "aten.convolution.default"
     small, large = (max(one.seconds for one in run if one.name == convolution) for run in (found, slow))
     assert large > small  # 430 times the products.

@@ -117,7 +117,7 @@ def _of_classes(listing: Listing) -> Iterable[Finding]:
             yield Finding("unknown class", f"{part} has {some(extra)}, which train has not")
         if part == learned:
             empty = [name for name in names if not counts[part, name]]
-            yield from (Finding("empty class", f"{name} has no image{_in(part)}") for name in empty)
+            yield from (Finding("empty class", f"{name!r} has no image{_in(part)}") for name in empty)
         else:
             missing = sorted(name for name in known if not counts[part, name])
             if missing:
@@ -183,13 +183,13 @@ def notes_of(findings: Iterable[Finding]) -> tuple[str, ...]:
     """Return what training should say of a data set in a few lines: how often each thing was found."""
     found = list(findings)
     said: dict[Kind, str] = {
-        "two labels": "images are there under two labels",
-        "two parts": "images are there in two parts",
-        "duplicate": "images are there twice",
-        "animated": "images have several frames, of which the first is taken",
-        "hidden folder": "hidden folders are passed over",
-        "other file": "files that are no images are passed over",
+        "two labels": "images that are there under two labels",
+        "two parts": "images that are there in two parts",
+        "duplicate": "images that are there twice",
+        "animated": "images of several frames, of which the first is taken",
+        "hidden folder": "hidden folders, passed over",
+        "other file": "files that are no images, passed over",
     }
     counts = Counter(finding.kind for finding in found)
-    notes = [f"{counts[kind]:,} {text}" for kind, text in said.items() if counts[kind]]
+    notes = [f"{text}: {counts[kind]:,}" for kind, text in said.items() if counts[kind]]
     return (*notes, *(finding.text for finding in found if finding.kind in ("imbalance", "missing class")))

@@ -120,7 +120,7 @@ def _read_files(path: Path, seed: int, reading: Reading) -> Generator[Inspecting
         train, val = _hold_out(train, VAL_SHARE, key(seed, Use.VAL_SPLIT))
     left = total - len(files)
     notes = notes_of(find_problems(listing, files))
-    notes = (*([f"{left:,} files that are no images are left out"] if left else []), *notes)
+    notes = (*([f"images that cannot be read, left out: {left:,}"] if left else []), *notes)
     name = path.resolve().stem if path.is_file() else path.resolve().name
     return _expect_parts(Splits(name, train, val, test, notes))
 

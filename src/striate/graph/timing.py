@@ -31,7 +31,20 @@ class Timed:
     seconds: float
 
 
-def time_operators(program: Program, now: Callable[[], float] = time.perf_counter) -> list[Timed]:
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """What a program's operators took, in the order in which they ran.
+
+    Args:
+        operators: the least that each took in some runs.
+        spread: the longest of these runs over the shortest: far above 1 where something else ran besides.
+    """
+
+    operators: list[Timed]
+    spread: float
+
+
+def time_operators(program: Program, now: Callable[[], float] = time.perf_counter) -> Timings:
     """Run a program, once unmeasured and then a few times, and return the least that each of its operators took.
 
     Args:
@@ -55,7 +68,8 @@ def time_operators(program: Program, now: Callable[[], float] = time.perf_counte
         if any((other.phase, other.name) != (first.phase, first.name) for other in others):
             raise ValueError(f"{first.name} ran once, and another operator in its place the next time")
         found.append(Timed(first.phase, first.name, min(run.seconds for run in (first, *others))))
-    return found
+    totals = [sum(one.seconds for one in run) for run in runs]
+    return Timings(found, max(totals) / max(min(totals), 1e-9))
 
 
 class _Clock(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -15,12 +15,12 @@ def in_words(judged: Judged, part: str) -> str:
     images = f"{PARTS[part]} images" if part else "images"
     if judged.confusion:
         return f"{judged.metrics['accuracy']:.2%} of the {images} right ({judged.right:,} of {len(judged.images):,})"
-    return f"{metrics_in_words(judged.metrics)} on {len(judged.images):,} {images}"
+    return f"rmse {judged.metrics['rmse']:.6g} on {len(judged.images):,} {images}"
 
 
 def metrics_in_words(metrics: Mapping[str, float]) -> str:
     """Say metrics with their names."""
-    return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in metrics.items())
+    return ", ".join(f"{name.replace('_', ' ')} {value:.6g}" for name, value in metrics.items())
 
 
 def add_judged(page: Page, judged: Judged, part: str) -> None:
@@ -59,7 +59,7 @@ def _mistakes(judged: Judged) -> list[tuple[int, str]]:
     labels, names, said = judged.images.labels, judged.images.classes, judged.said
     if not names:
         worst = (said - labels).abs().argsort(descending=True, stable=True)[:WORST].tolist()
-        return [(place, f"{float(labels[place]):.4g}, taken for {float(said[place]):.4g}") for place in worst]
+        return [(place, f"{float(labels[place]):.6g}, taken for {float(said[place]):.6g}") for place in worst]
     sure, taken = said.max(1)
     doubt = (1 - said.gather(1, labels[:, None])[:, 0]) * (taken != labels)
     count = min(int((taken != labels).sum()), WORST)

@@ -25,6 +25,7 @@ from striate.planning.times import Rates, Times, step_seconds
 
 LARGEST, SMALLER = 8, 4  # Images of the larger of the two steps, and how many times fewer the other has.
 LONGEST = 2.0  # Seconds that a step may be estimated to take, to be measured.
+STEADY = 1.5  # The longest run over the shortest, up to which the machine did nothing else.
 
 
 def measured_times(
@@ -66,9 +67,10 @@ def _measured(
     if find_peak(timeline(graph, device)).size + there > limit or estimated > LONGEST:
         return None
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if kind == "cuda" else ()):
-        timed = time_operators(_materialised(program, kind, channels_last), _now_cuda if kind == "cuda" else _now)
-    _write(path, timed)
-    return timed
+        timings = time_operators(_materialised(program, kind, channels_last), _now_cuda if kind == "cuda" else _now)
+    if timings.spread < STEADY:  # Otherwise it is measured again the next time.
+        _write(path, timings.operators)
+    return timings.operators
 
 
 def _now() -> float:

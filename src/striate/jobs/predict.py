@@ -136,6 +136,7 @@ def _read(source: Source, config: WeightsConfig, skip_bad: bool, max_pixels: int
         picture = prepare(source, config, max_pixels)
     except ImageFileError as error:
         if not skip_bad:
+            error.remedy = f"{error.remedy} Or pass over such images: --skip-bad."
             raise
         return Skipped(source.name, error.reason)
     # Whole pictures take much; no more than one is kept.

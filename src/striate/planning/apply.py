@@ -103,11 +103,14 @@ def micro_batches(plan: Plan, batch: Sequence[Tensor]) -> Iterator[tuple[float, 
         UsageError: for tensors of different lengths, and for more images than one part takes where the optimizer steps
             after each part.
     """
+    given: Any = batch  # A tensor would be taken for a sequence of its images.
     lengths = {len(tensor) for tensor in batch}
-    if len(lengths) != 1:
+    if isinstance(given, Tensor) or len(lengths) != 1:
         raise UsageError(
             expected="a batch of tensors whose first sides are alike",
-            received=" and ".join(str(tuple(tensor.shape)) for tensor in batch) or "none",
+            received=f"a tensor of {tuple(given.shape)} alone"
+            if isinstance(given, Tensor)
+            else " and ".join(str(tuple(tensor.shape)) for tensor in batch) or "none",
             remedy="Give images and targets of the same batch, in a tuple.",
         )
     (count,) = lengths

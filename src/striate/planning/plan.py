@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from striate.errors import UsageError
 from striate.files import replace_file
@@ -190,4 +190,9 @@ def read_plan(path: str | Path) -> Plan:
 
 
 def _short(error: Any) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
     return " ".join(str(error).split())[:200]

@@ -19,7 +19,7 @@ from striate.planning.recomputation import Recomputation
 from striate.planning.times import Times, step_seconds
 
 AMP_DTYPES = None, "bfloat16"
-TRIES = 6
+TRIES = 8
 HOPE = 1.05  # Times the budget, up to which what the search says that a choice needs may still turn out to fit.
 
 
@@ -165,6 +165,7 @@ class Variant:
         self.plain = Candidate(parts, amp_dtype, (), find_peak(self.moments).size, seconds, optimizer_in_backward)
         self._recomputation: Recomputation | None = None
         self._smallest: Candidate | None = None
+        self._found: list[Candidate] = []
 
     def _traced(self, program: Training) -> tuple[OperatorGraph, list[Moment]]:
         search = self.search
@@ -190,16 +191,19 @@ class Variant:
             return self.plain
         if self.recomputation.smallest() > HOPE * budget:
             return None
-        aimed = budget
+        aimed, further = budget, 1
         for _ in range(TRIES):
             candidate = self._with_budget(aimed)
-            if candidate is None:
+            if candidate is None or candidate.peak <= budget:
                 break
-            if candidate.peak <= budget:
-                return candidate
-            aimed -= candidate.peak - budget
-        smallest = self.smallest()
-        return smallest if smallest.peak <= budget else None
+            # What the search counts and what the trace says may differ by as much again: it aims lower ever faster.
+            aimed -= further * (candidate.peak - budget)
+            further *= 2
+        # What was found for other budgets may fit, too.
+        fitting = [candidate for candidate in self._found if candidate.peak <= budget]
+        if not fitting and (smallest := self.smallest()).peak <= budget:
+            return smallest
+        return min(fitting, key=lambda candidate: candidate.seconds, default=None)
 
     def smallest(self) -> Candidate:
         """Return the way that takes the least memory."""
@@ -225,4 +229,6 @@ class Variant:
         planned: Any = replace(self.program, recompute=chosen)
         _, moments = self._traced(planned)
         seconds = self.plain.seconds + self.parts * found.seconds
-        return replace(self.plain, recompute=recompute, peak=find_peak(moments).size, seconds=seconds)
+        made = replace(self.plain, recompute=recompute, peak=find_peak(moments).size, seconds=seconds)
+        self._found.append(made)
+        return made
