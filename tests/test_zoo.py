@@ -26,10 +26,19 @@ def ids(entry: Entry) -> str:
 
 
 entries = pytest.mark.parametrize("entry", ZOO.values(), ids=ids)
+# Of what is the same blocks over and over, the deepest are left to the slow tests.
+DEEPEST = ("resnet152", "seresnet152", "senet154")
+
+
+def marked(entry: Entry) -> object:
+    return pytest.param(entry, marks=pytest.mark.slow) if entry.name in DEEPEST else entry
+
+
+with_the_deepest_slow = pytest.mark.parametrize("entry", list(map(marked, ZOO.values())), ids=ids)
 backbones = pytest.mark.parametrize("entry", [entry for entry in ZOO.values() if entry.backbone], ids=ids)
-dilated = pytest.mark.parametrize(
-    "entry", [entry for entry in ZOO.values() if "output_stride" in inspect.signature(entry.build).parameters], ids=ids
-)
+DILATED = [entry for entry in ZOO.values() if "output_stride" in inspect.signature(entry.build).parameters]
+dilated = pytest.mark.parametrize("entry", DILATED, ids=ids)
+dilated_with_the_deepest_slow = pytest.mark.parametrize("entry", list(map(marked, DILATED)), ids=ids)
 with_heads = pytest.mark.parametrize("entry", [entry for entry in ZOO.values() if entry.with_aux_heads], ids=ids)
 
 
@@ -87,7 +96,7 @@ def test_forward_gives_logits_in_training_and_evaluation(network: Any) -> None:
     torch.testing.assert_close(network(x), logits, rtol=0, atol=0)  # It drops nothing in evaluation.
 
 
-@entries
+@with_the_deepest_slow
 def test_every_parameter_learns_and_one_training_step_lowers_the_loss_as_its_gradient_says(entry: Entry) -> None:
     # In 64 bits: the gradients of a deep network at its start are steep, and 32 bits lose the step.
     network, x = build(entry, num_classes=5).train().double(), images(entry, 4).double()
@@ -126,7 +135,7 @@ def test_images_of_another_size_are_taken_or_refused_with_both_sizes(entry: Entr
             network(other)
 
 
-@entries
+@with_the_deepest_slow
 def test_images_that_are_too_small_are_refused_with_the_smallest_that_are_not(entry: Entry) -> None:
     try:
         network = build_meta(entry, image_size=1)
@@ -204,7 +213,7 @@ def test_strides_are_as_announced(entry: Entry) -> None:
     expect_strides_as_announced(build_meta(entry), entry)
 
 
-@entries
+@with_the_deepest_slow
 def test_a_larger_first_stride_makes_all_maps_smaller(entry: Entry) -> None:
     plain = build_meta(entry)
     if plain.image_size is not None:
@@ -237,7 +246,7 @@ def test_same_padding_keeps_its_windows_where_strides_are_lost() -> None:
         expect_new_values_between_the_old_ones(ZOO["mobilenet_v2"], 8, size, padding="same")
 
 
-@dilated
+@dilated_with_the_deepest_slow
 @pytest.mark.parametrize("output_stride", [8, 16])
 def test_a_smaller_output_stride_puts_new_values_between_the_old_ones(entry: Entry, output_stride: int) -> None:
     size = 71 if entry.name == "squeezenet1_0" else SMALL  # Maps with an even number of places where strides are lost.

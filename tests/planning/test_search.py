@@ -66,6 +66,28 @@ def test_of_all_that_fit_the_fastest_is_taken() -> None:
         assert found.seconds == pytest.approx(least, rel=1e-9)  # Sums of the same terms, in another order.
 
 
+def test_where_the_trace_goes_on_saying_more_it_aims_lower_rather_than_at_the_least(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As it does where something that is not looked at, such as an operator's scratch, holds the peak up."""
+    variant = search_of(deep(6), 16).variant(1)
+    plain, least = variant.plain, variant.smallest()
+    budget = (least.peak + plain.peak) // 2
+    room = budget - least.peak
+
+    def stubborn(aimed: int) -> Candidate:
+        """Take longer the less there is, and more than the budget until that is missed by far."""
+        seconds = plain.seconds + (least.seconds - plain.seconds) * (plain.peak - aimed) / (plain.peak - least.peak)
+        return replace(plain, peak=aimed if aimed < budget - 0.3 * room else budget + room // 40, seconds=seconds)
+
+    monkeypatch.setattr(variant, "_with_budget", stubborn)
+    found = variant.fastest(budget)
+    assert found is not None
+    assert least.peak < found.peak <= budget
+    assert found.seconds < least.seconds
+    assert variant.fastest(budget + 1000) == found  # Known by now.
+
+
 def test_what_is_not_allowed_is_not_taken() -> None:
     search = search_of(deep(6), 16)
     for share in (0.3, 0.5, 0.7):

@@ -3,7 +3,6 @@
 import hashlib
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -181,12 +180,18 @@ def _fitted(config: TrainConfig, found: Splits, begun: Plan | None) -> tuple[Tra
     config = _resolved(config, prepared)
     try:
         return config, prepared, begun or _find_plan(config, prepared)
-    except BudgetError:
+    except BudgetError as error:
+        tried = []
         for name, changed in allowed_changes(config, prepared.task.outputs):
-            with suppress(BudgetError):
-                other = _prepare(changed, found)
+            other = _prepare(changed, found)
+            try:
                 plan = plan_training(changed, other.network, other.task, len(other.splits.train))
+            except BudgetError as none:
+                tried.append(f"{name}: {none.received}")
+            else:
                 return changed, other, replace(plan, variation=name)
+        if tried:
+            error.remedy += f" What --allow allows does not fit either: {'; '.join(tried)}."
         raise
 
 

@@ -194,6 +194,7 @@ class Variant:
         aimed, further = budget, 1
         for _ in range(TRIES):
             candidate = self._with_budget(aimed)
+            self._found += [] if candidate is None else [candidate]
             if candidate is None or candidate.peak <= budget:
                 break
             # What the search counts and what the trace says may differ by as much again: it aims lower ever faster.
@@ -229,6 +230,4 @@ class Variant:
         planned: Any = replace(self.program, recompute=chosen)
         _, moments = self._traced(planned)
         seconds = self.plain.seconds + self.parts * found.seconds
-        made = replace(self.plain, recompute=recompute, peak=find_peak(moments).size, seconds=seconds)
-        self._found.append(made)
-        return made
+        return replace(self.plain, recompute=recompute, peak=find_peak(moments).size, seconds=seconds)
