@@ -190,10 +190,13 @@ def test_a_signal_saves_and_stops_and_the_run_goes_on_as_if_nothing_had_been(
 
 
 def test_a_second_signal_acts_at_once(tmp_path: Path) -> None:
+    # Shells have what they start in the background ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.raises(KeyboardInterrupt):
         for _ in make_loop(tmp_path).run():
             signal.raise_signal(signal.SIGINT)  # At once and in this thread, so that two are two.
             signal.raise_signal(signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
 
 
 def test_patience_ends_the_run_and_survives_a_resume(tmp_path: Path) -> None:
