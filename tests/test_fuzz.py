@@ -71,7 +71,7 @@ def ends() -> Iterator[None]:
 
     before = signal.signal(signal.SIGALRM, give_up)
     signal.alarm(LONGEST)
-    faulthandler.dump_traceback_later(2 * LONGEST, exit=True)  # In what is not Python, no exception comes up.
+    faulthandler.dump_traceback_later(2 * LONGEST, exit=True, file=2)  # In what is not Python, no exception comes up.
     try:
         yield
     finally:
