@@ -4,7 +4,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ import pytest
 from jaxtyping import install_import_hook
 
 ROOT = Path(__file__).resolve().parents[1]
+NOBODY = 65534
 
 # What the program keeps for later, no test finds from an earlier one.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="striate-tests-")
@@ -40,6 +42,24 @@ def shared_data() -> Callable[[str], Path]:
         return folder
 
     return find
+
+
+@contextmanager
+def without_rights() -> Iterator[Path]:
+    """Give a folder in which this process may not do everything, even where the superuser runs the tests."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        is_superuser = os.geteuid() == 0
+        if is_superuser:
+            os.seteuid(NOBODY)
+        try:
+            yield folder
+        finally:
+            if is_superuser:
+                os.seteuid(0)
+            for path in folder.rglob("*"):
+                path.chmod(0o700)
 
 
 class Done(NamedTuple):

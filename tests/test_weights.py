@@ -13,7 +13,7 @@ from torch import Tensor
 from striate.blocks.normalisation import FrozenBatchNorm2d
 from striate.data.images import read_image
 from striate.data.preprocessing import Preprocessing
-from striate.data.transforms import fit, normalise
+from striate.data.transforms import to_input
 from striate.errors import StriateError, UsageError
 from striate.files import load_tensors, save_tensors
 from striate.jobs.models import find_models
@@ -243,7 +243,7 @@ def test_folded_batch_norm_stays_frozen_and_training_mode_harmless(
 ) -> None:
     daisies = sorted((shared_data("flowers5") / "val" / "daisy").glob("*.jpg"))[:24]
     assert len(daisies) == 24
-    images = torch.cat([normalise(fit(read_image(path, 3), MOBILENET), MOBILENET) for path in daisies])
+    images = torch.cat([to_input(read_image(path, 3), MOBILENET) for path in daisies])
 
     def daisies_found(frozen_norm: bool | None) -> int:
         options: dict[str, Any] = {"padding": "same", "drop_rate": 0.0, "frozen_norm": frozen_norm}

@@ -18,7 +18,7 @@ import torch
 from onnxruntime import InferenceSession
 from PIL import Image
 
-from conftest import Done
+from conftest import Done, without_rights
 from photographs import COLOURS, draw, write_class, write_folder
 from striate.files import load_tensors, save_tensors
 from striate.jobs.train import train
@@ -291,6 +291,12 @@ def bomb() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
+def cut_short() -> bytes:
+    buffer = io.BytesIO()
+    draw(COLOURS["red"], 1, (300, 300)).save(buffer, "jpeg")
+    return buffer.getvalue()[:-2000]
+
+
 def empty_the_folder(root: Path) -> None:
     shutil.rmtree(root / "data")
     (root / "data").mkdir()
@@ -319,6 +325,7 @@ def label_besides(root: Path) -> None:
         (leave_one_class, "nothing to tell apart", 1),
         (add("a.jpg", b"just text"), "no image that can be read", 1),
         (add("a.jpg", b""), "an empty file", 1),
+        (add("a.jpg", cut_short()), "truncated", 1),
         (add("a.png", bomb()), "400,000,000 pixels", 1),
         (add("line\nbreak.jpg", b"x"), "line\\nbreak.jpg", 1),
         (label_besides, "val has purple, which train has not", 1),
@@ -335,6 +342,21 @@ def test_bad_data_are_refused_by_train_and_told_by_check(
         assert said in done.stderr + done.stdout
         assert "Traceback" not in done.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_files_and_folders_that_may_not_be_read_are_named(program: Program) -> None:
+    with without_rights() as folder:
+        write_folder(folder / "data", {"": 3})
+        file = folder / "data" / "red" / "000.png"
+        file.chmod(0)
+        for verb, status in ((("train", *SMALL), 2), (("check",), 1)):
+            done = program(*verb[:1], str(folder / "data"), *verb[1:])
+            assert done.returncode == status
+            assert "red/000.png: Permission denied" in done.stderr + done.stdout
+        (folder / "data" / "blue").chmod(0)
+        done = program("check", str(folder / "data"))
+        assert done.returncode == 2
+        assert "blue\n  received Permission denied" in done.stderr
 
 
 def test_names_of_any_script_and_links_in_a_circle_are_no_problem(program: Program, tmp_path: Path) -> None:

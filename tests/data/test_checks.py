@@ -10,7 +10,7 @@ from photographs import COLOURS, draw, write_class, write_folder
 from striate.data.checks import Finding, find_problems
 from striate.data.inspection import inspect_file, inspect_files
 from striate.data.listing import Item, list_data
-from striate.data.sets import ImageFiles
+from striate.data.sets import ImageFiles, ImageSet
 from striate.data.source import Reading, finish, open_data, read_part
 from striate.errors import UsageError
 
@@ -22,6 +22,11 @@ def findings(root: Path, *, decode: bool = True) -> list[Finding]:
 
 def kinds(root: Path) -> set[str]:
     return {finding.kind for finding in findings(root)}
+
+
+def paths_of(part: ImageSet) -> tuple[Path, ...]:
+    assert isinstance(part, ImageFiles)
+    return part.paths
 
 
 def test_good_data_give_nothing_to_say(tmp_path: Path) -> None:
@@ -117,7 +122,7 @@ def test_parts_are_read_as_they_are_and_one_folder_is_divided_by_class(tmp_path:
     sides = {
         name
         for name, part in splits.parts.items()
-        for path in part.paths  # type: ignore[attr-defined]
+        for path in paths_of(part)
         if path.name == "000.png" or path.name.startswith("copy")
         if path.parent.name == "red"
     }
@@ -147,7 +152,7 @@ def test_one_picture_in_two_kinds_of_file_stays_on_one_side_where_all_were_decod
     for path in list((tmp_path / "red").iterdir()):
         Image.open(path).save(path.with_suffix(".bmp"))
     splits = open_data(str(tmp_path), 0, Reading(skip_bad=True))
-    stems = [{path.stem for path in part.paths if path.parent.name == "red"} for part in splits.parts.values()]  # type: ignore[attr-defined]
+    stems = [{path.stem for path in paths_of(part) if path.parent.name == "red"} for part in splits.parts.values()]
     assert sum(map(len, stems)) == len(set.union(*stems)) == 20
 
 

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import without_rights
 from photographs import write_class, write_folder
 from striate.data.listing import list_data, list_images
 from striate.errors import UsageError
@@ -73,12 +74,12 @@ def test_names_of_any_script_are_names(tmp_path: Path) -> None:
         list_data(tmp_path)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read everything")
-def test_folders_that_may_not_be_read_are_refused_with_their_name(tmp_path: Path) -> None:
-    write_folder(tmp_path, {"": 1})
-    (tmp_path / "red").chmod(0)
-    with pytest.raises(UsageError, match="red; received Permission denied"):
-        list_data(tmp_path)
+def test_folders_that_may_not_be_read_are_refused_with_their_name() -> None:
+    with without_rights() as folder:
+        write_folder(folder, {"": 1})
+        (folder / "red").chmod(0)
+        with pytest.raises(UsageError, match="red; received Permission denied"):
+            list_data(folder)
 
 
 def table(path: Path, text: str) -> Path:

@@ -56,7 +56,7 @@ def check(
         _print(Console(), found)
         if html is not None:
             print(f"page: {html}")
-    if found.wrong:
+    if found.severe:
         raise typer.Exit(1)
 
 
@@ -64,7 +64,7 @@ def _document(found: "Checked") -> dict[str, Any]:
     return {
         "data": str(found.listing.root),
         "images": len(found.files),
-        "wrong": found.wrong,
+        "wrong": found.severe > 0,
         "findings": [
             {
                 "kind": finding.kind,
@@ -88,6 +88,7 @@ def _document(found: "Checked") -> dict[str, Any]:
 
 def _print(out: "Console", found: "Checked") -> None:
     from striate.cli.tables import fill, plain_table, say
+    from striate.jobs.check import NOTHING
 
     listing = found.listing
     parts = list(listing.parts)
@@ -104,5 +105,4 @@ def _print(out: "Console", found: "Checked") -> None:
         say(out, f"{name}: {', '.join(f'{value} {count:,}' for value, count in counts.items())}")
     for finding in found.findings:
         say(out, f"{'MEND' if finding.severe else 'note'}  {finding.kind}: {finding.text}")
-    severe = sum(finding.severe for finding in found.findings)
-    say(out, f"{severe:,} to mend before training" if severe else "nothing to mend before training")
+    say(out, f"{found.severe:,} to mend before training" if found.severe else NOTHING)

@@ -1,7 +1,7 @@
 """What a data set's user should know before training on it."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -130,10 +130,15 @@ def _of_classes(listing: Listing) -> Iterable[Finding]:
         yield Finding("imbalance", f"{common} has {many:,} images{_in(learned)}, {rare} {few:,}")
 
 
+def common_channels(counts: Collection[int]) -> int | None:
+    """Return the channels with which images of these numbers of them can be read together; None where they cannot."""
+    return 3 if set(counts) == {1, 3} else next(iter(counts)) if len(set(counts)) == 1 else None
+
+
 def _of_channels(files: Sequence[Inspected]) -> Iterable[Finding]:
     """Find channels that do not go together: grey and colour do, since each becomes the other."""
     counts = Counter(file.header.channels for file in files if file.header is not None)
-    if len(counts) > 1 and set(counts) != {1, 3}:
+    if counts and common_channels(counts) is None:
         said = ", ".join(f"{number:,} of {count}" for count, number in sorted(counts.items()))
         yield Finding("channels", f"images of different numbers of channels: {said}")
 

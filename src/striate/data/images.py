@@ -16,6 +16,7 @@ import torch
 from jaxtyping import UInt8
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
 
 from striate.data.frames import Frame, Size, whole
@@ -236,7 +237,7 @@ def _open(stream: BufferedIOBase) -> "Image.Image | _Tiff":
             return _Tiff(stream)
         finally:
             Image.MAX_IMAGE_PIXELS = before
-    if image.format == "TIFF" and image.tag_v2.get(SAMPLES, 1) > len(image.getbands()):  # type: ignore[attr-defined]
+    if isinstance(image, TiffImageFile) and image.tag_v2.get(SAMPLES, 1) > len(image.getbands()):
         stream.seek(0)
         return _Tiff(stream)  # Of the others, Pillow would say nothing.
     return image

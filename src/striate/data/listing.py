@@ -13,6 +13,7 @@ from striate.files import spell
 
 # Folders of parts, and what each part is called here.
 PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+ORDER = ("", "train", "val", "test")
 LARGEST = 1e100  # Of numbers to learn: their squares are still numbers.
 
 
@@ -108,34 +109,35 @@ def _list_folder(root: Path) -> Listing:
     hidden: list[Path] = []
     others: list[Path] = []
     folders = list(_folders(root, hidden, others))
-    divided = any(PARTS.get(folder.name) == "train" for folder in folders)
-    parts: dict[str, Path] = {}
-    if divided:
-        for folder in folders:
-            if folder.name not in PARTS:
-                others.append(folder)
-            elif PARTS[folder.name] in parts:
-                raise UsageError(
-                    expected=f"one folder of the images to validate with in {spell(root)}",
-                    received=f"{parts[PARTS[folder.name]].name} and {folder.name}",
-                    remedy="Put their images together.",
-                )
-            else:
-                parts[PARTS[folder.name]] = folder
+    if any(PARTS.get(folder.name) == "train" for folder in folders):
+        others += [folder for folder in folders if folder.name not in PARTS]
+        parts = {
+            part: list(_folders(folder, hidden, others)) for part, folder in _folders_of_parts(root, folders).items()
+        }
     else:
-        parts[""] = root
-        others.clear()
-        hidden.clear()
+        parts = {"": folders}
     items: list[Item] = []
-    classes: dict[str, tuple[str, ...]] = {}
-    for part in sorted(parts, key=["", "train", "val", "test"].index):
-        names = []
-        for folder in _folders(parts[part], hidden, others):
+    for part in sorted(parts, key=ORDER.index):
+        for folder in parts[part]:
             _expect_text(folder)
-            names.append(folder.name)
             items += [Item(path, part, folder.name) for path in sorted(_images(folder, hidden, others))]
-        classes[part] = tuple(names)
+    classes = {part: tuple(folder.name for folder in parts[part]) for part in sorted(parts, key=ORDER.index)}
     return Listing(root, tuple(items), classes, tuple(hidden), tuple(others))
+
+
+def _folders_of_parts(root: Path, folders: list[Path]) -> dict[str, Path]:
+    parts: dict[str, Path] = {}
+    for folder in folders:
+        part = PARTS.get(folder.name)
+        if part in parts:
+            raise UsageError(
+                expected=f"one folder of {part} images in {spell(root)}",
+                received=f"{parts[part].name} and {folder.name}",
+                remedy="Put their images together.",
+            )
+        if part is not None:
+            parts[part] = folder
+    return parts
 
 
 def _expect_text(folder: Path) -> None:
@@ -222,11 +224,10 @@ def _list_table(path: Path) -> Listing:
         raise _bad_table(path, "lines with a split and lines without")
     if parts - {""} and "train" not in parts:
         raise _bad_table(path, f"no line with split train, only {', '.join(sorted(parts))}")
-    order = ["", "train", "val", "test"]
-    items.sort(key=lambda item: order.index(item.part))
+    items.sort(key=lambda item: ORDER.index(item.part))
     classes = {
         part: tuple(sorted({str(item.label) for item in items if item.part == part}))
-        for part in sorted(parts, key=order.index)
+        for part in sorted(parts, key=ORDER.index)
         if wanted[1] == "label"
     }
     return Listing(path, tuple(items), classes)

@@ -161,9 +161,9 @@ class ImageFiles(ImageSet):
         paths: of the files.
         labels: of each.
         classes: their names.
-        channels: that each is read with.
         digests: of the files' bytes.
         pictures: the same for two files of one picture, as far as anybody has looked.
+        channels: that each is read with.
         image_size: (height, width) that `pixels` gives.
         crop_pct: see `striate.data.frames.middle`.
         interpolation: of the scaling.
@@ -173,9 +173,9 @@ class ImageFiles(ImageSet):
     paths: tuple[Path, ...]
     labels: Labels
     classes: tuple[str, ...]
+    digests: tuple[str, ...]
+    pictures: tuple[str, ...]
     channels: int = 3
-    digests: tuple[str, ...] = ()
-    pictures: tuple[str, ...] = ()
     image_size: Size = (224, 224)
     crop_pct: float | None = None
     interpolation: Interpolation = "bilinear"
@@ -189,8 +189,8 @@ class ImageFiles(ImageSet):
         return replace(
             self,
             paths=tuple(self.paths[place] for place in places),
-            digests=tuple(self.digests[place] for place in places) if self.digests else (),
-            pictures=tuple(self.pictures[place] for place in places) if self.pictures else (),
+            digests=tuple(self.digests[place] for place in places),
+            pictures=tuple(self.pictures[place] for place in places),
             labels=self.labels[chosen],
         )
 
@@ -291,11 +291,12 @@ def split_by_class(
         groups: of the images; those of one group stay together, and are shared out as if they were one image, of the
             class of the first. By default each is a group of its own.
     """
+    named: Sequence[object] = range(len(labels)) if groups is None else groups
     first: dict[object, int] = {}
-    for place, group in enumerate(range(len(labels)) if groups is None else groups):
+    for place, group in enumerate(named):
         first.setdefault(group, place)
     numbers = {group: number for number, group in enumerate(first)}
-    group_of = torch.tensor([numbers[group] for group in (range(len(labels)) if groups is None else groups)])
+    group_of = torch.tensor([numbers[group] for group in named])
     leaders = torch.tensor(list(first.values()))
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(numbers)))
     shuffled = labels[leaders[order]]

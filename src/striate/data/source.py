@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from striate.data.checks import expect_classes, expect_readable, find_problems, notes_of, some
+from striate.data.checks import common_channels, expect_classes, expect_readable, find_problems, notes_of, some
 from striate.data.idx import has_idx_files, read_idx_folder
 from striate.data.inspection import Inspected, inspect_files
 from striate.data.keyed import Use, key
@@ -125,6 +125,18 @@ def _read_files(path: Path, seed: int, reading: Reading) -> Generator[Inspecting
     return _expect_parts(Splits(name, train, val, test, notes))
 
 
+def inspect_all(
+    listing: Listing, reading: Reading, *, decode: bool
+) -> Generator[Inspecting, None, tuple[Inspected, ...]]:
+    """Look at all files of a data set, telling how far it is, and return what they are."""
+    files = []
+    found = inspect_files(listing.items, decode=decode, max_pixels=reading.max_pixels, workers=reading.workers)
+    for file in found:
+        files.append(file)
+        yield Inspecting(len(files), len(listing.items))
+    return tuple(files)
+
+
 def inspect_listing(
     listing: Listing, reading: Reading
 ) -> Generator[Inspecting, None, tuple[Listing, tuple[Inspected, ...]]]:
@@ -133,13 +145,7 @@ def inspect_listing(
     Raises:
         UsageError: for files that are no images, unless they are to be left out.
     """
-    files = []
-    found = inspect_files(
-        listing.items, decode=reading.skip_bad, max_pixels=reading.max_pixels, workers=reading.workers
-    )
-    for file in found:
-        files.append(file)
-        yield Inspecting(len(files), len(listing.items))
+    files = yield from inspect_all(listing, reading, decode=reading.skip_bad)
     if not reading.skip_bad:
         expect_readable(listing, files)
     good = tuple(file for file in files if not file.problem)
@@ -174,21 +180,26 @@ def read_part(
     if path is None or has_idx_files(path):
         train, test, _ = _read_tensors(path, data, 0)
         tensors = {"train": train, "test": test}
-        name = _part_of(data, part, tuple(tensors))
+        name = part_of(data, part, tuple(tensors))
         chosen = tensors[name]
         _expect_kind(data, False, classes)
         _expect_known(data, chosen.classes, classes)
         numbers = torch.tensor([classes.index(each) for each in chosen.classes])
         return name, replace(chosen, labels=numbers[chosen.labels], classes=classes, name=f"{data} {name}")
     listing = list_data(path)
-    name = _part_of(data, part, listing.parts)
+    name = part_of(data, part, listing.parts)
     _expect_kind(data, listing.has_numbers, classes)
     _expect_known(data, listing.classes.get(name, ()), classes)
     listing, files = yield from inspect_listing(replace(listing, items=listing.of(name)), reading)
     return name, images_of(listing, files, name, classes, reading)
 
 
-def _part_of(data: str, part: str | None, parts: Sequence[str]) -> str:
+def part_of(data: str, part: str | None, parts: Sequence[str]) -> str:
+    """Return the part that is asked for, or the last that there is.
+
+    Raises:
+        UsageError: where there is no such part.
+    """
     if part is None:
         return parts[-1]
     if part not in parts:
@@ -232,9 +243,9 @@ def images_of(
         if listing.has_numbers
         else torch.tensor([numbers[str(label)] for label in labels], dtype=torch.int64),
         classes,
-        _channels_of(listing, files),
         tuple(file.digest for file in chosen),
         tuple(file.pixels_digest or file.digest for file in chosen),
+        _channels_of(listing, files),
         max_pixels=reading.max_pixels,
     )
 
@@ -242,10 +253,9 @@ def images_of(
 def _channels_of(listing: Listing, files: Sequence[Inspected]) -> int:
     """Return 1 where all images are grey, 3 where some have colour, or as many as all of them have."""
     counts = {file.header.channels for file in files if file.header is not None}
-    if len(counts) == 1:
-        return counts.pop()
-    if counts == {1, 3}:
-        return 3
+    channels = common_channels(counts)
+    if channels is not None:
+        return channels
     raise UsageError(
         expected=f"images with the same number of channels in {spell(listing.root)}, or grey and colour ones",
         received=" and ".join(map(str, sorted(counts))),

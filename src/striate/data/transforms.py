@@ -18,6 +18,11 @@ def fit(picture: Picture, preprocessing: Preprocessing) -> UInt8[Tensor, "1 C H 
     return picture.cut(frame, preprocessing.image_size, preprocessing.interpolation).unsqueeze(0)
 
 
+def to_input(picture: Picture, preprocessing: Preprocessing) -> Float32[Tensor, "1 C H W"]:
+    """Return one image as a network takes it."""
+    return normalise(fit(picture, preprocessing), preprocessing)
+
+
 def shift(images: UInt8[Tensor, "N C H W"], offsets: Int64[Tensor, "N 2"]) -> UInt8[Tensor, "N C H W"]:
     """Move each image by its own (down, right) pixels; what comes in from outside is black."""
     count, _, height, width = images.shape

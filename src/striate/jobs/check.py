@@ -11,16 +11,17 @@ from numpy.typing import NDArray
 from striate.data.checks import Finding, find_problems
 from striate.data.idx import has_idx_files
 from striate.data.images import ImageFileError, read_image
-from striate.data.inspection import Inspected, inspect_files
+from striate.data.inspection import Inspected
 from striate.data.listing import Listing, list_data
 from striate.data.names import find_data
-from striate.data.source import Inspecting, Reading
+from striate.data.source import Inspecting, Reading, inspect_all
 from striate.errors import UsageError
 from striate.files import replace_file, spell
 from striate.reporting.page import Page
 from striate.units import format_bytes
 
 SHOWN, ALIKE = 12, 4
+NOTHING = "nothing to mend before training"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +41,9 @@ class Checked:
     counts: Counter[tuple[str, str]]
 
     @property
-    def wrong(self) -> bool:
-        """Whether training on it would be wrong."""
-        return any(finding.severe for finding in self.findings)
+    def severe(self) -> int:
+        """Things that would make training on it wrong."""
+        return sum(finding.severe for finding in self.findings)
 
     @property
     def facts(self) -> dict[str, dict[str, int]]:
@@ -88,20 +89,15 @@ def check(data: str, reading: Reading | None = None) -> Iterator[Inspecting | Ch
             remedy="Files of MNIST's format are checked whenever they are read; embedded sets are known to be whole.",
         )
     listing = list_data(path)
-    files = []
-    found = inspect_files(listing.items, decode=True, max_pixels=reading.max_pixels, workers=reading.workers)
-    for file in found:
-        files.append(file)
-        yield Inspecting(len(files), len(listing.items))
+    files = yield from inspect_all(listing, reading, decode=True)
     counts = Counter((item.part, item.label) for item in listing.items if isinstance(item.label, str))
-    yield Checked(listing, tuple(files), tuple(find_problems(listing, files)), counts)
+    yield Checked(listing, files, tuple(find_problems(listing, files)), counts)
 
 
 def write_check_page(path: Path, checked: Checked, max_pixels: int) -> None:
     """Write what was found as one page, with a sheet of each class's images."""
     listing = checked.listing
-    severe = sum(finding.severe for finding in checked.findings)
-    verdict = f"{severe:,} things to mend before training" if severe else "nothing to mend before training"
+    verdict = f"{checked.severe:,} things to mend before training" if checked.severe else NOTHING
     page = Page(f"Check of {spell(listing.root)}", f"{len(checked.files):,} images: {verdict}")
     page.heading("What was found")
     if checked.findings:

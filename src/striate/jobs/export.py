@@ -5,7 +5,7 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from striate.data.transforms import fit, normalise
+from striate.data.transforms import to_input
 from striate.errors import StriateError
 from striate.files import replace_file
 from striate.jobs.predict import find_sources, prepare
@@ -82,7 +82,7 @@ def export(run: str | Path, images: Sequence[str | Path] = (), *, output: str | 
     network, config = load_network(run)
     given: Sequence[str | Path] = images or [RunFolder.find(run).config().data]
     pictures = (prepare(source, config) for source in islice(find_sources(run, given, config), CHECKED))
-    batch = torch.cat([normalise(fit(picture, config.preprocessing), config.preprocessing) for picture in pictures])
+    batch = torch.cat([to_input(picture, config.preprocessing) for picture in pictures])
     whole = network if config.scale is None else _Scaled(network, config.scale).eval()
     path = Path(output or Path(run) / "model.onnx")
     name = "numbers" if config.scale else "logits"
@@ -125,7 +125,7 @@ def _to_onnx(network: nn.Module, batch: Tensor, name: str, config: WeightsConfig
 
 
 @contextlib.contextmanager
-def _silent_logs() -> Any:
+def _silent_logs() -> Iterator[None]:
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -18,7 +18,7 @@ from striate.data.listing import list_images
 from striate.data.names import MAX_PIXELS
 from striate.data.sets import ImageFiles, ImageTensors
 from striate.data.source import finish
-from striate.data.transforms import fit, normalise
+from striate.data.transforms import to_input
 from striate.errors import UsageError
 from striate.files import spell
 from striate.inference.predict import outputs_of, to_classes, to_numbers
@@ -140,8 +140,7 @@ def _read(source: Source, config: WeightsConfig, skip_bad: bool, max_pixels: int
             raise
         return Skipped(source.name, error.reason)
     # Whole pictures take much; no more than one is kept.
-    pixels = normalise(fit(picture, config.preprocessing), config.preprocessing)
-    return _Ready(source, pixels, picture.thumbnail())
+    return _Ready(source, to_input(picture, config.preprocessing), picture.thumbnail())
 
 
 def _results(network: nn.Module, config: WeightsConfig, ready: Sequence[_Ready]) -> Sequence[Classes | Number]:

@@ -75,7 +75,7 @@ def write_report(
         f"striate {version('striate')}."
     )
     for note in splits.notes:
-        page.text(f"The images: {note}.")
+        page.text(f"Note: {note}.")
     page.heading("Training")
     page.text(
         f"{len(splits.train):,} images to learn from, {len(splits.val):,} to choose the best epoch by, "

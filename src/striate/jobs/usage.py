@@ -114,7 +114,7 @@ def check_export(run: str | Path, images: Sequence[str | Path]) -> None:
             remedy="Install them: pip install 'striate[export]'.",
         )
     check_prediction(run, images)
-    if not images and not RunFolder(Path(run)).args.is_file():
+    if not images and own_data(run) is None:
         raise UsageError(
             expected="images to check the exported network on",
             received="weights without a run, which would say what they were trained on",
@@ -131,7 +131,7 @@ def check_val(run: str | Path, data: str | None, split: str | None) -> None:
     read_weights_config(find_weights(run))
     if data is not None:
         find_data(data)
-    elif not RunFolder(Path(run)).args.is_file():
+    elif own_data(run) is None:
         raise UsageError(
             expected="the data to judge by",
             received="weights without a run, which would say what they were trained on",

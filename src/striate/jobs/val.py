@@ -8,8 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from striate.data.source import Inspecting, Reading, read_part
-from striate.errors import UsageError
+from striate.data.source import Inspecting, Reading, part_of, read_part
 from striate.files import replace_file
 from striate.inference.predict import outputs_of
 from striate.jobs.judged_page import add_judged, in_words, metrics_in_words
@@ -87,13 +86,7 @@ def val(
     if own is not None and (data is None or is_same_data(own, data)):
         name = own
         splits = yield from own_splits(folder, reading.workers)
-        part = split or splits.judged[0]
-        if part not in splits.parts:
-            raise UsageError(
-                expected=f"one of the parts of {name}: {', '.join(splits.parts)}",
-                received=part,
-                remedy="Leave --split out, or name another part.",
-            )
+        part = part_of(name, split, tuple(splits.parts))
         images = splits.parts[part]
     else:
         assert data is not None, "check_val has seen to it"
