@@ -58,7 +58,7 @@ def jitter(
     return (levels.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
-def measure(batches: Iterable[UInt8[Tensor, "N C H W"]]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def measure(batches: Iterable[UInt8[Tensor, "_ C H W"]]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and standard deviation of each channel, on the scale from 0 to 1: summed in integers, so exactly."""
     levels = sum(
         torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in images.unbind(1)])
