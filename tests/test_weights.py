@@ -112,7 +112,9 @@ def test_a_head_of_another_kind_is_not_taken_for_one_of_other_classes(
 def test_what_cannot_be_pretrained_is_refused(tmp_path: Path) -> None:
     wrong: Any
     for wrong in (True, False, {}):
-        with pytest.raises(UsageError, match="a safetensors file or a folder of weights as pretrained; received"):
+        with pytest.raises(
+            UsageError, match="a safetensors file, a folder of weights, a run or hub as pretrained; received"
+        ):
             create_model("resnet18", pretrained=wrong)
     file = write(tmp_path / "w.safetensors", small().state_dict())
     with torch.device("meta"), pytest.raises(UsageError, match="a device with memory"):

@@ -43,6 +43,8 @@ class WeightsConfig(BaseModel):
         classes: their names, in the order of the logits; none for numbers.
         scale: what the network's one output is multiplied with and what is added then, for a number.
         preprocessing: of its images.
+        origin: where training began from: other weights, if it did.
+        licence: of these weights, as far as it is known.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
@@ -54,6 +56,8 @@ class WeightsConfig(BaseModel):
     classes: tuple[str, ...]
     scale: tuple[float, float] | None = None
     preprocessing: Preprocessing
+    origin: str = ""
+    licence: str = ""
 
     @model_validator(mode="after")
     def _is_whole(self) -> "WeightsConfig":

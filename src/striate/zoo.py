@@ -10,13 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from striate.errors import UsageError, nearest
-from striate.weights import (
-    WEIGHTS_FILE,
-    WeightsConfig,
-    find_weights,
-    load_pretrained,
-    read_weights_config,
-)
+from striate.pretrained import open_pretrained
+from striate.weights import WeightsConfig, find_weights, load_pretrained, read_weights_config
 
 if TYPE_CHECKING:
     from striate.blocks.classifier import ImageClassifier
@@ -164,10 +159,11 @@ def create_model(
         in_chans: channels of the images; the paper's by default.
         image_size: (height, width) of the images, or one number for both; the paper's by default. A network that takes
             images of any size only checks that something is left of these.
-        pretrained: a safetensors file, under our names of the tensors or those of torchvision (timm's ``legacy_``
-            networks for squeeze-and-excitation and Xception), or a run folder or folder of weights, whose config then
-            says what is not said here. Auxiliary heads are taken where the network has them. With another number of
-            classes all but the layers that give logits is taken, and a warning says so.
+        pretrained: a safetensors file, under our names of the tensors or those of torchvision or timm (its ``legacy_``
+            networks for squeeze-and-excitation and Xception); or a run folder or folder of weights, whose config then
+            says what is not said here; or ``hub``, to fetch published ones. Auxiliary heads are taken where the network
+            has them. With another number of classes all but the layers that give logits is taken, and a warning says
+            so.
         frozen_norm: whether batch norm keeps its statistics in training too; by default where the pretrained weights
             want it: their config says so, or their batch norm is folded into the convolutions.
         options: the network's own, such as ``hidden_sizes`` of ``mlp``, ``drop_rate``, ``output_stride``; and of one
@@ -179,7 +175,8 @@ def create_model(
         StriateError: for weights that are not this network's, listing what is missing, left over or of another shape.
     """
     entry = find_model(name)
-    source, config = (None, None) if pretrained is None else _open_pretrained(pretrained, name)
+    weights = None if pretrained is None else open_pretrained(pretrained, name)
+    config = None if weights is None else weights.config
     if config is not None:
         options = config.model_options | options
         num_classes = config.num_classes if num_classes is None else num_classes
@@ -187,41 +184,31 @@ def create_model(
         image_size = config.image_size if image_size is None else image_size
         frozen_norm = config.frozen_norm if frozen_norm is None else frozen_norm
     network = _build(entry, num_classes, in_chans, image_size, options)
-    if source is not None:
-        fresh = load_pretrained(network, entry.name, source, entry.peer_names, entry.with_aux_heads is not None)
+    if weights is not None:
+        fresh = fill(network, name, weights.file)
         if fresh:
             warnings.warn(
-                f"{source} is for another number of classes than {network.num_classes}: all is taken from it but "
-                f"{', '.join(fresh)}, which begins afresh",
+                f"{weights.origin} is for another number of classes than {network.num_classes}: all is taken from it "
+                f"but {', '.join(fresh)}, which begins afresh",
                 stacklevel=2,
             )
     from striate.blocks.normalisation import freeze_norms, norms_are_folded
 
     if frozen_norm is None:
-        frozen_norm = source is not None and norms_are_folded(network)
+        frozen_norm = weights is not None and norms_are_folded(network)
     if frozen_norm:
         freeze_norms(network)
     return network
 
 
-def _open_pretrained(pretrained: str | Path, name: str) -> tuple[Path, WeightsConfig | None]:
-    if not isinstance(pretrained, str | Path):
-        raise UsageError(
-            expected="a safetensors file or a folder of weights as pretrained",
-            received=repr(pretrained),
-            remedy="`striate models` says which are at hand; leave it out for fresh weights.",
-        )
-    source = find_weights(pretrained)
-    if not source.is_dir():
-        return source, None
-    config = read_weights_config(source)
-    if config.model != name:
-        raise UsageError(
-            expected=f"weights of {name}",
-            received=f"those of {config.model} in {source}",
-            remedy=f"Create {config.model}, or name other weights.",
-        )
-    return source / WEIGHTS_FILE, config
+def fill(network: "ImageClassifier", name: str, source: Path) -> list[str]:
+    """Put weights into the network ``name``; return its layers that begin afresh, for another number of classes.
+
+    Raises:
+        StriateError: for weights that are not this network's, listing what is missing, left over or of another shape.
+    """
+    entry = find_model(name)
+    return load_pretrained(network, name, source, entry.peer_names, entry.with_aux_heads is not None)
 
 
 def _build(

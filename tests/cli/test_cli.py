@@ -80,7 +80,7 @@ def test_models_lists_the_zoo(program: Program) -> None:
         (("train", "digits", "--model", "lenet6"), "Did you mean lenet5"),
         (("train", "digits"), "--model"),
         (("train", "digits", "--model", "lenet5", "--image-size", "15"), "--image-size 16 or more"),
-        (("train", "digits", "--model", "lenet5", "--epochs", "0"), "greater than or equal to 1"),
+        (("train", "digits", "--model", "lenet5", "--epochs", "0"), "0 leaves it at --probe"),
         (("train", "digits", "--model", "lenet5", "--modle", "x"), "--model"),
         (("train", "digits", "--model", "lenet5", "--opt", "sdg"), "momentum"),
         (("train", "digits", "--model", "lenet5", "--model-kwargs", "hidden"), "KEY=VALUE"),

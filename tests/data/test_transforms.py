@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from striate.data.images import picture_of
 from striate.data.preprocessing import Preprocessing
 from striate.data.source import load_digits
-from striate.data.transforms import fit, jitter, measure, normalise, shift
+from striate.data.statistics import measure
+from striate.data.transforms import fit, jitter, normalise, shift
 
 
 @given(offsets=st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=1, max_size=5))

@@ -128,12 +128,12 @@ def test_a_run_that_gets_less_than_planned_goes_on_with_less(
     """In place of a card that runs out of memory in the middle of a step, when some of the weights have changed."""
     take, left = Loop._take_step, [3]
 
-    def runs_out(loop: Loop, batch: Any) -> float:
+    def runs_out(loop: Loop, *step: Any) -> tuple[float, bool]:
         left[0] -= 1
         if left[0] == 0:
             next(loop.network.parameters()).data.zero_()
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
-        return take(loop, batch)
+        return take(loop, *step)
 
     monkeypatch.setattr(Loop, "_take_step", runs_out)
     started, *between, finished = run(tmp_path / "run", memory="170MB", lossless=True, **ALEXNET)
@@ -164,13 +164,13 @@ def test_a_step_cut_short_while_weights_change_leaves_no_trace(tmp_path: Path, m
         optimizer.param_groups[0]["params"][0].data.mul_(2)
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    def taken(loop: Loop, batch: Any) -> float:
+    def taken(loop: Loop, *step: Any) -> tuple[float, bool]:
         calls[0] += 1
         if calls[0] != 4:
-            return take(loop, batch)
+            return take(loop, *step)
         handle = loop.learner.register_step_pre_hook(runs_out)
         try:
-            return take(loop, batch)
+            return take(loop, *step)
         finally:
             handle.remove()
 
@@ -184,7 +184,7 @@ def test_a_step_cut_short_while_weights_change_leaves_no_trace(tmp_path: Path, m
 
 
 def test_where_even_less_does_not_fit_the_run_can_go_on_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def runs_out(_loop: Loop, _batch: Any) -> float:
+    def runs_out(*_: Any) -> float:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     with monkeypatch.context() as patched:

@@ -21,7 +21,7 @@ from sklearn import datasets as datasets
 
 from striate.jobs.train import Started, train
 from striate.training.config import TrainConfig
-from striate.training.precision import make_fabric
+from striate.training.machine import Machine
 
 CONFIG: dict[str, Any] = {
     "data": "digits",
@@ -82,7 +82,7 @@ def live(folder: Path, deadly: int) -> None:
 
 def main(root: Path, points: list[str]) -> None:
     """Live each point's lives in a folder of its own."""
-    make_fabric(TrainConfig.model_validate(CONFIG))  # Loads Fabric, once.
+    Machine(TrainConfig.model_validate(CONFIG))  # Loads Fabric, once.
     for point in points:
         for deadly in [*map(int, filter(None, point.split(","))), sys.maxsize]:
             child = os.fork()

@@ -28,7 +28,7 @@ def test_options_of_the_network_are_read_as_yaml() -> None:
     ("values", "complaint"),
     [
         ({"batchsize": 3}, "received 'batchsize'. Did you mean batch_size"),
-        ({"epochs": 0}, "--epochs: .*greater than or equal to 1; received 0"),
+        ({"epochs": 0}, "--epochs of 1 or more; received 0. 0 leaves it at --probe"),
         ({"lr": float("inf")}, "--lr: .*finite"),
         ({"epochs": "many"}, "--epochs: .*integer.*received 'many'"),
         ({"image_size": "32x"}, "--image-size: a side such as 32"),

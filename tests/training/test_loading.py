@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from photographs import write_folder
+from seen import centred
 from striate.data.images import ImageFileError
-from striate.data.preprocessing import Preprocessing
 from striate.data.sets import ImageFiles
 from striate.data.source import load_digits, open_data
 from striate.training.config import TrainConfig
@@ -46,8 +46,7 @@ def test_each_epoch_has_an_order_of_its_own_and_without_a_seed_the_set_has_its_o
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_number_of_workers_changes_nothing(workers: int) -> None:
     digits = load_digits().subset(range(200))
-    task = Classification(TrainConfig(data="digits", model="lenet5", shift=2), digits.classes)
-    task.prepare(digits)
+    task = Classification(TrainConfig(data="digits", model="lenet5", shift=2), centred(), digits.classes)
 
     def loader(workers: int) -> Loader:
         return Loader(digits, task.augment, batch_size=32, seed=4, workers=workers)
@@ -66,7 +65,6 @@ def test_a_file_that_has_gone_bad_is_named_from_whichever_process(tmp_path: Path
     splits = open_data(str(write_folder(tmp_path, {"": 6})), 0).prepared(3, (8, 8), 1.0)
     assert isinstance(splits.train, ImageFiles)
     splits.train.paths[2].write_bytes(b"")
-    task = Classification(TrainConfig(data="d", model="m"), splits.train.classes)
-    task.preprocessing = Preprocessing(image_size=(8, 8), mean=(0.5,) * 3, std=(0.5,) * 3)
+    task = Classification(TrainConfig(data="d", model="m"), centred(3), splits.train.classes)
     with pytest.raises(ImageFileError, match=f"{splits.train.paths[2].name}: an empty file"):
         list(Loader(splits.train, task.collate, batch_size=4, workers=workers).epoch())

@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from striate.training.config import OptimizerName, TrainConfig
-from striate.training.optimizers import build_average, build_optimizer
+from striate.training.config import OptimizerName
+from striate.training.optimizers import build_optimizer
 
 RATES = [0.1, 0.2, 0.05, 0.05, 0.3, 0.01]
 DECAY = 0.02
@@ -149,21 +148,3 @@ def test_biases_and_norms_are_not_decayed() -> None:
         "2.weight": None,
         "2.bias": 0.0,
     }
-
-
-@pytest.mark.parametrize("average", ["none", "ema", "swa"])
-def test_averages_are_what_they_say(average: Any) -> None:
-    network = nn.Linear(1, 1, bias=False)
-    config = TrainConfig(data="d", model="m", average=average, average_decay=0.9)
-    averaged = build_average(network, config)
-    if averaged is None:
-        assert average == "none"
-        return
-    values = [1.0, 4.0, -2.0]
-    for value in values:
-        network.weight.data.fill_(value)
-        averaged.update_parameters(network)
-    first, second = min(0.9, 2 / 11), min(0.9, 3 / 12)  # TensorFlow's (1 + n) / (10 + n), after 1 and 2 updates
-    moving = second * (first * 1.0 + (1 - first) * 4.0) + (1 - second) * -2.0
-    expected = sum(values) / 3 if average == "swa" else moving
-    assert averaged.module.get_parameter("weight").item() == pytest.approx(expected)

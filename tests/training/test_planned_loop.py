@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from seen import centred
 from striate.costing.verify import watched
 from striate.data.sets import ImageTensors
 from striate.planning.plan import Plan
@@ -52,21 +53,21 @@ def trained(folder: Path, planned: Plan | None, **options: Any) -> tuple[nn.Modu
     values = {"data": "d", "model": "m", "epochs": 2, "batch_size": 32, "opt": "momentum"}
     config = TrainConfig.model_validate(values | options)
     data = images(90)
-    task = Doubles(config, data.classes)
+    task = Doubles(config, centred(1, 6), data.classes)
     task.prepare(data)
 
     def save(_which: str, _state: Mapping[str, Tensor]) -> None:
         pass
 
-    loop = Loop(network, task, data, images(20), config, RunFolder(folder), save, planned, watched)
+    loop = Loop(network, task, data, images(20), config, RunFolder(folder), save, plan=planned, watch=watched)
     return network, list(loop.run()), loop
 
 
 class Doubles(Classification):
     """In 64 bits, so that the order of sums does not show."""
 
-    def compare(self, logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
-        return nn.functional.cross_entropy(logits, targets.double())
+    def compare(self, outputs: Tensor, targets: Tensor, *_: object) -> Tensor:
+        return nn.functional.cross_entropy(outputs, targets.double())
 
     def loss(self, network: nn.Module, batch: object) -> Tensor:
         images: Tensor = batch.images.double()  # type: ignore[attr-defined]

@@ -3,6 +3,7 @@ import torch
 from sklearn.metrics import r2_score
 from torch import nn
 
+from seen import centred
 from striate.data.sets import ImageTensors
 from striate.errors import UsageError
 from striate.training.config import TrainConfig
@@ -20,7 +21,7 @@ def prepared() -> tuple[Regression, ImageTensors]:
     pixels = torch.randint(0, 256, (50, 1, 4, 4), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     numbers = 1000 + 7 * pixels.double().mean((1, 2, 3))
     images = ImageTensors(pixels, numbers, ())
-    task = Regression(TrainConfig(data="d", model="m"))
+    task = Regression(TrainConfig(data="d", model="m"), centred(side=4))
     task.prepare(images)
     return task, images
 
@@ -62,4 +63,4 @@ def test_the_loss_is_the_mean_square_and_the_score_its_own_unit() -> None:
 
 def test_smoothing_is_for_classes() -> None:
     with pytest.raises(UsageError, match="Smoothing is for classes"):
-        Regression(TrainConfig(data="d", model="m", smoothing=0.1))
+        Regression(TrainConfig(data="d", model="m", smoothing=0.1), centred())

@@ -28,7 +28,8 @@ def outcome(folder: Path) -> dict[str, object]:
     (generation,) = (folder / "resume").iterdir()
     with (folder / "results.csv").open(newline="") as file:
         rows = [
-            {k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in csv.DictReader(file)
+            {k: v for k, v in row.items() if k not in ("seconds", "images_per_second", "waited")}
+            for row in csv.DictReader(file)
         ]
     optimizer = torch.load(generation / "optimizer.pt", weights_only=True)["optimizer"]["state"]
     return {

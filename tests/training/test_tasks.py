@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from seen import centred
 from striate.blocks.contract import AuxiliaryLogits
 from striate.data.sets import ImageTensors
 from striate.data.source import load_digits
@@ -29,8 +30,10 @@ class Constant(nn.Module):
         return self.logits
 
 
-def task(**options: Any) -> Classification:
-    return Classification(TrainConfig.model_validate({"data": "d", "model": "m", **options}), ("a", "b", "c"))
+def task(side: int = 8, **options: Any) -> Classification:
+    return Classification(
+        TrainConfig.model_validate({"data": "d", "model": "m", **options}), centred(side=side), ("a", "b", "c")
+    )
 
 
 def loss_of(**options: Any) -> float:
@@ -85,8 +88,7 @@ def test_mixup_mixes_images_and_targets_by_the_same_share() -> None:
 
 def test_augmentation_depends_on_seed_epoch_and_image_alone() -> None:
     digits = load_digits()
-    learner = Classification(TrainConfig(data="digits", model="lenet5", shift=2, seed=3), digits.classes)
-    learner.prepare(digits)
+    learner = Classification(TrainConfig(data="digits", model="lenet5", shift=2, seed=3), centred(), digits.classes)
 
     def augmented(epoch: int, indices: list[int]) -> torch.Tensor:
         chosen = digits.subset(indices)
@@ -104,8 +106,10 @@ def test_augmentation_depends_on_seed_epoch_and_image_alone() -> None:
 def test_crops_mirrors_and_colours_depend_on_seed_epoch_and_image_alone() -> None:
     pixels = torch.randint(0, 256, (6, 3, 12, 12), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     images = ImageTensors(pixels, torch.tensor([0, 1, 2] * 2), ("a", "b", "c"))
-    learner = task(crop_scale=0.3, hflip=0.5, color_jitter=0.4)
-    learner.prepare(images)
+    options = {"crop_scale": 0.3, "hflip": 0.5, "color_jitter": 0.4}
+    learner = Classification(
+        TrainConfig.model_validate({"data": "d", "model": "m", **options}), centred(3, 12), images.classes
+    )
 
     def augmented(epoch: int, indices: list[int]) -> torch.Tensor:
         return learner.augment(Samples(images.subset(indices), epoch, indices)).images
@@ -120,7 +124,6 @@ def test_mirroring_turns_left_and_right_of_as_many_images_as_asked_for() -> None
     ramp = torch.arange(8, dtype=torch.uint8).expand(4000, 1, 8, 8)
     images = ImageTensors(ramp, torch.zeros(4000, dtype=torch.int64), ("a", "b", "c"))
     learner = task(hflip=0.3)
-    learner.prepare(images)
     seen = learner.augment(Samples(images, 0, list(range(4000)))).images
     rising = seen[:, 0, 0, 0] < seen[:, 0, 0, 7]
     assert torch.equal(seen[~rising].flip(3), seen[rising][:1].expand(int((~rising).sum()), -1, -1, -1))
@@ -131,8 +134,7 @@ def test_every_shift_happens_about_equally_often() -> None:
     dot = torch.zeros(9, 9, dtype=torch.uint8)
     dot[4, 4] = 255
     images = ImageTensors(dot.expand(5000, 1, 9, 9), torch.zeros(5000, dtype=torch.int64), ("a", "b", "c"))
-    learner = task(shift=1)
-    learner.prepare(load_digits())
+    learner = task(side=9, shift=1)
     batch = learner.augment(Samples(images, 0, list(range(5000))))
     places = batch.images.flatten(1).argmax(1).bincount(minlength=81).view(9, 9)[3:6, 3:6]
     assert places.sum() == 5000

@@ -11,7 +11,7 @@ from striate.costing.layers import total_parameters
 from striate.data.source import Inspecting
 from striate.jobs.judged_page import metrics_in_words
 from striate.jobs.train import Finished, Started, TrainRecord
-from striate.training.records import EpochRecord, PeakRecord, StepRecord
+from striate.training.records import EpochRecord, PeakRecord, ProbeRecord, StepRecord, name_epoch
 from striate.units import format_bytes, format_duration
 
 COLUMNS = (
@@ -28,6 +28,9 @@ COLUMNS = (
 def bars(console: Console) -> Progress:
     """Return bars of work that goes on, which leave nothing behind; none where nobody looks."""
     return Progress(*COLUMNS, console=console, transient=True, disable=not console.is_terminal)
+
+
+WAITS = 0.1  # Of an epoch, above which something is worth changing.
 
 
 class Counted(Protocol):
@@ -55,6 +58,7 @@ def show_training(records: Iterable[TrainRecord], out: Console, err: Console) ->
     with bars(err) as progress:
         peaks: list[PeakRecord] = []
         looking = progress.add_task("looking at files", total=None, visible=False, state="")
+        probing = progress.add_task("features for the last layer", total=None, visible=False, state="")
         bar = progress.add_task("", total=None, visible=False, start=False, state="")
         for record in records:
             match record:
@@ -65,7 +69,10 @@ def show_training(records: Iterable[TrainRecord], out: Console, err: Console) ->
                     _say_start(out, record)
                     progress.start_task(bar)
                     progress.update(bar, total=record.steps, completed=record.step, visible=True)
+                case ProbeRecord():
+                    show_counted(progress, probing, record)
                 case StepRecord():
+                    progress.update(probing, visible=False)
                     state = f"{record.step}/{record.steps} steps, loss {record.loss:.4f},"
                     progress.update(bar, completed=record.step, description=f"epoch {record.epoch}", state=state)
                 case PeakRecord():
@@ -81,7 +88,7 @@ def show_training(records: Iterable[TrainRecord], out: Console, err: Console) ->
 def _say_start(out: Console, record: Started) -> None:
     total = total_parameters(record.layers)
     begins = f"goes on after step {record.step:,}" if record.step else "begins"
-    if record.step == record.steps:
+    if record.step == record.steps > 0:
         begins = "finished already, tested again"
     out.print(network_table(record.model, record.layers))
     say(out, f"{total:,} parameters, {format_bytes(4 * total)} as 32-bit floats")
@@ -112,6 +119,12 @@ def _say_epoch(err: Console, record: EpochRecord) -> None:
         f"epoch {epoch}  loss {record.train_loss:.4f}  val {metrics}  "
         f"{record.images_per_second:,.0f} img/s{'  best' if record.best else ''}",
     )
+    if record.waited > WAITS:
+        say(
+            err,
+            f"  {record.waited:.0%} of that was waiting for images: let --workers (-j) prepare them, or keep decoded "
+            "ones with --cache 2GiB",
+        )
 
 
 def _say_end(out: Console, record: Finished, peaks: Iterable[PeakRecord]) -> None:
@@ -121,7 +134,7 @@ def _say_end(out: Console, record: Finished, peaks: Iterable[PeakRecord]) -> Non
         worth = metrics_in_words(record.metrics)
     say(
         out,
-        f"{record.part} {worth} (weights of epoch {record.best_epoch} of {record.epochs}, the best on validation), "
+        f"{record.part} {worth} (weights of {name_epoch(record.best_epoch, record.epochs)}, the best on validation), "
         f"{format_duration(record.seconds)}",
     )
     say(out, f"report: {record.report}")

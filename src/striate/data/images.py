@@ -9,7 +9,7 @@ from io import BufferedIOBase, BytesIO
 from math import prod
 from pathlib import Path
 from threading import Lock
-from typing import IO, Any, Literal, cast
+from typing import IO, Any, cast
 
 import numpy as np
 import torch
@@ -21,10 +21,10 @@ from torch import Tensor
 
 from striate.data.frames import Frame, Size, whole
 from striate.data.names import MAX_PIXELS
+from striate.data.preprocessing import Interpolation
 from striate.errors import UsageError
 from striate.files import spell
 
-Interpolation = Literal["bilinear", "bicubic"]
 SUFFIXES = frozenset(
     f".{name}"
     for names in ("jpg jpeg jpe jfif png gif bmp dib tif tiff webp", "ppm pgm pbm pnm jp2 j2k avif")

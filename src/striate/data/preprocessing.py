@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+Interpolation = Literal["bilinear", "bicubic"]
+
 
 class Preprocessing(BaseModel):
     """Size and normalisation of a network's images; `striate.data.transforms` applies it.
@@ -24,7 +26,7 @@ class Preprocessing(BaseModel):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     crop_pct: float | None = None
-    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    interpolation: Interpolation = "bilinear"
 
     @property
     def channels(self) -> int:

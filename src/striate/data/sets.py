@@ -14,8 +14,9 @@ from torch import Tensor
 from typing_extensions import Buffer
 
 from striate.data.frames import Frame, Framing, Size, middle, whole
-from striate.data.images import Interpolation, Picture, picture_of, read_image
+from striate.data.images import Picture, picture_of, read_image
 from striate.data.names import MAX_PIXELS
+from striate.data.preprocessing import Interpolation
 from striate.errors import UsageError
 from striate.files import spell
 
@@ -260,11 +261,13 @@ class Splits:
         """The part that the last word is about, and its name: ``test``, or ``val`` where there is none."""
         return ("val", self.val) if self.test is None else ("test", self.test)
 
-    def prepared(self, channels: int, image_size: Size, crop_pct: float | None) -> "Splits":
+    def prepared(
+        self, channels: int, image_size: Size, crop_pct: float | None, interpolation: Interpolation = "bilinear"
+    ) -> "Splits":
         """Return the parts as a network takes them."""
-        train, val = (part.prepared(channels, image_size, crop_pct) for part in (self.train, self.val))
-        test = None if self.test is None else self.test.prepared(channels, image_size, crop_pct)
-        return replace(self, train=train, val=val, test=test)
+        look = (channels, image_size, crop_pct, interpolation)
+        test = None if self.test is None else self.test.prepared(*look)
+        return replace(self, train=self.train.prepared(*look), val=self.val.prepared(*look), test=test)
 
     def fingerprint(self) -> str:
         """Return a digest of every image and label, which changes when any of them does."""

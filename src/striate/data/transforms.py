@@ -1,7 +1,5 @@
 """Between a stored image and a network's input: measuring, moving, colours, normalisation."""
 
-from collections.abc import Iterable
-
 import torch
 from jaxtyping import Float32, Float64, Int64, UInt8
 from torch import Tensor
@@ -56,25 +54,6 @@ def jitter(
         levels = adjust_contrast_with_mean_subtraction(levels, factors[:, 1])
         levels = adjust_saturation_with_gray_subtraction(levels, factors[:, 2])
     return (levels.clamp(0, 1) * 255).round().to(torch.uint8)
-
-
-def measure(batches: Iterable[UInt8[Tensor, "_ C H W"]]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation of each channel, on the scale from 0 to 1: summed in integers, so exactly."""
-    levels = sum(
-        torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in images.unbind(1)])
-        for images in batches
-    )
-    assert isinstance(levels, Tensor)
-    mean, std = [], []
-    values = torch.arange(256, dtype=torch.int64)
-    for counts in levels:
-        count = int(counts.sum())
-        total, squares = int((counts * values).sum()), int((counts * values**2).sum())
-        variance = (squares - total**2 / count) / count
-        mean.append(total / count / 255)
-        # A channel of one level has nothing to scale.
-        std.append(variance**0.5 / 255 if variance > 0 else 1.0)
-    return tuple(mean), tuple(std)
 
 
 def normalise(images: UInt8[Tensor, "N C H W"], preprocessing: Preprocessing) -> Float32[Tensor, "N C H W"]:

@@ -17,10 +17,10 @@ from striate.planning.plan import Plan
 from striate.reporting.figures import curves
 from striate.reporting.page import Page
 from striate.training.config import TrainConfig
+from striate.training.evaluation import outputs_of
 from striate.training.folder import RunFolder
-from striate.training.loading import Loader
 from striate.training.loop import Loop
-from striate.training.records import EpochRecord, PeakRecord, best_epoch
+from striate.training.records import EpochRecord, PeakRecord, best_epoch, name_epoch
 from striate.training.tasks import ImageTask
 from striate.units import format_bytes, format_duration
 
@@ -45,8 +45,7 @@ def test_network(
 ) -> Tested:
     """Judge a network by images that had no part in the run, on the run's device and in its precision."""
     score = task.score()
-    loader = Loader(images, task.collate, batch_size=loop.evaluation_batch, workers=loop.config.workers)
-    outputs = torch.cat(list(loop.outputs(network, loader, score)))
+    outputs = loop.group.gather(torch.cat(list(outputs_of(network, loop.in_order(images), score, loop.machine))))
     return Tested(part, judge(outputs, images, scale), score.compute())
 
 
@@ -61,15 +60,15 @@ def write_report(
     peaks: Sequence[PeakRecord] = (),
 ) -> None:
     """Write ``report.html``: curves, memory, what it is worth, the network, and how to repeat it."""
-    seconds = sum(record.seconds for record in records)
+    seconds, epochs = sum(record.seconds for record in records), records[-1].epoch
     page = Page(
         f"{config.model} on {splits.name}",
-        f"{in_words(tested.judged, tested.part)} after {len(records)} epoch{'s' if len(records) > 1 else ''} in "
+        f"{in_words(tested.judged, tested.part)} after {epochs} epoch{'' if epochs == 1 else 's'} in "
         f"{format_duration(seconds)}",
     )
     best = best_epoch(records)
     page.text(
-        f"Tested: the weights of epoch {best.epoch}, the best on the validation images"
+        f"Tested: the weights of {name_epoch(best.epoch, epochs)}, the best on the validation images"
         f"{'' if tested.part == 'test' else ', by these same images, since the set has no others'}. Loss "
         f"{tested.metrics['loss']:.4f}. {torch.get_num_threads()} threads, torch {torch.__version__}, "
         f"striate {version('striate')}."

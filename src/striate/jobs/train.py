@@ -3,36 +3,35 @@
 import hashlib
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from striate.blocks.initialisation import initialise
 from striate.costing.layers import LayerCost, layer_costs
 from striate.costing.verify import watched
-from striate.data.keyed import Use, key
 from striate.data.names import find_data
 from striate.data.sets import Splits
 from striate.data.source import Inspecting, read_data
 from striate.errors import BudgetError, UsageError
 from striate.files import load_tensors
 from striate.jobs.own_data import reading_of, record_of
+from striate.jobs.preparation import Beginning, Prepared, find_beginning, prepare, refuse_network
 from striate.jobs.report import test_network, write_report
 from striate.jobs.train_plan import allowed_changes, fitting_plan, plan_training, smaller_plan
 from striate.jobs.usage import check_training, expect_unchanged
 from striate.planning.plan import Plan, read_plan
 from striate.training.config import TrainConfig
-from striate.training.folder import RunFolder
+from striate.training.folder import DataRecord, RunFolder
+from striate.training.group import Group
 from striate.training.loop import Loop
-from striate.training.records import EpochRecord, PeakRecord, StepRecord, best_epoch
-from striate.training.tasks import Classification, ImageTask, Regression
+from striate.training.records import EpochRecord, PeakRecord, ProbeRecord, StepRecord, best_epoch
 from striate.weights import WEIGHTS_FILE, WeightsConfig, load_state, save_weights
-from striate.zoo import build_network, create_model, find_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,7 @@ class Finished:
     report: Path
 
 
-TrainRecord = Inspecting | Started | StepRecord | PeakRecord | EpochRecord | Finished
+TrainRecord = Inspecting | Started | ProbeRecord | StepRecord | PeakRecord | EpochRecord | Finished
 
 
 def train(config: TrainConfig | None = None, *, resume: str | Path | None = None) -> Iterator[TrainRecord]:
@@ -115,30 +114,40 @@ def train(config: TrainConfig | None = None, *, resume: str | Path | None = None
         config = folder.config()
     check_training(config, resume)
 
-    _refuse_early(config)
+    _refuse_device(config)
+    beginning = find_beginning(config, folder)
+    refuse_network(config, beginning)
+    group = Group.join(config.device)
     found = yield from read_data(config.data, config.seed, reading_of(config, config.workers))
+    for name, part in found.parts.items():
+        group.expect_enough(f"the images of {name}", len(part))
     record = record_of(found)
     begun = None if folder is None or not folder.plan.is_file() else read_plan(folder.plan)
-    config, (splits, task, network, weights_config), plan = _fitted(config, found, begun)
+    config, prepared, plan = _fitted(config, found, beginning, begun, group)
+    splits, task, network, weights_config, head, notes = prepared
     if folder is None:
-        folder = RunFolder.create(config.output, weights_config.task, f"{splits.name}-{config.model}")
+        name = f"{splits.name}-{config.model}"
+        made = RunFolder.create(config.output, weights_config.task, name).path if group.is_first else None
+        folder = RunFolder(group.tell(made))
 
-    with folder.locked():
+    with folder.locked() if group.is_first else nullcontext():
         layers = layer_costs(network, (weights_config.in_chans, *weights_config.image_size))
         save = partial(_save, folder, weights_config)
         circumstances = _circumstances(record.fingerprint, network, config)
         running = config
         if plan is not None and plan.amp_dtype is not None:
             running = config.model_copy(update={"amp": True, "amp_dtype": plan.amp_dtype})
-        replan = partial(smaller_plan, config, network, task, len(splits.train), folder.path)
-        loop = Loop(network, task, splits.train, splits.val, running, folder, save, plan, watched, replan)
-        if resume is None:
-            folder.begin(config, record)
-            if plan is not None:
-                plan.save(folder.plan)
-        else:
+        loop = Loop(
+            *(network, task, splits.train, splits.val, running, folder, save),
+            head=head,
+            plan=plan,
+            watch=watched,
+            replan=partial(smaller_plan, config, prepared, folder.path),
+        )
+        if resume is not None:
             loop.restore(lambda before: _refuse_changes(before, circumstances))
-            folder.keep(config, record)  # The data may have moved.
+        if group.is_first:
+            _write_down(folder, config, record, plan, resume is None)
         loop.progress.circumstances = circumstances
         yield Started(
             folder=folder.path,
@@ -148,7 +157,7 @@ def train(config: TrainConfig | None = None, *, resume: str | Path | None = None
             val_images=len(splits.val),
             test_images=0 if splits.test is None else len(splits.test),
             classes=splits.train.classes,
-            notes=splits.notes,
+            notes=notes,
             step=loop.progress.step,
             steps=loop.steps,
             threads=torch.get_num_threads(),
@@ -160,32 +169,47 @@ def train(config: TrainConfig | None = None, *, resume: str | Path | None = None
         best = best_epoch(records)
         load_state(network, load_tensors(folder.best / WEIGHTS_FILE), str(folder.best), config.model)
         tested = test_network(loop, network, task, *splits.judged, weights_config.scale)
-        write_report(folder, config, splits, layers, records, tested, loop.plan, list(loop.peaks.values()))
+        if group.is_first:
+            write_report(folder, config, splits, layers, records, tested, loop.plan, list(loop.peaks.records.values()))
         seconds = time.monotonic() - started
-        yield Finished(folder.path, best.epoch, len(records), tested.part, tested.metrics, seconds, folder.report)
+        yield Finished(folder.path, best.epoch, records[-1].epoch, tested.part, tested.metrics, seconds, folder.report)
 
 
-def _fitted(config: TrainConfig, found: Splits, begun: Plan | None) -> tuple[TrainConfig, "Prepared", Plan | None]:
+def _write_down(folder: RunFolder, config: TrainConfig, record: DataRecord, plan: Plan | None, is_new: bool) -> None:
+    """Write what the run is asked to do before it begins, or where its data has moved to."""
+    if not is_new:
+        folder.keep(config, record)
+        return
+    folder.begin(config, record)
+    if plan is not None:
+        plan.save(folder.plan)
+
+
+def _fitted(
+    config: TrainConfig, found: Splits, beginning: Beginning, begun: Plan | None, group: Group
+) -> tuple[TrainConfig, Prepared, Plan | None]:
     """Prepare a run, changed where that is allowed and nothing fits otherwise, and plan it.
 
     Args:
         config: what was asked for.
         found: the data, as it is.
+        beginning: the weights that it begins with.
         begun: the plan that the run has begun with.
+        group: of the processes that share its batches.
 
     Raises:
         BudgetError: where nothing fits.
     """
-    prepared = _prepare(config, found)
+    prepared = prepare(config, found, beginning)
     config = _resolved(config, prepared)
     try:
-        return config, prepared, begun or _find_plan(config, prepared)
+        return config, prepared, begun or _find_plan(config, prepared, group)
     except BudgetError as error:
         tried = []
         for name, changed in allowed_changes(config, prepared.task.outputs):
-            other = _prepare(changed, found)
+            other = prepare(changed, found, beginning)
             try:
-                plan = plan_training(changed, other.network, other.task, len(other.splits.train))
+                plan = plan_training(changed, other, group.size)
             except BudgetError as none:
                 tried.append(f"{name}: {none.received}")
             else:
@@ -206,61 +230,20 @@ def _resolved(config: TrainConfig, prepared: "Prepared") -> TrainConfig:
     )
 
 
-class Prepared(NamedTuple):
-    """What a run needs before it is planned."""
-
-    splits: Splits
-    task: ImageTask
-    network: nn.Module
-    weights: WeightsConfig
-
-
-def _refuse_early(config: TrainConfig) -> None:
-    """Refuse what the machine or the network would, before the data is read."""
+def _refuse_device(config: TrainConfig) -> None:
     if config.device == "cuda" and not torch.cuda.is_available():
         raise UsageError(
             expected="a CUDA device that torch can use",
             received="none",
             remedy="Use --device cpu, or install the CUDA build of torch and its driver.",
         )
-    with torch.device("meta"):
-        create_model(config.model, image_size=_image_size(config), **_options(config))
 
 
-def _image_size(config: TrainConfig) -> tuple[int, int]:
-    return config.image_size or find_model(config.model).image_size
-
-
-def _options(config: TrainConfig) -> dict[str, Any]:
-    return config.model_kwargs | ({} if config.drop is None else {"drop_rate": config.drop})
-
-
-def _prepare(config: TrainConfig, found: Splits) -> Prepared:
-    image_size = _image_size(config)
-    splits = found.prepared(config.in_chans or found.train.channels, image_size, config.crop_pct)
-    classes = splits.train.classes
-    task = Classification(config, classes) if classes else Regression(config)
-    task.prepare(splits.train)
-    weights_config = WeightsConfig(
-        model=config.model,
-        model_options=_options(config),
-        frozen_norm=False,
-        preprocessing=task.preprocessing,
-        **task.describe(),
-    )
-    torch.manual_seed(key(config.seed, Use.WEIGHTS))
-    network = build_network(weights_config)
-    if config.init is not None:
-        initialise(network, config.init)
-    return Prepared(splits, task, network, weights_config)
-
-
-def _find_plan(config: TrainConfig, prepared: Prepared) -> Plan | None:
+def _find_plan(config: TrainConfig, prepared: Prepared, group: Group) -> Plan | None:
     """Return the plan given, or one for the budget given; else None."""
-    splits, task, network, _ = prepared
     if config.plan is not None:
-        return fitting_plan(config, network, task, config.plan, len(splits.train))
-    return None if config.memory is None else plan_training(config, network, task, len(splits.train))
+        return fitting_plan(config, prepared, config.plan, group.size)
+    return None if config.memory is None else plan_training(config, prepared, group.size)
 
 
 def _save(

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from math import prod
+from math import ceil, prod
 from pathlib import Path
 
 import torch
@@ -16,6 +16,7 @@ from striate.jobs.cost import cost_of_model, find_device
 from striate.jobs.memory import find_budget
 from striate.jobs.networks import InputSpec
 from striate.jobs.plan_search import make_plan, make_search
+from striate.jobs.preparation import Prepared
 from striate.jobs.programs import ModelProgram, Settings
 from striate.jobs.variations import possible
 from striate.planning.apply import apply_plan
@@ -23,7 +24,6 @@ from striate.planning.plan import Plan, read_plan
 from striate.planning.search import AMP_DTYPES
 from striate.training.config import TrainConfig
 from striate.training.optimizers import optimizer_of
-from striate.training.tasks import ImageTask
 from striate.units import format_bytes
 
 LESS = 0.9  # Of a budget that turned out to be too large.
@@ -31,33 +31,28 @@ MIXED = 2  # Copies of the images that mixup makes: the partners, and the mixtur
 
 
 def plan_training(
-    config: TrainConfig,
-    network: nn.Module,
-    task: ImageTask,
-    count: int,
-    amp_dtypes: tuple[str | None, ...] = AMP_DTYPES,
+    config: TrainConfig, prepared: Prepared, devices: int = 1, amp_dtypes: tuple[str | None, ...] = AMP_DTYPES
 ) -> Plan:
     """Return how to take the steps of a run within ``config.memory``.
 
     Args:
         config: of the run, with its images' size and channels.
-        network: to be trained; it gets its memory layout.
-        task: prepared.
-        count: of the images to learn from.
+        prepared: the run; its network gets its memory layout.
+        devices: processes that share each batch; the plan is of the one with the most images.
         amp_dtypes: of autocast, that may be chosen where the run does not say.
 
     Raises:
         BudgetError: where nothing fits, with the smallest budget that would.
     """
-    smallest, batch_size = _batches(config, count)
-    make = _step_maker(config, network, task, batch_size)
+    smallest, batch_size = _batches(config, prepared, devices)
+    make = _step_maker(config, prepared, batch_size, devices)
     gpu = _card(config)
     budget = find_budget(config.memory, gpu)
     search = make_search(
         *(make, batch_size, gpu, None),
         counts=(smallest,),
         amp_dtypes=(None,) if config.amp else amp_dtypes,
-        updates_early=_updates_early(config),
+        updates_early=_updates_early(config, devices),
         dtype=config.dtype,
         limit=budget,
     )
@@ -68,30 +63,29 @@ def plan_training(
         dtype=config.dtype,
         lossless=config.lossless,
         margin=config.margin,
-        held=_held(config, network, batch_size),
+        held=_held(config, prepared.network, batch_size),
     )
     if not found.fits:
         raise BudgetError(
-            expected=f"a way to train {config.model} on {batch_size} images a step within {format_bytes(budget)}",
+            expected=f"a way to train {config.model} on {batch_size} images a step within {format_bytes(budget)}"
+            f"{f' in each of {devices} processes' if devices > 1 else ''}",
             received=f"{format_bytes(found.peak_bytes)} at the least",
             remedy=f"Grant --memory {found.smallest_budget_bytes} (bytes), or take smaller images, a smaller "
             f"network or a smaller --batch-size{'; leave --lossless out' if config.lossless else ''}.",
         )
-    return found
+    return replace(found, devices=devices)
 
 
-def smaller_plan(
-    config: TrainConfig, network: nn.Module, task: ImageTask, count: int, folder: Path, plan: Plan
-) -> Plan:
+def smaller_plan(config: TrainConfig, prepared: Prepared, folder: Path, plan: Plan) -> Plan:
     """Return a plan for less memory than one with which the device had too little; arguments as for `plan_training`.
 
     Raises:
         BudgetError: where nothing less does; ``folder`` is where the run can go on from.
     """
-    apply_plan(replace(plan, recompute=(), optimizer_in_backward=False), network)  # It is traced as it is.
+    apply_plan(replace(plan, recompute=(), optimizer_in_backward=False), prepared.network)  # It is traced as it is.
     less = config.model_copy(update={"memory": str(int(LESS * min(plan.budget_bytes, plan.peak_bytes)))})
     try:
-        found = plan_training(less, network, task, count, (plan.amp_dtype,))
+        found = plan_training(less, prepared, amp_dtypes=(plan.amp_dtype,))
     except BudgetError as none:
         raise BudgetError(
             expected=f"the {format_bytes(plan.peak_bytes)} that this run was planned for",
@@ -121,26 +115,25 @@ def allowed_changes(config: TrainConfig, num_classes: int) -> Iterator[tuple[str
         yield variation.name, config.model_copy(update=update)
 
 
-def fitting_plan(config: TrainConfig, network: nn.Module, task: ImageTask, path: str, count: int) -> Plan:
+def fitting_plan(config: TrainConfig, prepared: Prepared, path: str, devices: int = 1) -> Plan:
     """Return the plan in a file, with the peak that it has in this run.
 
     Args:
         config: of the run, with its images' size and channels.
-        network: to be trained; it gets its memory layout.
-        task: prepared.
+        prepared: the run; its network gets its memory layout.
         path: of the file.
-        count: of the images to learn from.
+        devices: processes that share each batch.
 
     Raises:
         StriateError: where there is no plan, or it is not for such a network, or for other batches, another layout or
             less change of the result than it makes, or this run would pass its budget with it.
     """
     plan = read_plan(path)
-    sizes = _batches(config, count)
+    sizes = _batches(config, prepared, devices)
     changes = plan.accumulate > 1 or plan.amp_dtype is not None
-    is_own = not plan.variation and plan.devices == 1 and plan.dtype == config.dtype
+    is_own = not plan.variation and plan.devices == devices and plan.dtype == config.dtype
     is_like = plan.fits and is_own and plan.batch_size >= max(sizes)
-    if plan.optimizer_in_backward and not _updates_early(config):
+    if plan.optimizer_in_backward and not _updates_early(config, devices):
         raise UsageError(
             expected="a plan that keeps all gradients until the step ends, to clip or to scale them",
             received=f"{plan.in_words()}, in {path}",
@@ -159,13 +152,13 @@ def fitting_plan(config: TrainConfig, network: nn.Module, task: ImageTask, path:
     peaks, evaluation = [], 0
     for size in set(sizes):
         parts = plan.parts(size)
-        make = _step_maker(config, network, task, size)
+        make = _step_maker(config, prepared, size, devices)
         if size // parts == 1 < size:  # As its smallest part may be.
-            device.traced(_step_maker(config, network, task, 1)(1, plan.amp_dtype))
+            device.traced(_step_maker(config, prepared, 1, devices)(1, plan.amp_dtype))
         early = plan.optimizer_in_backward
         planned = replace(make(parts, plan.amp_dtype), recompute=plan.chosen, optimizer_in_backward=early)
         graph = device.traced(planned)
-        held = _held(config, network, size)
+        held = _held(config, prepared.network, size)
         peaks.append(find_peak(timeline(graph, device)).size + held)
         shown = min(size, plan.evaluation_batch)
         evaluation = max(evaluation, held + evaluation_peak(planned, graph, device, size=shown))
@@ -184,9 +177,10 @@ def _flags(config: TrainConfig) -> str:
 
 
 def _step_maker(
-    config: TrainConfig, network: nn.Module, task: ImageTask, batch_size: int
+    config: TrainConfig, prepared: Prepared, batch_size: int, devices: int
 ) -> Callable[[int, str | None], Training]:
     """Return what makes a run's step, for a number of micro-batches and autocast's type."""
+    network, task = prepared.network, prepared.task
     assert config.image_size is not None
     assert config.in_chans is not None
     shape = (config.in_chans, *config.image_size)
@@ -204,17 +198,19 @@ def _step_maker(
         forward = getattr(type(network), "forward_all", None)
         wanted = config.amp_dtype if config.amp else amp_dtype
         amp = None if wanted is None else getattr(torch, wanted)
-        optimizer = partial(optimizer_of, config)
+        optimizer = partial(optimizer_of, config, prepared.head)
         return Training(
-            *(network, given[:1], given[1:], loss, optimizer, forward, amp, parts), clip_grad=config.clip_grad
+            *(network, given[:1], given[1:], loss, optimizer, forward, amp, parts),
+            clip_grad=config.clip_grad,
+            keeps_gradients=devices > 1,
         )
 
     return make
 
 
-def _updates_early(config: TrainConfig) -> bool:
-    """Tell whether each gradient can be used by itself: to scale them, all of them have to be there."""
-    return config.clip_grad is None and not (config.amp and config.amp_dtype == "float16")
+def _updates_early(config: TrainConfig, devices: int) -> bool:
+    """Tell whether each gradient can be used by itself: to scale or to add them up, all of them have to be there."""
+    return devices == 1 and config.clip_grad is None and not (config.amp and config.amp_dtype == "float16")
 
 
 def _held(config: TrainConfig, network: nn.Module, batch_size: int) -> int:
@@ -233,7 +229,8 @@ def _card(config: TrainConfig) -> str | None:
     return str(torch.cuda.get_device_properties(0).total_memory) if config.device == "cuda" else None
 
 
-def _batches(config: TrainConfig, count: int) -> tuple[int, int]:
-    """Return the sizes of the smallest and of the largest batch: an epoch is cut into even parts."""
+def _batches(config: TrainConfig, prepared: Prepared, devices: int) -> tuple[int, int]:
+    """Return the sizes of the smallest and of the largest part of a batch: epochs and batches are cut evenly."""
+    count = len(prepared.splits.train)
     steps = -(-count // config.batch_size)
-    return count // steps, -(-count // steps)
+    return count // steps // devices, ceil(ceil(count / steps) / devices)

@@ -10,7 +10,8 @@ from pydantic import TypeAdapter, ValidationError
 from striate.data.names import EMBEDDED, find_data
 from striate.errors import UsageError, nearest
 from striate.jobs.networks import InputSpec
-from striate.training.config import ImageSize, TrainConfig, changed_settings, load_config
+from striate.training.config import TrainConfig, changed_settings, load_config
+from striate.training.fields import ImageSize
 from striate.training.folder import RunFolder
 from striate.weights import find_weights, read_weights_config
 from striate.zoo import find_model

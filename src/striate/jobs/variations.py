@@ -14,7 +14,7 @@ from striate.blocks.classifier import find_stem
 from striate.errors import UsageError, nearest
 from striate.jobs.networks import InputSpec
 from striate.jobs.programs import ModelProgram
-from striate.training.config import Change
+from striate.training.fields import Change
 from striate.zoo import ZOO
 
 SHARES = (7 / 8, 3 / 4, 5 / 8, 1 / 2)  # Of the side of an image.

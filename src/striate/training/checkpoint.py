@@ -39,6 +39,7 @@ class Progress:
         loss_sum: over the epoch's images so far, of their batch's mean loss.
         images: of the epoch so far.
         epoch_seconds: spent on the epoch so far.
+        waited_seconds: of these, waiting for images.
         stale_epochs: since the best one.
         averaging: whether averaged weights are judged already.
         best: metrics of the best epoch so far.
@@ -52,10 +53,19 @@ class Progress:
     loss_sum: float = 0.0
     images: int = 0
     epoch_seconds: float = 0.0
+    waited_seconds: float = 0.0
     stale_epochs: int = 0
     averaging: bool = False
     best: dict[str, float] | None = None
     records: list[EpochRecord] = field(default_factory=list)
+
+    def end_epoch(self, record: EpochRecord) -> None:
+        """Take in what an epoch came to, and stand at the beginning of the next."""
+        self.records.append(record)
+        self.best = dict(record.metrics) if record.best else self.best
+        self.stale_epochs = 0 if record.best else self.stale_epochs + 1
+        self.epoch, self.step_in_epoch, self.images = record.epoch, 0, 0
+        self.loss_sum = self.epoch_seconds = self.waited_seconds = 0.0
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "Progress":
@@ -104,6 +114,11 @@ def save_generation(folder: Path, generation: Generation) -> None:
             received=str(error),
             remedy="Free some space and go on with --resume; the checkpoint before this one is whole.",
         ) from error
+
+
+def has_generation(folder: Path) -> bool:
+    """Tell whether there is one to go on from."""
+    return any(folder.glob(_FINISHED))
 
 
 def load_generation(folder: Path) -> Generation | None:

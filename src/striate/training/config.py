@@ -1,24 +1,17 @@
 """What a training run is asked to do: one table, whose fields are the flags and the keys of ``args.yaml``."""
 
-import os
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ModelWrapValidatorHandler,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from striate.data.names import MAX_PIXELS
+from striate.data.preprocessing import Interpolation
 from striate.errors import UsageError, nearest
+from striate.training.fields import Changes, Channels, ImageSize, Options, PathText, field
 
 OptimizerName = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "nadam"]
 
@@ -34,65 +27,6 @@ USUAL_RATES: Mapping[str, float] = {
 }
 
 
-def _expand(value: object) -> object:
-    """Take paths as text, with ``~`` for the user's home."""
-    return os.path.expanduser(value) if isinstance(value, str | os.PathLike) else value
-
-
-def _parse_size(value: object) -> object:
-    """Read ``32`` and ``32x24`` (height x width)."""
-    if isinstance(value, int):
-        return (value, value)
-    if isinstance(value, str):
-        sides = value.lower().split("x")
-        if len(sides) > 2 or not all(side.isdecimal() for side in sides):
-            raise ValueError("a side such as 32, or HEIGHTxWIDTH such as 32x24")
-        return (int(sides[0]), int(sides[-1]))
-    return value
-
-
-def _parse_options(value: object) -> object:
-    """Read ``["key=value", ...]``, each value as YAML."""
-    if not isinstance(value, list | tuple):
-        return value
-    options = {}
-    for item in value:
-        name, sign, text = str(item).partition("=")
-        if not sign:
-            raise ValueError("KEY=VALUE, such as hidden_sizes=[300,100]")
-        try:
-            options[name] = _number(yaml.safe_load(text))
-        except yaml.YAMLError as error:
-            raise ValueError("KEY=VALUE with a value in YAML, such as hidden_sizes=[300,100]") from error
-    return options
-
-
-def _number(value: object) -> object:
-    """Take ``1e-1`` for the number that it is; YAML 1.1 asks for a dot."""
-    try:
-        return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
-
-
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-Side = Annotated[int, Field(ge=1, le=65536)]
-PathText = Annotated[str, BeforeValidator(_expand)]
-ImageSize = Annotated[tuple[Side, Side], BeforeValidator(_parse_size)]
-Options = Annotated[dict[str, Any], BeforeValidator(_parse_options)]
-
-
-def _field(default: Any, description: str, **limits: Any) -> Any:
-    return Field(default, description=description, **limits)
-
-
-Change = Literal["stride", "image-size", "layers"]
-Changes = Annotated[tuple[Change, ...], BeforeValidator(_listed)]
-
-
 class TrainConfig(BaseModel):
     """Everything that a training run depends on, with defaults; frozen.
 
@@ -104,59 +38,74 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
     data: PathText = Field(description="a folder of images, a CSV table, a folder of idx files, or digits")
-    skip_bad: bool = _field(False, "decode all files first, and leave out those that are no images")
-    max_pixels: int = _field(MAX_PIXELS, "an image of more is refused before it is decoded", ge=1)
-    model: str = _field(..., "a network of the zoo; `striate models` lists them")
-    model_kwargs: Options = _field({}, "KEY=VALUE for the network, such as hidden_sizes=[300,100]")
-    image_size: ImageSize | None = _field(None, "side or HEIGHTxWIDTH; the network's own by default")
-    in_chans: int | None = _field(None, "channels of the input; those of the images by default", ge=1)
-    drop: float | None = _field(None, "dropout before the last layer; the network's own by default", ge=0, lt=1)
-    init: Literal["he", "xavier"] | None = _field(None, "initialise all layers so; the network's own by default")
+    skip_bad: bool = field(False, "decode all files first, and leave out those that are no images")
+    max_pixels: int = field(MAX_PIXELS, "an image of more is refused before it is decoded", ge=1)
+    model: str = field(..., "a network of the zoo; `striate models` lists them")
+    model_kwargs: Options = field({}, "KEY=VALUE for the network, such as hidden_sizes=[300,100]")
+    image_size: ImageSize | None = field(None, "side or HEIGHTxWIDTH; the network's own by default")
+    in_chans: int | None = field(None, "channels of the input; those of the images by default", ge=1)
+    drop: float | None = field(None, "dropout before the last layer; the network's own by default", ge=0, lt=1)
+    init: Literal["he", "xavier"] | None = field(None, "initialise all layers so; the network's own by default")
+    mean: Channels | None = field(None, "of each channel, from 0 to 1; the weights', or measured, by default")
+    std: Channels | None = field(None, "their standard deviation, likewise")
+    interpolation: Interpolation | None = field(None, "of scaling; the weights', or bilinear, by default")
 
-    epochs: int = _field(10, "passes over the training images", ge=1)
-    batch_size: int = _field(64, "images a step, at most; an epoch is cut into even parts", ge=1)
-    loss: Literal["cross_entropy", "mse"] = _field("cross_entropy", "mse compares softmax with one-hot")
-    smoothing: float = _field(0.0, "label smoothing", ge=0, lt=1)
-    mixup: float = _field(0.0, "mix pairs of images: alpha of the Beta distribution; 0 is off", ge=0)
-    crop_pct: float = _field(1.0, "share of an image's sides that is seen, in the middle", gt=0, le=1)
-    shift: int = _field(0, "move training images by up to so many pixels", ge=0)
-    crop_scale: float = _field(1.0, "train on random crops of at least this share of the area; 1 is off", gt=0, le=1)
-    hflip: float = _field(0.0, "share of training images that are mirrored", ge=0, le=1)
-    color_jitter: float = _field(0.0, "change brightness, contrast and saturation by up to this share", ge=0, le=1)
-    average: Literal["none", "ema", "swa"] = _field("none", "validate averaged weights: moving, or all since a start")
-    average_decay: float = _field(0.999, "of the moving average, a step", gt=0, lt=1)
-    average_start: float = _field(0.75, "share of the run after which swa begins", ge=0, lt=1)
-    patience: int | None = _field(None, "stop after so many epochs without a better one", ge=1)
+    pretrained: PathText | None = field(None, "weights to begin with: a safetensors file, a folder, a run, or hub")
+    frozen_norm: bool | None = field(None, "batch norm keeps its statistics; where it is folded by default")
+    probe: bool = field(False, "first fit the last layer to features computed once; --epochs 0 leaves it at that")
+    freeze_epochs: int = field(0, "epochs at first in which only the last layer learns", ge=0)
+    layer_decay: float = field(
+        1.0, "factor of the learning rate from one child of the network to that before", gt=0, le=1
+    )
 
-    opt: OptimizerName = _field("momentum", "optimizer")
+    epochs: int = field(10, "passes over the training images; 0 only with --probe", ge=0)
+    batch_size: int = field(64, "images a step, at most; an epoch is cut into even parts", ge=1)
+    loss: Literal["cross_entropy", "mse"] = field("cross_entropy", "mse compares softmax with one-hot")
+    smoothing: float = field(0.0, "label smoothing", ge=0, lt=1)
+    mixup: float = field(0.0, "mix pairs of images: alpha of the Beta distribution; 0 is off", ge=0)
+    crop_pct: float | None = field(None, "share of the sides that is seen; the weights', or 1, by default", gt=0, le=1)
+    shift: int = field(0, "move training images by up to so many pixels", ge=0)
+    crop_scale: float = field(1.0, "train on random crops of at least this share of the area; 1 is off", gt=0, le=1)
+    hflip: float = field(0.0, "share of training images that are mirrored", ge=0, le=1)
+    color_jitter: float = field(0.0, "change brightness, contrast and saturation by up to this share", ge=0, le=1)
+    average: Literal["none", "ema", "swa"] = field("none", "validate averaged weights: moving, or all since a start")
+    average_decay: float = field(0.999, "of the moving average, a step", gt=0, lt=1)
+    average_start: float = field(0.75, "share of the run after which swa begins", ge=0, lt=1)
+    balance: Literal["none", "loss", "sampling"] = field("none", "give all classes the same weight, in one of two ways")
+    monitor: Literal["metric", "loss"] = field("metric", "what makes an epoch better, on the validation images")
+    patience: int | None = field(None, "stop after so many epochs without a better one", ge=1)
+
+    opt: OptimizerName = field("momentum", "optimizer")
     lr: float = Field(
         default_factory=lambda values: USUAL_RATES[values["opt"]],
         description="learning rate at its highest; the optimizer's usual one by default",
         gt=0,
     )
-    momentum: float = _field(0.9, "of momentum and nesterov", ge=0, lt=1)
-    weight_decay: float = _field(0.0, "not on biases and norms; decoupled for adamw", ge=0)
-    clip_grad: float | None = _field(None, "largest norm of all gradients together; larger ones are scaled to it", gt=0)
-    sched: Literal["constant", "cosine", "onecycle", "step"] = _field("cosine", "course of the learning rate")
-    warmup_epochs: float = _field(0.0, "epochs over which the rate rises from zero", ge=0)
-    decay_epochs: float = _field(10.0, "for step: epochs between two falls", gt=0)
-    decay_rate: float = _field(0.1, "for step: factor of each fall", gt=0, le=1)
+    momentum: float = field(0.9, "of momentum and nesterov", ge=0, lt=1)
+    weight_decay: float = field(0.0, "not on biases and norms; decoupled for adamw", ge=0)
+    clip_grad: float | None = field(None, "largest norm of all gradients together; larger ones are scaled to it", gt=0)
+    sched: Literal["constant", "cosine", "onecycle", "step"] = field("cosine", "course of the learning rate")
+    warmup_epochs: float = field(0.0, "epochs over which the rate rises from zero", ge=0)
+    decay_epochs: float = field(10.0, "for step: epochs between two falls", gt=0)
+    decay_rate: float = field(0.1, "for step: factor of each fall", gt=0, le=1)
 
-    memory: str | None = _field(None, "bytes that training may take, such as 4GiB or 80%: plans micro-batches and more")
-    plan: PathText | None = _field(None, "a file that `striate plan --json` printed, instead of memory")
-    lossless: bool = _field(False, "with memory: only what leaves gradients equal, bit for bit")
-    allow: Changes = _field((), "with memory: what may be changed of the network where nothing fits")
-    margin: float = _field(0.02, "with memory: share of it that is left free", ge=0, le=1)
-    device: Literal["cpu", "cuda"] = _field("cpu", "where it runs")
-    amp: bool = _field(False, "16-bit floats where they are safe (autocast)")
-    amp_dtype: Literal["bfloat16", "float16"] = _field("bfloat16", "float16 on cuda only")
-    dtype: Literal["float32", "bfloat16"] = _field("float32", "of weights and images")
-    master_weights: bool = _field(False, "with dtype bfloat16: 32-bit copies of the weights for the optimizer")
-    channels_last: bool = _field(True, "memory layout of images and kernels")
-    workers: int = _field(0, "processes that prepare images", ge=0)
-    seed: int = _field(0, "of everything random", ge=0)
-    output: PathText | None = _field(None, "run folder; runs/TASK/DATA-MODEL by default")
-    checkpoint_seconds: float = _field(300.0, "between two checkpoints inside an epoch", ge=0)
+    memory: str | None = field(None, "bytes that training may take, such as 4GiB or 80%: plans micro-batches and more")
+    plan: PathText | None = field(None, "a file that `striate plan --json` printed, instead of memory")
+    lossless: bool = field(False, "with memory: only what leaves gradients equal, bit for bit")
+    allow: Changes = field((), "with memory: what may be changed of the network where nothing fits")
+    margin: float = field(0.02, "with memory: share of it that is left free", ge=0, le=1)
+    device: Literal["cpu", "cuda"] = field("cpu", "where it runs")
+    amp: bool = field(False, "16-bit floats where they are safe (autocast)")
+    amp_dtype: Literal["bfloat16", "float16"] = field("bfloat16", "float16 on cuda only")
+    dtype: Literal["float32", "bfloat16"] = field("float32", "of weights and images")
+    master_weights: bool = field(False, "with dtype bfloat16: 32-bit copies of the weights for the optimizer")
+    compile: bool = field(False, "have torch.compile make the training step's code; without memory or plan")
+    sync_bn: bool = field(False, "batch norm over all processes' images; on cuda only")
+    channels_last: bool = field(True, "memory layout of images and kernels")
+    workers: int = field(0, "processes that prepare images", ge=0)
+    seed: int = field(0, "of everything random", ge=0)
+    output: PathText | None = field(None, "run folder; runs/TASK/DATA-MODEL by default")
+    checkpoint_seconds: float = field(300.0, "between two checkpoints inside an epoch", ge=0)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -180,6 +129,23 @@ class TrainConfig(BaseModel):
                 received="nothing" if missing else repr(first["input"]),
                 remedy="`striate train --help` says what each flag takes.",
             ) from error
+
+    @model_validator(mode="after")
+    def _refuse_starts(self) -> "TrainConfig":
+        wants = [flag for flag, wanted in (("--probe", self.probe), ("--freeze-epochs", self.freeze_epochs)) if wanted]
+        if wants and self.pretrained is None:
+            raise UsageError(
+                expected=f"--pretrained with {wants[0]}",
+                received="no weights to begin with",
+                remedy="What a network with fresh weights sees says nothing yet.",
+            )
+        if self.pretrained is not None and self.init is not None:
+            raise UsageError(
+                expected="either --pretrained or --init", received="both", remedy="One would undo the other."
+            )
+        if self.epochs == 0 and not self.probe:
+            raise UsageError(expected="--epochs of 1 or more", received="0", remedy="0 leaves it at --probe.")
+        return self
 
     @model_validator(mode="after")
     def _refuse_slow_halves(self) -> "TrainConfig":
@@ -208,6 +174,23 @@ class TrainConfig(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _refuse_compiling(self) -> "TrainConfig":
+        wants = [flag for flag, wanted in (("--compile", self.compile), ("--sync-bn", self.sync_bn)) if wanted]
+        if wants and (self.memory is not None or self.plan is not None):
+            raise UsageError(
+                expected=f"{wants[0]} without --memory and --plan",
+                received="both",
+                remedy="A plan says operator by operator what is kept, and that step has operators of its own.",
+            )
+        if self.sync_bn and self.device != "cuda":
+            raise UsageError(
+                expected="--sync-bn with --device cuda",
+                received=self.device,
+                remedy="torch synchronises batch norm on cards only; leave it out.",
+            )
+        return self
+
+    @model_validator(mode="after")
     def _refuse_two_plans(self) -> "TrainConfig":
         if self.allow and self.memory is None:
             raise UsageError(
@@ -230,8 +213,8 @@ class TrainConfig(BaseModel):
                 raise UsageError(
                     expected="the network's own options in model_kwargs",
                     received=name,
-                    remedy="The number of classes comes from the data, --image-size and --in-chans are flags, and a "
-                    "run begins with fresh weights.",
+                    remedy="The number of classes comes from the data; --image-size, --in-chans, --pretrained and "
+                    "--frozen-norm are flags.",
                 )
         return self
 
@@ -243,7 +226,7 @@ class TrainConfig(BaseModel):
                 received=f"{self.warmup_epochs:g}",
                 remedy="onecycle begins with a warm-up of its own, 30 % of the run.",
             )
-        if self.warmup_epochs >= self.epochs:
+        if self.warmup_epochs >= max(self.epochs, 1):
             raise UsageError(
                 expected=f"--warmup-epochs below --epochs, which is {self.epochs}",
                 received=f"{self.warmup_epochs:g}",

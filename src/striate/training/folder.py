@@ -1,6 +1,7 @@
 """A run's folder: what was asked, what came of it, the weights, and what a resumed run needs."""
 
 import csv
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
@@ -53,6 +54,7 @@ class RunFolder:
         self.best = path / "weights" / "best"
         self.last = path / "weights" / "last"
         self.resume = path / "resume"
+        self.probe = self.resume / "probe"
 
     @classmethod
     def create(cls, output: str | None, task: str, name: str) -> "RunFolder":
@@ -146,6 +148,10 @@ class RunFolder:
     def config(self) -> TrainConfig:
         """Return what the run was asked to do."""
         return load_config(read_config(self.args))
+
+    def forget_probe(self) -> None:
+        """Remove the features that the last layer was fitted to."""
+        shutil.rmtree(self.probe, ignore_errors=True)
 
     def write_results(self, records: Sequence[EpochRecord]) -> None:
         """Write ``results.csv`` anew, a row for each record: rows of an epoch that did not last are gone with it."""

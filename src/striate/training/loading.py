@@ -4,11 +4,13 @@ import os
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from striate.data.keyed import Use, key
 from striate.data.sets import ImageSet
 from striate.errors import StriateError
+from striate.training.group import ALONE, Group
 from striate.training.task import Batch, Samples
 
 Request = tuple[int, list[int]]
@@ -21,10 +23,21 @@ class EvenBatches(Sampler[Request]):
     is no last batch of a few images, of which batch normalisation would make little.
     """
 
-    def __init__(self, count: int, batch_size: int, seed: int | None) -> None:
-        """Cut ``count`` images; ``seed`` shuffles them anew each epoch, and None keeps their order."""
-        self.count, self.seed = count, seed
-        self.steps = -(-count // batch_size)
+    def __init__(
+        self,
+        count: int,
+        batch_size: int,
+        seed: int | None,
+        group: Group = ALONE,
+        chances: NDArray[np.float64] | None = None,
+    ) -> None:
+        """Cut ``count`` images; arguments as for `Loader`."""
+        self.seed, self.group, self.chances = seed, group, chances
+        # Shuffled, every process learns from its part of each batch; in order, it has a part of the set to itself.
+        self.order = np.arange(count)
+        if seed is None:
+            self.order = self.order[group.share(count)]
+        self.steps = -(-len(self.order) // batch_size)
         self.epoch = self.start = 0
 
     def move_to(self, epoch: int, start: int = 0) -> None:
@@ -35,11 +48,18 @@ class EvenBatches(Sampler[Request]):
         return self.steps - self.start
 
     def __iter__(self) -> Iterator[Request]:
-        order = np.arange(self.count)
+        order, count = self.order, len(self.order)
         if self.seed is not None:
-            order = np.random.default_rng(key(self.seed, Use.ORDER, self.epoch)).permutation(self.count)
+            drawn = np.random.default_rng(key(self.seed, Use.ORDER, self.epoch))
+            order = drawn.permutation(count) if self.chances is None else drawn.choice(count, count, p=self.chances)
         for indices in np.array_split(order, self.steps)[self.start :]:
-            yield self.epoch, indices.tolist()
+            own = indices if self.seed is None else indices[self.group.share(len(indices))]
+            yield self.epoch, own.tolist()
+
+    def size_of(self, step: int) -> int:
+        """Return the images in one batch of an epoch, all processes' together where they share it."""
+        size, larger = divmod(len(self.order), self.steps)
+        return size + (step < larger)
 
 
 class _Batches(Dataset[Batch | StriateError]):
@@ -70,6 +90,8 @@ class Loader:
         batch_size: images a batch, at most.
         seed: shuffles each epoch anew; None keeps the order.
         workers: processes; 0 loads in this one.
+        group: with which batches are shared or, where the order is kept, the images.
+        chances: of each image, to be drawn as often as there are images; None to show each of them once an epoch.
     """
 
     def __init__(
@@ -80,9 +102,11 @@ class Loader:
         batch_size: int,
         seed: int | None = None,
         workers: int = 0,
+        group: Group = ALONE,
+        chances: NDArray[np.float64] | None = None,
     ) -> None:
         self.images = images
-        self._batches = EvenBatches(len(images), batch_size, seed)
+        self._batches = EvenBatches(len(images), batch_size, seed, group, chances)
         self._loader: DataLoader[Batch | StriateError] = DataLoader(
             _Batches(images, collate),
             batch_size=None,
@@ -96,6 +120,10 @@ class Loader:
     def steps(self) -> int:
         """Batches in a whole epoch."""
         return self._batches.steps
+
+    def size_of(self, step: int) -> int:
+        """Return the images in one batch of an epoch, all processes' together where they share it."""
+        return self._batches.size_of(step)
 
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of one epoch, without its first ``start``.

@@ -1,6 +1,6 @@
 """The loop: batches through a network, one optimizer step each, and after every epoch what it was worth.
 
-It is a generator of records over Lightning Fabric, which brings the device and the precision. What makes an interrupted
+It is a generator of records. What makes an interrupted
 run end with the same bits as one that was not: the order of images, their augmentation and the random state of each
 step are functions of (seed, epoch, step), and everything else that a step depends on is in the generation that
 ``striate.training.checkpoint`` writes.
@@ -9,37 +9,37 @@ step are functions of (seed, epoch, step), and everything else that a step depen
 import gc
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from functools import partial
+from typing import Any, Literal, NoReturn
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.swa_utils import update_bn
 
 from striate.data.keyed import Use, key
 from striate.data.sets import ImageSet
-from striate.errors import InterruptedRunError, NotFiniteError, StriateError
 from striate.planning.apply import apply_plan
 from striate.planning.plan import Plan
+from striate.training.averages import Average
 from striate.training.checkpoint import Generation, Progress, load_generation, save_generation
 from striate.training.config import TrainConfig
+from striate.training.evaluation import outputs_of
+from striate.training.failures import interrupted, not_finite, too_little_memory
 from striate.training.folder import RunFolder
 from striate.training.loading import Loader
-from striate.training.optimizers import build_average, optimizer_of
-from striate.training.records import EpochRecord, PeakRecord, StepRecord
+from striate.training.optimizers import optimizer_of
+from striate.training.peaks import Peaks, Watch
+from striate.training.probe import fit_head
+from striate.training.records import EpochRecord, PeakRecord, ProbeRecord, StepRecord
 from striate.training.schedules import rate_at
 from striate.training.signals import stop_signals
-from striate.training.task import Batch, Score, Task
+from striate.training.task import Batch, Task
+from striate.training.transfer import freeze_body, hold_statistics
 
-
-class _Peak(Protocol):
-    @property
-    def size(self) -> int: ...
-
-
-Watch = Callable[[Iterable[Tensor], str], AbstractContextManager[_Peak]]
+OTHERS = "a signal to another process"
 SaveWeights = Callable[[Literal["best", "last"], Mapping[str, Tensor]], None]
 
 
@@ -54,6 +54,7 @@ class Loop:
         config: what was asked for.
         folder: where the run's state is kept.
         save_weights: keeps the weights of the best and of the last epoch.
+        head: names of the network's layers that give its outputs.
         plan: how a step is taken within a budget.
         watch: finds the peak of memory of what runs in its context, besides tensors that are there already.
         replan: makes another plan, for less memory, in place of one with which the device had too little.
@@ -68,30 +69,29 @@ class Loop:
         config: TrainConfig,
         folder: RunFolder,
         save_weights: SaveWeights,
+        *,
+        head: Sequence[str] = (),
         plan: Plan | None = None,
         watch: Watch | None = None,
         replan: Callable[[Plan], Plan] | None = None,
     ) -> None:
-        from striate.training.precision import make_fabric  # Takes seconds, so what can be refused was refused before.
+        from striate.training.machine import Machine  # Takes seconds, so what can be refused was refused before.
 
         self.task, self.config, self.folder, self.save_weights = task, config, folder, save_weights
-        self.watch, self.replan = watch, replan
-        self.peaks: dict[str, PeakRecord] = {}
-        self.fabric = make_fabric(config)
-        self.dtype: torch.dtype = getattr(torch, config.dtype)
-        self.network: nn.Module = network.to(memory_format=self._layout)  # type: ignore[call-overload]
-        if config.dtype != "float32":
-            self.network.to(self.dtype)
-        loading = {"batch_size": config.batch_size, "workers": config.workers}
-        self.train = Loader(train, task.augment, seed=config.seed, **loading)
-        self.plain_train = Loader(train, task.collate, **loading)
-        self.model: nn.Module
-        self.optimizer: Optimizer
-        self.learner = optimizer_of(config, self.network)
-        self._follow(plan, val)
-        self.model, self.optimizer = self.fabric.setup(self.network, self.learner)
-        self.average = build_average(self.network, config)
+        self.head, self.plan, self.replan, self.peaks = head, plan, replan, Peaks(watch)
+        self.machine = Machine(config)
+        self.group = self.machine.group
+        self.network = self.machine.place(network)
+        sharing: dict[str, Any] = {"batch_size": config.batch_size, "workers": config.workers, "group": self.group}
+        self.train = Loader(train, task.augment, seed=config.seed, chances=task.chances(train), **sharing)
+        self.val = self.in_order(val)
+        self.learner = optimizer_of(config, head, self.network)
+        self.optimizer: Optimizer = self.machine.optimizer(self.learner)
+        self.average = Average(self.network, config)
         self.progress = Progress()
+        self.model: nn.Module
+        self.frozen: bool | None = None
+        self._taken = 0  # Steps of this stage, in this process.
 
     def restore(self, check: Callable[[Mapping[str, Any]], None]) -> None:
         """Go on from the folder's current generation, if there is one.
@@ -105,39 +105,38 @@ class Loop:
         check(generation.progress.circumstances)
         self.network.load_state_dict(dict(generation.network))
         self.optimizer.load_state_dict(generation.optimizer["optimizer"])
-        self.fabric.strategy.precision.load_state_dict(generation.optimizer["precision"])
-        if self.average is not None and generation.average is not None:
-            self.average.load_state_dict(dict(generation.average))
+        self.machine.load_state(generation.optimizer["precision"])
+        self.average.load_state(generation.average)
         self.progress = generation.progress
 
-    def run(self) -> Iterator[StepRecord | PeakRecord | EpochRecord]:
+    def run(self) -> Iterator[StepRecord | PeakRecord | ProbeRecord | EpochRecord]:
         """Train until the last epoch, or until nothing has become better for long enough.
 
         Raises:
             NotFiniteError: where the loss or a weight is infinite or not a number; the last good weights are kept.
             InterruptedRunError: after Ctrl-C or SIGTERM; the state is saved.
+            StriateError: where another process of the run is gone.
         """
-        with stop_signals() as received:
-            if self.progress.step == 0:
-                self.save_weights("last", self.network.state_dict())
-                self._save()
+        with stop_signals() as received, self.group.together(f"striate train --resume {self.folder.path}"):
+            if self.progress.step == 0 and not self.progress.records:
+                if self.group.is_first:
+                    self.save_weights("last", self.network.state_dict())
+                if self.config.probe:
+                    yield from self._probe(received)
+                else:
+                    self._save()
             while self.progress.epoch < self.config.epochs and not self._stale():
-                known = set(self.peaks)
                 try:
+                    self._enter_stage()
                     yield from self._train_epoch(received)
-                    record = self._end_epoch()
+                    record = self._end_epoch(self.progress.epoch + 1)
                 except torch.OutOfMemoryError as error:
                     self._take_less(error)
                     continue
-                yield from (peak for phase, peak in self.peaks.items() if phase not in known)
+                yield from self.peaks.fresh()
                 yield record
-            self.folder.write_results(self.progress.records)
-
-    def _follow(self, plan: Plan | None, val: ImageSet) -> None:
-        self.plan = plan
-        if plan is not None:
-            apply_plan(plan, self.network, self.learner)
-        self.val = Loader(val, self.task.collate, batch_size=self.evaluation_batch, workers=self.config.workers)
+            if self.group.is_first:
+                self.folder.write_results(self.progress.records)
 
     @property
     def steps(self) -> int:
@@ -146,200 +145,206 @@ class Loop:
 
     @property
     def evaluation_batch(self) -> int:
-        """Images at once where nothing is learned."""
-        return self.config.batch_size if self.plan is None else min(self.config.batch_size, self.plan.evaluation_batch)
+        """Images at once, in each process, where nothing is learned."""
+        size = -(-self.config.batch_size // self.group.size)
+        return size if self.plan is None else min(size, self.plan.evaluation_batch)
 
-    @property
-    def _layout(self) -> torch.memory_format:
-        return torch.channels_last if self.config.channels_last else torch.contiguous_format
+    def in_order(self, images: ImageSet) -> Loader:
+        """Return a loader of this process's share of some images, as they are."""
+        collate, workers = self.task.collate, self.config.workers
+        return Loader(images, collate, batch_size=self.evaluation_batch, workers=workers, group=self.group)
+
+    def _enter_stage(self) -> None:
+        """Let the head alone learn in the first epochs, if that is asked for, and all of the network after them."""
+        frozen = self.progress.epoch < self.config.freeze_epochs
+        if frozen == self.frozen:
+            return
+        self.frozen = frozen
+        freeze_body(self.network, self.head, frozen)
+        if self.plan is not None:
+            # While the body is frozen nothing is kept for its gradients, and the step takes less than was planned.
+            plan = replace(self.plan, recompute=(), optimizer_in_backward=False) if frozen else self.plan
+            apply_plan(plan, self.network, self.learner)
+        self.model, self._taken = self.machine.learner(self.network), 0
 
     def _train_epoch(self, received: list[str]) -> Iterator[StepRecord]:
         progress, config = self.progress, self.config
-        saved = started = time.monotonic()
+        saved = started = asked = time.monotonic()
         self.model.train()
+        if self.frozen:
+            hold_statistics(self.network)
         for batch in self.train.epoch(progress.epoch, progress.step_in_epoch):
-            batch = self._to_device(batch)
+            progress.waited_seconds += time.monotonic() - asked
+            batch = self.machine.move(batch)
             rate = rate_at(config, progress.step, self.train.steps)
             for group in self.optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group["scale"]
+            count = self.train.size_of(progress.step_in_epoch)
             with self._watched("training", batch):
-                value = self._take_step(batch)
-            count = len(batch)
+                value, stopping = self._take_step(batch, count, bool(received))
             progress.loss_sum += value * count
             progress.images += count
             progress.step += 1
             progress.step_in_epoch += 1
-            now = time.monotonic()
-            if received or now - saved >= config.checkpoint_seconds:
-                progress.epoch_seconds += now - started
-                saved = started = now
+            asked = time.monotonic()
+            if stopping or asked - saved >= config.checkpoint_seconds:
+                progress.epoch_seconds += asked - started
+                saved = started = asked
                 self._save()
-            if received:
-                raise self._interrupted(received[0])
+            if stopping:
+                name = received[0] if received else OTHERS
+                raise interrupted(name, f"step {progress.step} of {self.steps}", self.folder)
             yield StepRecord(progress.epoch + 1, progress.step, self.steps, value, rate, count)
+            asked = time.monotonic()
         progress.epoch_seconds += time.monotonic() - started
 
-    def _take_step(self, batch: Batch) -> float:
-        """Learn from a batch, in as many parts as the plan says; return its loss."""
-        progress, value = self.progress, 0.0
-        torch.manual_seed(key(self.config.seed, Use.STEP, progress.step))
+    def _take_step(self, batch: Batch, count: int, stopping: bool) -> tuple[float, bool]:
+        """Learn from a batch, in as many parts as the plan says.
+
+        Args:
+            batch: this process's part of it.
+            count: images of all processes' parts.
+            stopping: whether this process is to stop after the step.
+
+        Returns:
+            The batch's loss, and whether any process is to stop.
+        """
+        progress, group, value = self.progress, self.group, 0.0
+        torch.manual_seed(key(self.config.seed, Use.STEP, progress.step * group.size + group.rank))
         parts = 1 if self.plan is None else self.plan.parts(len(batch))
-        for part in batch.split(parts) if parts > 1 else (batch,):
-            share = len(part) / len(batch)
-            with self.fabric.autocast():  # Around the task, since not all that it calls goes through `forward`.
-                loss = self.task.loss(self.model, part)
-            value += share * float(loss.detach())
-            if not math.isfinite(value):
-                raise self._not_finite(f"a loss of {value}", progress.step + 1)
-            self.fabric.backward(loss if parts == 1 else share * loss)
+        pieces = batch.split(parts) if parts > 1 else (batch,)
+        for place, part in enumerate(pieces):
+            share = len(part) / count
+            with self.machine.part(self.model, place == parts - 1):
+                with self.machine.autocast():  # Around the task, since not all that it calls goes through `forward`.
+                    loss = self.task.loss(self.model, part)
+                value += share * float(loss.detach())
+                if group.size == 1:
+                    self._expect_finite(value)
+                # Gradients are the mean over processes, each of which may have another number of images.
+                self.machine.backward(loss if share == 1 else share * group.size * loss)
             del loss
+        value, stop = group.add_up(value, float(stopping))
+        self._expect_finite(value)
         if self.config.clip_grad is not None:
-            limit = self.config.clip_grad
-            self.fabric.clip_gradients(self.model, self.optimizer, max_norm=limit, error_if_nonfinite=False)
+            self.machine.clip(self.model, self.optimizer, self.config.clip_grad)
         self.optimizer.step()
-        self.optimizer.zero_grad()
-        if self.average is not None and self._average_due():
-            self.average.update_parameters(self.network)
-        return value
+        self.optimizer.zero_grad(set_to_none=group.size == 1)
+        self._taken += 1
+        self.average.update(progress.step / self.steps)
+        return value, stop > 0
 
-    @contextmanager
-    def _watched(self, phase: str, batch: Batch) -> Iterator[None]:
+    def _watched(self, phase: str, batch: Batch) -> AbstractContextManager[None]:
         """Measure a phase of a planned run once; a step as soon as the optimizer's state is there."""
+        late = 2 if self.group.size > 1 else int(self.config.opt != "sgd")  # Buckets and state are there then.
+        settled = phase != "training" or (not self.frozen and self._taken >= late)
+        if self.plan is None or not settled or not self.peaks.wants(phase):
+            return nullcontext()
         state = [value for of in self.optimizer.state.values() for value in of.values() if isinstance(value, Tensor)]
-        is_settled = phase != "training" or bool(self.optimizer.state) or self.config.opt == "sgd"
-        if self.plan is None or self.watch is None or phase in self.peaks or not is_settled:
-            yield
-            return
-        modules = [self.network, *([] if self.average is None else [self.average])]
-        held = [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
-        with self.watch([*held, *state, *batch.tensors()], self.fabric.device.type) as peak:
-            yield
+        held = [*self.network.parameters(), *self.network.buffers(), *self.average.tensors()]
+        gradients = [tensor.grad for tensor in self.network.parameters() if tensor.grad is not None]
         predicted = self.plan.peak_bytes if phase == "training" else self.plan.evaluation_bytes
-        self.peaks[phase] = PeakRecord(phase, predicted, peak.size, self.plan.budget_bytes)
+        given = [*held, *gradients, *state, *batch.tensors()]
+        return self.peaks.measure(phase, predicted, self.plan.budget_bytes, given, self.machine.device.type)
 
-    def _end_epoch(self) -> EpochRecord:
+    def _probe(self, received: list[str]) -> Iterator[ProbeRecord | PeakRecord | EpochRecord]:
+        """Fit the last layer to the features of all images; it counts as epoch 0."""
+        progress, started = self.progress, time.monotonic()
+        progress.images = len(self.train.images)
+        loaders = {"train": self.in_order(self.train.images), "val": self.val}
+        loss = yield from fit_head(self.network, self.head, self.task, loaders, self.machine, self.folder, received)
+        progress.loss_sum = loss * progress.images
+        progress.epoch_seconds = time.monotonic() - started
+        ended = self._end_epoch(0)
+        self.folder.forget_probe()
+        yield from self.peaks.fresh()
+        yield ended
+
+    def _end_epoch(self, epoch: int) -> EpochRecord:
         progress, started, training_seconds = self.progress, time.monotonic(), self.progress.epoch_seconds
         self._check_weights()
-        averaging = self._average_begun()
-        if averaging and not progress.averaging:
+        if self.average.has_begun and not progress.averaging:
             progress.averaging, progress.best = True, None  # Averages are compared with averages.
         network = self._judged()
         metrics = self.evaluate(network, self.val)
-        best = progress.best is None or self.task.better(metrics, progress.best)
+        best = progress.best is None or self._better(metrics, progress.best)
         record = EpochRecord(
-            epoch=progress.epoch + 1,
+            epoch=epoch,
             epochs=self.config.epochs,
             step=progress.step,
-            lr=rate_at(self.config, progress.step - 1, self.train.steps),
+            lr=rate_at(self.config, progress.step - 1, self.train.steps) if epoch else 0.0,
             train_loss=progress.loss_sum / progress.images,
             metrics=dict(metrics),
             best=best,
             seconds=training_seconds + time.monotonic() - started,
             images_per_second=progress.images / max(training_seconds, 1e-9),
+            waited=progress.waited_seconds / max(training_seconds, 1e-9),
         )
-        progress.records.append(record)
-        progress.best = dict(metrics) if best else progress.best
-        progress.stale_epochs = 0 if best else progress.stale_epochs + 1
-        progress.epoch += 1
-        progress.step_in_epoch, progress.images = 0, 0
-        progress.loss_sum = progress.epoch_seconds = 0.0
+        progress.end_epoch(record)
         # Weights before the generation that counts on them: killed in between, the epoch is trained again to the
         # same bits, and they are written again.
-        if best:
-            self.save_weights("best", network.state_dict())
-        self.save_weights("last", network.state_dict())
+        if self.group.is_first:
+            for which in ("best", "last") if best else ("last",):
+                self.save_weights(which, network.state_dict())
         self._save()
-        self.folder.write_results(progress.records)
+        if self.group.is_first:
+            self.folder.write_results(progress.records)
         return record
+
+    def _better(self, metrics: Mapping[str, float], than: Mapping[str, float]) -> bool:
+        return metrics["loss"] < than["loss"] if self.config.monitor == "loss" else self.task.better(metrics, than)
 
     def evaluate(self, network: nn.Module, loader: Loader) -> Mapping[str, float]:
         """Return the task's metrics of a loader's images, with the network as it is at prediction."""
-        score = self.task.score()
-        for _ in self.outputs(network, loader, score):
+        score, watched = self.task.score(), partial(self._watched, "validation")
+        for _ in outputs_of(network, loader, score, self.machine, watched):
             pass
         return score.compute()
 
-    def outputs(self, network: nn.Module, loader: Loader, score: Score) -> Iterator[Tensor]:
-        """Yield the network's outputs batch by batch, on the run's device and in its precision; ``score`` adds up."""
-        was_training = network.training
-        network.eval()
-        for batch in loader.epoch():
-            batch = self._to_device(batch)
-            with self._watched("validation", batch), torch.inference_mode(), self.fabric.autocast():
-                outputs = score.update(network, batch)
-            yield outputs
-        network.train(was_training)
-
     def _judged(self) -> nn.Module:
-        """Return the network whose worth counts: the average where there is one, its batch-norm statistics its own."""
-        if self.average is None or not self._average_begun():
-            return self.network
-        averaged: nn.Module = self.average.module
+        """Return the network whose worth counts."""
         torch.manual_seed(key(self.config.seed, Use.STATISTICS, self.progress.step))
-        with self.fabric.autocast():
-            update_bn((self._to_device(batch).images for batch in self.plain_train.epoch()), averaged)
-        return averaged
-
-    def _average_begun(self) -> bool:
-        return self.average is not None and int(self.average.n_averaged) > 0
-
-    def _average_due(self) -> bool:
-        return self.config.average == "ema" or self.progress.step >= self.config.average_start * self.steps
+        size, workers = self.config.batch_size, self.config.workers
+        loader = Loader(self.train.images, self.task.collate, batch_size=size, workers=workers)
+        with self.machine.autocast():
+            return self.average.network(lambda: (self.machine.move(batch).images for batch in loader.epoch()))
 
     def _take_less(self, error: torch.OutOfMemoryError) -> None:
         """Plan the rest of the run for less memory, and go back to its last saved state."""
-        if self.plan is None or self.replan is None:
-            raise StriateError(
-                expected="enough memory for a step of this run",
-                received=str(error).partition(". ")[0],
-                remedy="Give --memory 80%, and the run is planned so that it fits; what it has learned so far is in "
-                f"{self.folder.path}.",
-            ) from error
+        if self.plan is None or self.replan is None or self.group.size > 1:
+            raise too_little_memory(error, self.folder) from error
         # The frames of what failed hold its tensors.
         error.__traceback__ = None
         self.optimizer.zero_grad()
         gc.collect()
         torch.cuda.empty_cache()
-        from striate.training.precision import forget_step
-
-        plan = self.replan(self.plan)
-        forget_step(self.fabric)
-        plan.save(self.folder.plan)
-        self._follow(plan, self.val.images)
-        self.peaks.clear()
+        freeze_body(self.network, self.head, False)
+        self.plan = self.replan(self.plan)
+        self.frozen, self.val = None, self.in_order(self.val.images)
+        self.machine.forget_step()
+        self.plan.save(self.folder.plan)
+        self.peaks.forget()
         self.restore(lambda _circumstances: None)
 
     def _stale(self) -> bool:
         patience = self.config.patience
-        waiting = self.average is not None and not self._average_begun()
-        return patience is not None and not waiting and self.progress.stale_epochs >= patience
-
-    def _to_device(self, batch: Batch) -> Batch:
-        return batch.to(self.fabric.device, self._layout, self.dtype)
+        return patience is not None and not self.average.is_awaited and self.progress.stale_epochs >= patience
 
     def _save(self) -> None:
         self._check_weights()
-        optimizer = {"optimizer": self.optimizer.state_dict(), "precision": self.fabric.strategy.precision.state_dict()}
-        average = None if self.average is None else self.average.state_dict()
-        save_generation(self.folder.resume, Generation(self.network.state_dict(), average, optimizer, self.progress))
+        if self.group.is_first:
+            optimizer = {"optimizer": self.optimizer.state_dict(), "precision": self.machine.state()}
+            generation = Generation(self.network.state_dict(), self.average.state(), optimizer, self.progress)
+            save_generation(self.folder.resume, generation)
 
     def _check_weights(self) -> None:
         for name, tensor in self.network.state_dict().items():
             if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-                raise self._not_finite(f"{name} with a value that is infinite or not a number", self.progress.step)
+                self._refuse(f"{name} with a value that is infinite or not a number", self.progress.step)
 
-    def _not_finite(self, received: str, step: int) -> NotFiniteError:
-        kept = "of the last good epoch" if self.progress.epoch else "that it began with, for no epoch had ended,"
-        return NotFiniteError(
-            expected="finite numbers",
-            received=f"{received} at step {step} of {self.steps} (epoch {self.progress.epoch + 1})",
-            remedy=f"Try a lower --lr (it was {self.config.lr:g}), --warmup-epochs 1"
-            f"{', no --amp' if self.config.amp else ''}; the weights {kept} are in {self.folder.last}.",
-        )
+    def _expect_finite(self, value: float) -> None:
+        if not math.isfinite(value):
+            self._refuse(f"a loss of {value}", self.progress.step + 1)
 
-    def _interrupted(self, name: str) -> InterruptedRunError:
-        return InterruptedRunError(
-            expected=f"{self.steps} steps",
-            received=f"{name} after step {self.progress.step} of {self.steps}; everything is saved",
-            remedy=f"Go on with: striate train --resume {self.folder.path}",
-        )
+    def _refuse(self, received: str, step: int) -> NoReturn:
+        raise not_finite(received, f"step {step} of {self.steps}", self.progress, self.config, self.folder)

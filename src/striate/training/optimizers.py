@@ -1,4 +1,4 @@
-"""The optimizers by name, and the averages of the weights; all of them torch's own.
+"""The optimizers by name; all of them torch's own.
 
 Where torch's form differs from the published rule:
 
@@ -15,16 +15,15 @@ Where torch's form differs from the published rule:
 ``weight_decay`` is added to the gradient (an L2 penalty) except for adamw, which shrinks the weights directly.
 """
 
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-from torch import Tensor, nn, optim
+from torch import nn, optim
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel
 
 from striate.training.config import USUAL_RATES, OptimizerName, TrainConfig
 from striate.training.masters import keep_masters
+from striate.training.transfer import rate_scales
 
 RMSPROP_MEMORY = 0.9
 
@@ -38,6 +37,7 @@ def build_optimizer(
     weight_decay: float = 0.0,
     master_weights: bool = False,
     foreach: bool = False,
+    scales: Mapping[nn.Parameter, float] | None = None,
 ) -> Optimizer:
     """Return an optimizer over all parameters that want a gradient; biases and norms are not decayed.
 
@@ -49,14 +49,20 @@ def build_optimizer(
         weight_decay: of matrices and kernels.
         master_weights: whether it keeps 32-bit copies of 16-bit weights.
         foreach: whether it treats all parameters at once, as torch does by itself on a card and not on a CPU.
+        scales: factors of the rate; each group of parameters keeps its own as ``scale``.
     """
-    wanted = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in wanted if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in wanted if p.ndim <= 1], "weight_decay": 0.0},
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            decay = weight_decay if parameter.ndim > 1 else 0.0
+            scale = 1.0 if scales is None else scales[parameter]
+            groups.setdefault((scale, decay), []).append(parameter)
+    usual = USUAL_RATES[name] if rate is None else rate
+    described = [
+        {"params": parameters, "weight_decay": decay, "scale": scale, "lr": usual * scale}
+        for (scale, decay), parameters in groups.items()
     ]
-    groups = [group for group in groups if group["params"]]
-    optimizer = _rule(groups, name, USUAL_RATES[name] if rate is None else rate, momentum)
+    optimizer = _rule(described, name, usual, momentum)
     for group in optimizer.param_groups:
         group["foreach"] = foreach
     if master_weights:
@@ -84,8 +90,8 @@ def _rule(groups: list[dict[str, Any]], name: OptimizerName, rate: float, moment
             return optim.NAdam(groups, rate)
 
 
-def optimizer_of(config: TrainConfig, network: nn.Module) -> Optimizer:
-    """Return the optimizer of a run."""
+def optimizer_of(config: TrainConfig, head: Sequence[str], network: nn.Module) -> Optimizer:
+    """Return the optimizer of a run; ``head`` names the network's output layers."""
     return build_optimizer(
         network,
         config.opt,
@@ -94,23 +100,5 @@ def optimizer_of(config: TrainConfig, network: nn.Module) -> Optimizer:
         weight_decay=config.weight_decay,
         master_weights=config.master_weights,
         foreach=config.device == "cuda",
+        scales=None if config.layer_decay == 1 else rate_scales(network, head, config.layer_decay),
     )
-
-
-def build_average(network: nn.Module, config: TrainConfig) -> AveragedModel | None:
-    """Return the average of the weights asked for, which holds its own copy of the network."""
-    if config.average == "ema":
-        return AveragedModel(network, multi_avg_fn=partial(_move_average, config.average_decay))
-    if config.average == "swa":
-        return AveragedModel(network)
-    return None
-
-
-@torch.no_grad()
-def _move_average(decay: float, averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
-    """Move an average by one step, faster at first: of a short run, the start must not outweigh all the rest.
-
-    The decay of step n is min(decay, (1 + n) / (10 + n)), as in TensorFlow's ExponentialMovingAverage.
-    """
-    warm = (1 + int(count)) / (10 + int(count))
-    torch._foreach_lerp_(averaged, current, 1 - min(decay, warm))

@@ -27,11 +27,24 @@ class StepRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class ProbeRecord:
+    """Features for the last layer are being computed.
+
+    Args:
+        done: images that they are known of.
+        total: images.
+    """
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class EpochRecord:
     """One pass over the training images, and what the network was worth after it.
 
     Args:
-        epoch: counted from 1.
+        epoch: counted from 1; 0 for the fit of the last layer before the first.
         epochs: in the whole run.
         step: the run's steps so far.
         lr: the learning rate of the last step.
@@ -40,6 +53,7 @@ class EpochRecord:
         best: whether these weights are the best so far.
         seconds: that the epoch took, validation included.
         images_per_second: of the training part.
+        waited: share of the training part in which the network waited for images.
     """
 
     epoch: int
@@ -51,6 +65,7 @@ class EpochRecord:
     best: bool
     seconds: float
     images_per_second: float
+    waited: float = 0.0
 
     def row(self) -> dict[str, Any]:
         """Return the record as one row of ``results.csv``."""
@@ -63,6 +78,7 @@ class EpochRecord:
             "best": int(self.best),
             "seconds": round(self.seconds, 3),
             "images_per_second": round(self.images_per_second, 1),
+            "waited": round(self.waited, 3),
         }
 
 
@@ -81,6 +97,11 @@ class PeakRecord:
     predicted: int
     measured: int
     budget: int
+
+
+def name_epoch(epoch: int, epochs: int) -> str:
+    """Return an epoch in words."""
+    return f"epoch {epoch} of {epochs}" if epoch else "the fit of the last layer"
 
 
 def best_epoch(records: Sequence[EpochRecord]) -> EpochRecord:

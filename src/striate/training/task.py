@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from striate.data.sets import ImageSet
@@ -23,6 +25,19 @@ class Samples:
     images: ImageSet
     epoch: int
     indices: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What a network's last layer is given for some images.
+
+    Args:
+        values: N x features.
+        labels: of the images.
+    """
+
+    values: NDArray[np.float32]
+    labels: Tensor
 
 
 @runtime_checkable
@@ -68,6 +83,27 @@ class Task(Protocol):
 
     def prepare(self, images: ImageSet) -> None:
         """Take what is needed from the training images, once."""
+        ...
+
+    def chances(self, images: ImageSet) -> NDArray[np.float64] | None:
+        """Return how likely each training image is to be the next; None where an epoch shows each of them once."""
+        ...
+
+    def targets(self, labels: Any) -> Tensor:
+        """Return what the network's outputs are compared with, a row for each image."""
+        ...
+
+    def compare(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean loss of outputs against targets, a scalar."""
+        ...
+
+    def fit(self, features: Features, others: Features) -> Mapping[str, Tensor]:
+        """Return ``weight`` and ``bias`` of the dense layer that gives the best outputs for some features.
+
+        Args:
+            features: to fit it to.
+            others: to choose its penalty by.
+        """
         ...
 
     def collate(self, samples: Samples) -> Batch:

@@ -3,12 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from striate.data.preprocessing import Preprocessing
+from striate.data.sets import ImageSet
 from striate.training.config import TrainConfig
+from striate.training.probe import FREEDOMS, fit_layer
+from striate.training.task import Features
 from striate.training.tasks.images import ImageTask, LabelledImages, Labels
 
 
@@ -17,14 +23,16 @@ class Classification(ImageTask):
 
     Args:
         config: what is done to images in training, the loss, and the seed.
+        preprocessing: how images become the network's input.
         classes: their names, in the order of the labels.
     """
 
     label_dtype = torch.int64
 
-    def __init__(self, config: TrainConfig, classes: tuple[str, ...]) -> None:
-        super().__init__(config)
+    def __init__(self, config: TrainConfig, preprocessing: Preprocessing, classes: tuple[str, ...]) -> None:
+        super().__init__(config, preprocessing)
         self.classes = classes
+        self._class_weights: Float[Tensor, " K"] | None = None
 
     @property
     def outputs(self) -> int:
@@ -35,11 +43,51 @@ class Classification(ImageTask):
         """Return the classes."""
         return {"task": "classify", "classes": self.classes}
 
+    def prepare(self, images: ImageSet) -> None:
+        """Count the training images of each class, where their losses are to be balanced."""
+        if self.config.balance == "loss":
+            counts = torch.bincount(images.labels, minlength=len(self.classes)).clamp(min=1)
+            self._class_weights = len(images) / (len(self.classes) * counts.float())
+
+    def chances(self, images: ImageSet) -> NDArray[np.float64] | None:
+        """Return the same chance for all classes together, where sampling is to balance them."""
+        if self.config.balance != "sampling":
+            return None
+        counts = np.bincount(images.labels.numpy(), minlength=len(self.classes))
+        chances: NDArray[np.float64] = 1.0 / counts[images.labels.numpy()]
+        chances /= chances.sum()
+        return chances
+
+    def fit(self, features: Features, others: Features) -> Mapping[str, Tensor]:
+        """Return the layer of a logistic regression, the penalty chosen by the other images' loss."""
+        from sklearn.linear_model import LogisticRegression
+
+        weights = None if self.config.balance == "none" else "balanced"
+        wanted = others.labels.numpy()
+
+        def loss(model: Any, values: NDArray[np.float32]) -> float:
+            return -float(model.predict_log_proba(values)[np.arange(len(wanted)), wanted].mean())
+
+        models = (LogisticRegression(C=much, class_weight=weights, max_iter=1000) for much in FREEDOMS)
+        return fit_layer(features.values, features.labels.numpy(), others.values, models, loss)
+
     def targets(self, labels: Labels) -> Int64[Tensor, "N K"]:
         """Return 1 for each image's class and 0 for the others."""
         return F.one_hot(labels, len(self.classes))
 
-    def compare(self, outputs: Float[Tensor, "N K"], targets: Tensor, smoothing: float = 0.0) -> Float[Tensor, ""]:
+    def weights(self, targets: Tensor) -> Float[Tensor, " N"] | None:
+        """Return the weight of each image's loss: that of its class, or of the two that are mixed in it."""
+        if self._class_weights is None:
+            return None
+        return (targets * self._class_weights.to(targets.device)).sum(1)
+
+    def compare(
+        self,
+        outputs: Float[Tensor, "N K"],
+        targets: Tensor,
+        smoothing: float = 0.0,
+        weights: Float[Tensor, " N"] | None = None,
+    ) -> Float[Tensor, ""]:
         """Return the mean loss of logits against targets, N x classes, that add up to 1 for each image.
 
         ``cross_entropy`` is the mean over images; ``mse`` the mean over images and classes of the squared difference
@@ -50,9 +98,14 @@ class Classification(ImageTask):
         logits, targets = outputs.float(), targets.float()  # Of heads, autocast gives 16 bits.
         if smoothing:
             targets = targets * (1 - smoothing) + smoothing / targets.shape[1]
+        reduction = "mean" if weights is None else "none"
         if self.config.loss == "mse":
-            return F.mse_loss(logits.softmax(1), targets)
-        return F.cross_entropy(logits, targets)
+            losses = F.mse_loss(logits.softmax(1), targets, reduction=reduction)
+        else:
+            losses = F.cross_entropy(logits, targets, reduction=reduction)
+        if weights is None:
+            return losses
+        return (losses.view(len(targets), -1).mean(1) * weights).mean()
 
     def score(self) -> "ClassificationScore":
         """Return a fresh metric: loss (without smoothing or mixup) and accuracy."""
@@ -67,21 +120,23 @@ class ClassificationScore:
     """Loss and images that are right, summed over batches."""
 
     def __init__(self, task: Classification) -> None:
-        from torchmetrics import MeanMetric, Metric
+        from torchmetrics import Metric, SumMetric
 
         self._task = task
-        self._loss: Metric = MeanMetric().set_dtype(torch.float64)
-        self._right = self._count = 0
+        # The loss's sum, the images that are right, and all: added up over processes where there are several.
+        self._sums: list[Metric] = [SumMetric().set_dtype(torch.float64) for _ in range(3)]
 
     def update(self, network: nn.Module, batch: LabelledImages) -> Float[Tensor, "N K"]:
         """Run the network, in evaluation mode, on one batch; take its logits in, and return them, on the CPU."""
         logits: Tensor = network(batch.images).float().cpu()
         labels = batch.labels.cpu()
-        self._loss.update(self._task.compare(logits, self._task.targets(labels)), weight=len(labels))
-        self._right += int((logits.argmax(1) == labels).sum())
-        self._count += len(labels)
+        loss = self._task.compare(logits, self._task.targets(labels))
+        right = (logits.argmax(1) == labels).sum()
+        for metric, value in zip(self._sums, (loss.double() * len(labels), right, len(labels)), strict=True):
+            metric.update(value)
         return logits
 
     def compute(self) -> Mapping[str, float]:
         """Return ``loss``, the mean over images, and ``accuracy``, the share that is right."""
-        return {"loss": float(self._loss.compute()), "accuracy": self._right / self._count}
+        loss, right, count = (float(metric.compute()) for metric in self._sums)
+        return {"loss": loss / count, "accuracy": right / count}

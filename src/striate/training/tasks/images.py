@@ -8,19 +8,18 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from striate.data.frames import Frame, Size, random_crop
-from striate.data.keyed import Use, key, uniform
+from striate.data.keyed import uniform
 from striate.data.preprocessing import Preprocessing
 from striate.data.sets import ImageSet
-from striate.data.transforms import jitter, measure, normalise, shift
+from striate.data.transforms import jitter, normalise, shift
 from striate.training.config import TrainConfig
-from striate.training.task import Samples, Score
+from striate.training.task import Features, Samples, Score
 
 AUXILIARY_WEIGHT = 0.3
-MEASURED = 2000  # Files, of which mean and standard deviation are known well enough.
-AT_ONCE = 50
 # Which numbers drawn for an image are for what; runs depend on them.
 SHIFT, CROP, FLIP, COLOUR, DRAWS = slice(0, 2), slice(2, 6), 6, slice(7, 10), 10
 
@@ -62,13 +61,13 @@ class ImageTask(ABC):
 
     Args:
         config: what is done to images in training, the loss, and the seed.
+        preprocessing: how images become the network's input.
     """
 
-    preprocessing: Preprocessing
     label_dtype: torch.dtype
 
-    def __init__(self, config: TrainConfig) -> None:
-        self.config = config
+    def __init__(self, config: TrainConfig, preprocessing: Preprocessing) -> None:
+        self.config, self.preprocessing = config, preprocessing
 
     @property
     @abstractmethod
@@ -84,8 +83,14 @@ class ImageTask(ABC):
         """Return what the network's outputs are compared with, a row for each image."""
 
     @abstractmethod
-    def compare(self, outputs: Float[Tensor, "N K"], targets: Tensor, smoothing: float = 0.0) -> Float[Tensor, ""]:
-        """Return the mean loss of outputs against `targets`."""
+    def compare(
+        self,
+        outputs: Float[Tensor, "N K"],
+        targets: Tensor,
+        smoothing: float = 0.0,
+        weights: Float[Tensor, " N"] | None = None,
+    ) -> Float[Tensor, ""]:
+        """Return the mean loss of outputs against `targets`, each image's times its weight."""
 
     @abstractmethod
     def score(self) -> Score:
@@ -95,18 +100,21 @@ class ImageTask(ABC):
     def better(self, metrics: Mapping[str, float], than: Mapping[str, float]) -> bool:
         """Tell whether one epoch's metrics beat another's."""
 
+    @abstractmethod
     def prepare(self, images: ImageSet) -> None:
-        """Measure mean and standard deviation of the training images, or of a sample where they are many files."""
-        chosen = images
-        if not images.is_in_memory and len(images) > MEASURED:
-            order = np.random.default_rng(key(self.config.seed, Use.SAMPLE)).permutation(len(images))
-            chosen = images.subset(np.sort(order[:MEASURED]).tolist())
-        at_once = len(chosen) if images.is_in_memory else AT_ONCE
-        starts = range(0, len(chosen), at_once)
-        mean, std = measure(chosen.subset(range(start, min(start + at_once, len(chosen)))).pixels() for start in starts)
-        self.preprocessing = Preprocessing(
-            image_size=images.image_size, mean=mean, std=std, crop_pct=self.config.crop_pct
-        )
+        """Take what is needed from the training images, once."""
+
+    @abstractmethod
+    def fit(self, features: Features, others: Features) -> Mapping[str, Tensor]:
+        """Return ``weight`` and ``bias`` of the dense layer that gives the best outputs for some features."""
+
+    def weights(self, targets: Tensor) -> Float[Tensor, " N"] | None:
+        """Give each image's loss the same weight."""
+        return None
+
+    def chances(self, images: ImageSet) -> NDArray[np.float64] | None:
+        """Show each training image once an epoch."""
+        return None
 
     def collate(self, samples: Samples) -> LabelledImages:
         """Normalise."""
@@ -152,8 +160,8 @@ class ImageTask(ABC):
         The heads' losses are added with a weight of 0.3 (Szegedy et al., "Going deeper with convolutions", 2015,
         section 5).
         """
-        smoothing = self.config.smoothing
+        smoothing, weights = self.config.smoothing, self.weights(targets)
         if isinstance(outputs, Tensor):
-            return self.compare(outputs, targets, smoothing)
-        loss, *auxiliary = (self.compare(each, targets, smoothing) for each in outputs)
+            return self.compare(outputs, targets, smoothing, weights)
+        loss, *auxiliary = (self.compare(each, targets, smoothing, weights) for each in outputs)
         return loss + AUXILIARY_WEIGHT * sum(auxiliary)

@@ -3,14 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from striate.data.preprocessing import Preprocessing
 from striate.data.sets import ImageSet
 from striate.errors import UsageError
 from striate.training.config import TrainConfig
+from striate.training.probe import FREEDOMS, fit_layer
+from striate.training.task import Features
 from striate.training.tasks.images import ImageTask, LabelledImages, Labels
 
 
@@ -22,22 +27,29 @@ class Regression(ImageTask):
 
     Args:
         config: what is done to images in training, and the seed.
+        preprocessing: how images become the network's input.
 
     Raises:
-        UsageError: for label smoothing, which numbers have none of.
+        UsageError: for label smoothing and balance, which are for classes.
     """
 
     label_dtype = torch.float64
     mean: float
     std: float
 
-    def __init__(self, config: TrainConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: TrainConfig, preprocessing: Preprocessing) -> None:
+        super().__init__(config, preprocessing)
         if config.smoothing:
             raise UsageError(
                 expected="no --smoothing where numbers are learned",
                 received=f"{config.smoothing:g}",
                 remedy="Smoothing is for classes: --smoothing 0, where a recipe asks for it.",
+            )
+        if config.balance != "none":
+            raise UsageError(
+                expected="no --balance where numbers are learned",
+                received=config.balance,
+                remedy="Only classes can be balanced.",
             )
 
     @property
@@ -50,17 +62,33 @@ class Regression(ImageTask):
         return {"task": "regress", "classes": (), "scale": (self.std, self.mean)}
 
     def prepare(self, images: ImageSet) -> None:
-        """Measure the training images and their numbers."""
-        super().prepare(images)
+        """Measure the training images' numbers."""
         numbers = images.labels.double()
         self.mean = float(numbers.mean())
         self.std = float(numbers.std(correction=0)) or 1.0
+
+    def fit(self, features: Features, others: Features) -> Mapping[str, Tensor]:
+        """Return the layer of a ridge regression, the penalty chosen by the other images' squared difference."""
+        from sklearn.linear_model import Ridge
+
+        truth, wanted = (self.targets(each.labels).squeeze(1).double().numpy() for each in (features, others))
+
+        def loss(model: Any, values: NDArray[np.float32]) -> float:
+            return float(np.square(model.predict(values) - wanted).mean())
+
+        return fit_layer(features.values, truth, others.values, (Ridge(alpha=1 / much) for much in FREEDOMS), loss)
 
     def targets(self, labels: Labels) -> Float[Tensor, "N 1"]:
         """Return each image's number as the network is to give it."""
         return ((labels - self.mean) / self.std).unsqueeze(1).float()
 
-    def compare(self, outputs: Float[Tensor, "N K"], targets: Tensor, smoothing: float = 0.0) -> Float[Tensor, ""]:
+    def compare(
+        self,
+        outputs: Float[Tensor, "N K"],
+        targets: Tensor,
+        smoothing: float = 0.0,
+        weights: Float[Tensor, " N"] | None = None,
+    ) -> Float[Tensor, ""]:
         """Return the mean over images of the squared difference."""
         return F.mse_loss(outputs.float(), targets.float())
 

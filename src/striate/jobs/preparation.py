@@ -1,0 +1,194 @@
+"""What a run needs before it is planned: images as a network takes them, a task, and first weights."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from striate.blocks.initialisation import initialise
+from striate.blocks.normalisation import freeze_norms, norms_are_folded
+from striate.data.keyed import Use, key
+from striate.data.preprocessing import Preprocessing
+from striate.data.sets import Splits
+from striate.data.statistics import mean_and_std
+from striate.errors import UsageError
+from striate.pretrained import Pretrained, open_pretrained, usual_preprocessing
+from striate.training.checkpoint import has_generation
+from striate.training.config import TrainConfig
+from striate.training.folder import RunFolder
+from striate.training.tasks import Classification, ImageTask, Regression
+from striate.weights import WeightsConfig, read_weights_config
+from striate.zoo import create_model, fill, find_model
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """Where a run begins from.
+
+    Args:
+        weights: to be put into the network; None for fresh ones, and where the run's own are there.
+        preprocessing: that came with them; None to measure it.
+        frozen_norm: what came with them; None to look at the weights.
+        options: of the network that they were made with.
+        origin: of the weights, for people.
+        licence: of the weights, as far as anybody says.
+    """
+
+    weights: Pretrained | None = None
+    preprocessing: Preprocessing | None = None
+    frozen_norm: bool | None = False
+    options: tuple[tuple[str, Any], ...] = ()
+    origin: str = ""
+    licence: str = ""
+
+
+def find_beginning(config: TrainConfig, folder: RunFolder | None) -> Beginning:
+    """Return where a run begins from; one that goes on begins with what it has written down.
+
+    Raises:
+        StriateError: for weights that are not there, or are another network's.
+    """
+    if folder is not None and has_generation(folder.resume):
+        saved = read_weights_config(folder.last)
+        return Beginning(
+            None,
+            saved.preprocessing,
+            saved.frozen_norm,
+            tuple(saved.model_options.items()),
+            saved.origin,
+            saved.licence,
+        )
+    if config.pretrained is None:
+        return Beginning()
+    weights = open_pretrained(config.pretrained, config.model)
+    own = weights.config
+    usual = usual_preprocessing(find_model(config.model).image_size)
+    return Beginning(
+        weights,
+        weights.preprocessing or usual,
+        None if own is None else own.frozen_norm,
+        () if own is None else tuple(own.model_options.items()),
+        weights.origin,
+        weights.licence,
+    )
+
+
+class Prepared(NamedTuple):
+    """What a run needs before it is planned."""
+
+    splits: Splits
+    task: ImageTask
+    network: nn.Module
+    weights: WeightsConfig
+    head: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def refuse_network(config: TrainConfig, beginning: Beginning) -> None:
+    """Refuse what the network would, before the data is read."""
+    with torch.device("meta"):
+        create_model(config.model, image_size=_image_size(config, beginning), **_options(config, beginning))
+
+
+def prepare(config: TrainConfig, found: Splits, beginning: Beginning) -> Prepared:
+    """Prepare a run.
+
+    Args:
+        config: of the run.
+        found: the data, as it is.
+        beginning: where it begins from.
+
+    Raises:
+        UsageError: for settings that do not go together with the data or the weights.
+    """
+    splits, preprocessing = _splits(config, found, beginning)
+    classes = splits.train.classes
+    task = Classification(config, preprocessing, classes) if classes else Regression(config, preprocessing)
+    task.prepare(splits.train)
+    options = _options(config, beginning)
+    torch.manual_seed(key(config.seed, Use.WEIGHTS))
+    network = create_model(
+        config.model,
+        num_classes=task.outputs,
+        in_chans=preprocessing.channels,
+        image_size=preprocessing.image_size,
+        frozen_norm=False,
+        **options,
+    )
+    notes: list[str] = []
+    if config.init is not None:
+        initialise(network, config.init)
+    if beginning.weights is not None:
+        _begin(network, config, beginning.weights, classes, notes)
+    frozen_norm = config.frozen_norm if config.frozen_norm is not None else beginning.frozen_norm
+    if frozen_norm is None:
+        frozen_norm = norms_are_folded(network)
+        if frozen_norm:
+            notes.append("batch norm is folded into these weights, and keeps its statistics")
+    if frozen_norm:
+        freeze_norms(network)
+    weights = WeightsConfig(
+        model=config.model,
+        model_options=options,
+        frozen_norm=frozen_norm,
+        preprocessing=preprocessing,
+        origin=beginning.origin,
+        licence=beginning.licence,
+        **task.describe(),
+    )
+    return Prepared(splits, task, network, weights, tuple(network.output_layers()), (*splits.notes, *notes))
+
+
+def _begin(network: Any, config: TrainConfig, weights: Pretrained, classes: tuple[str, ...], notes: list[str]) -> None:
+    """Put weights into a network; its last layer begins afresh unless they are for these very classes."""
+    fresh = fill(network, config.model, weights.file)
+    if not fresh and (weights.config is None or not classes or weights.config.classes != classes):
+        network.reset_classifier(network.num_classes)
+        fresh = network.output_layers()
+    afresh = f"; {' and '.join(fresh)} afresh, for these classes" if fresh else ""
+    notes.append(f"begins with {weights.origin}{afresh}")
+
+
+def _splits(config: TrainConfig, found: Splits, beginning: Beginning) -> tuple[Splits, Preprocessing]:
+    """Return the parts as the network takes them, and how: flags over what came with the weights over what is usual."""
+    given = beginning.preprocessing
+    size = _image_size(config, beginning)
+    channels = config.in_chans or (found.train.channels if given is None else given.channels)
+    crop_pct = config.crop_pct if config.crop_pct is not None else 1.0 if given is None else given.crop_pct
+    interpolation = config.interpolation or ("bilinear" if given is None else given.interpolation)
+    splits = found.prepared(channels, size, crop_pct, interpolation)
+    mean = _spread(config.mean, channels, "--mean") or (None if given is None else given.mean)
+    std = _spread(config.std, channels, "--std") or (None if given is None else given.std)
+    if mean is None or std is None:
+        measured = mean_and_std(splits.train, config.seed)
+        mean, std = mean or measured[0], std or measured[1]
+    if len(mean) != channels:
+        raise UsageError(
+            expected=f"images of {len(mean)} channels, as the weights take them",
+            received=f"--in-chans {channels}",
+            remedy=f"Leave --in-chans out, or give {channels} values of --mean and --std.",
+        )
+    return splits, Preprocessing(image_size=size, mean=mean, std=std, crop_pct=crop_pct, interpolation=interpolation)
+
+
+def _spread(values: tuple[float, ...] | None, channels: int, flag: str) -> tuple[float, ...] | None:
+    if values is None or len(values) == channels:
+        return values
+    if len(values) == 1:
+        return values * channels
+    raise UsageError(
+        expected=f"{flag} as one number, or one for each of {channels} channels",
+        received=",".join(map(str, values)),
+        remedy="Such as 0.5, or 0.485,0.456,0.406.",
+    )
+
+
+def _image_size(config: TrainConfig, beginning: Beginning) -> tuple[int, int]:
+    given = beginning.preprocessing
+    return config.image_size or (find_model(config.model).image_size if given is None else given.image_size)
+
+
+def _options(config: TrainConfig, beginning: Beginning) -> dict[str, Any]:
+    own = {} if config.drop is None else {"drop_rate": config.drop}
+    return dict(beginning.options) | config.model_kwargs | own

@@ -1,0 +1,38 @@
+"""How a run ends early, in words."""
+
+import torch
+
+from striate.errors import InterruptedRunError, NotFiniteError, StriateError
+from striate.training.checkpoint import Progress
+from striate.training.config import TrainConfig
+from striate.training.folder import RunFolder
+
+
+def not_finite(received: str, at: str, progress: Progress, config: TrainConfig, folder: RunFolder) -> NotFiniteError:
+    """Return the error of an infinity, or of what is no number, at some step."""
+    kept = "of the last good epoch" if progress.epoch else "that it began with, for no epoch had ended,"
+    return NotFiniteError(
+        expected="finite numbers",
+        received=f"{received} at {at} (epoch {progress.epoch + 1})",
+        remedy=f"Try a lower --lr (it was {config.lr:g}), --warmup-epochs 1"
+        f"{', no --amp' if config.amp else ''}; the weights {kept} are in {folder.last}.",
+    )
+
+
+def interrupted(signal: str, done: str, folder: RunFolder) -> InterruptedRunError:
+    """Return the error of a run that was asked to stop, after it has done so much."""
+    return InterruptedRunError(
+        expected="the run to its end",
+        received=f"{signal} after {done}; everything is saved",
+        remedy=f"Go on with: striate train --resume {folder.path}",
+    )
+
+
+def too_little_memory(error: torch.OutOfMemoryError, folder: RunFolder) -> StriateError:
+    """Return the error of a device that is full, in a run without a plan."""
+    return StriateError(
+        expected="enough memory for a step of this run",
+        received=str(error).partition(". ")[0],
+        remedy="Give --memory 80%, and the run is planned so that it fits; what it has learned so far is in "
+        f"{folder.path}.",
+    )
