@@ -41,7 +41,7 @@ def check(
 
     found: Checked | None = None
     with bars(Console(stderr=True)) as progress:
-        bar = progress.add_task("looking at files", total=None, visible=False, state="")
+        bar = progress.add_task("", total=None, visible=False, state="")
         for record in job(data, Reading(max_pixels=max_pixels, workers=workers)):
             if isinstance(record, Checked):
                 found = record

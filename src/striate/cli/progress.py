@@ -8,6 +8,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from striate.cli.tables import network_table, say
 from striate.costing.layers import total_parameters
+from striate.data.fetching import Fetching
 from striate.data.source import Inspecting
 from striate.jobs.judged_page import metrics_in_words
 from striate.jobs.train import Finished, Started, TrainRecord
@@ -30,6 +31,12 @@ def bars(console: Console) -> Progress:
     return Progress(*COLUMNS, console=console, transient=True, disable=not console.is_terminal)
 
 
+WORK = {
+    "Fetching": "downloading",
+    "Inspecting": "looking at files",
+    "ProbeRecord": "features for the last layer",
+    "Validating": "judging images",
+}
 WAITS = 0.1  # Of an epoch, above which something is worth changing.
 
 
@@ -49,30 +56,27 @@ class Counted(Protocol):
 
 def show_counted(progress: Progress, bar: TaskID, record: Counted) -> None:
     """Move a bar to where the work is."""
-    state = f"{record.done:,}/{record.total:,},"
-    progress.update(bar, total=record.total, completed=record.done, state=state, visible=True)
+    state, what = f"{record.done:,}/{record.total:,},", WORK[type(record).__name__]
+    progress.update(bar, total=record.total, completed=record.done, description=what, state=state, visible=True)
 
 
 def show_training(records: Iterable[TrainRecord], out: Console, err: Console) -> None:
     """Print records as they come: what the run is and what came of it to ``out``, its course to ``err``."""
     with bars(err) as progress:
         peaks: list[PeakRecord] = []
-        looking = progress.add_task("looking at files", total=None, visible=False, state="")
-        probing = progress.add_task("features for the last layer", total=None, visible=False, state="")
+        working = progress.add_task("", total=None, visible=False, state="")
         bar = progress.add_task("", total=None, visible=False, start=False, state="")
         for record in records:
             match record:
-                case Inspecting():
-                    show_counted(progress, looking, record)
+                case Fetching() | Inspecting() | ProbeRecord():
+                    show_counted(progress, working, record)
                 case Started():
-                    progress.update(looking, visible=False)
+                    progress.update(working, visible=False)
                     _say_start(out, record)
                     progress.start_task(bar)
                     progress.update(bar, total=record.steps, completed=record.step, visible=True)
-                case ProbeRecord():
-                    show_counted(progress, probing, record)
                 case StepRecord():
-                    progress.update(probing, visible=False)
+                    progress.update(working, visible=False)
                     state = f"{record.step}/{record.steps} steps, loss {record.loss:.4f},"
                     progress.update(bar, completed=record.step, description=f"epoch {record.epoch}", state=state)
                 case PeakRecord():

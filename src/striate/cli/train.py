@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 def train(
     data: Annotated[
         str | None,
-        typer.Argument(help="folder of images, CSV table, folder of idx files, or digits", show_default=False),
+        typer.Argument(
+            help="folder of images, CSV table, folder of idx files, or a name such as mnist", show_default=False
+        ),
     ] = None,
     *,
     recipe: Annotated[

@@ -40,20 +40,19 @@ def val(
     from rich.console import Console
 
     from striate.cli.progress import bars, show_counted
-    from striate.data.source import Inspecting, Reading
+    from striate.data.source import Reading
     from striate.jobs.val import Validated, write_val_page
     from striate.jobs.val import val as job
 
     found: Validated | None = None
     reading = Reading(skip_bad, max_pixels, workers)
     with bars(Console(stderr=True)) as progress:
-        looking = progress.add_task("looking at files", total=None, visible=False, state="")
-        judging = progress.add_task("judging images", total=None, visible=False, state="")
+        bar = progress.add_task("", total=None, visible=False, state="")
         for record in job(run, data, split=split, batch_size=batch_size, reading=reading):
             if isinstance(record, Validated):
                 found = record
             else:
-                show_counted(progress, looking if isinstance(record, Inspecting) else judging, record)
+                show_counted(progress, bar, record)
     assert found is not None
     if html is not None:
         write_val_page(html, str(run), found)

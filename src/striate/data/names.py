@@ -1,15 +1,17 @@
-"""DATA as a user names it: a path if it exists, else an embedded set."""
+"""DATA as a user names it: a path if it exists, else an embedded set, or one that is fetched."""
 
 from pathlib import Path
 
 from striate.errors import UsageError, nearest
 
 EMBEDDED = ("digits",)
+FETCHED = ("mnist", "fashion-mnist", "cifar10", "flowers")
+NAMED = EMBEDDED + FETCHED
 MAX_PIXELS = 90_000_000  # An image of more is refused unless somebody allows it.
 
 
 def find_data(data: str) -> Path | None:
-    """Return the path that ``data`` names, or None for an embedded set.
+    """Return the path that ``data`` names, or None for a set that has a name.
 
     Raises:
         UsageError: where it is neither.
@@ -17,10 +19,10 @@ def find_data(data: str) -> Path | None:
     path = Path(data)
     if path.exists():
         return path
-    if data in EMBEDDED:
+    if data in NAMED:
         return None
     raise UsageError(
-        expected="a folder of images, a CSV table, or the name of an embedded set",
+        expected="a folder of images, a CSV table, or the name of a set",
         received=f"{data!r}, which is neither",
-        remedy=f"{nearest(data, EMBEDDED)} A relative path counts from this folder: {Path.cwd()}.",
+        remedy=f"{nearest(data, NAMED)} A relative path counts from this folder: {Path.cwd()}.",
     )

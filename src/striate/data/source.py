@@ -1,6 +1,6 @@
 """Data sets opened and split: folders of images, tables of them, MNIST's own format, and what comes with libraries."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from striate.data.checks import common_channels, expect_classes, expect_readable, find_problems, notes_of, some
+from striate.data.cifar import has_cifar_files, read_cifar_folder
+from striate.data.fetching import Fetching, fetch
 from striate.data.idx import has_idx_files, read_idx_folder
 from striate.data.inspection import Inspected, inspect_files
 from striate.data.keyed import Use, key
 from striate.data.listing import Listing, list_data
-from striate.data.names import MAX_PIXELS, find_data
+from striate.data.names import FETCHED, MAX_PIXELS, find_data
 from striate.data.sets import ImageFiles, ImageSet, ImageTensors, Splits, split_by_class
 from striate.errors import UsageError
 from striate.files import spell
@@ -39,6 +41,9 @@ class Inspecting:
     total: int
 
 
+Opening = Fetching | Inspecting
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """How files are read.
@@ -59,7 +64,7 @@ def open_data(data: str, seed: int, reading: Reading | None = None) -> Splits:
     return finish(read_data(data, seed, reading))
 
 
-def finish(steps: Generator[Inspecting, None, Result]) -> Result:
+def finish(steps: Generator[object, None, Result]) -> Result:
     """Return what work comes to that tells how far it is."""
     while True:
         try:
@@ -69,12 +74,13 @@ def finish(steps: Generator[Inspecting, None, Result]) -> Result:
             return result
 
 
-def read_data(data: str, seed: int, reading: Reading | None = None) -> Generator[Inspecting, None, Splits]:
+def read_data(data: str, seed: int, reading: Reading | None = None) -> Generator[Opening, None, Splits]:
     """Open a data set and split it.
 
     Args:
         data: a folder with a folder of images for each class, or with such folders in train, val and test; a CSV table
-            (see `striate.data.listing`); a folder with MNIST-style idx files; or the name of an embedded set.
+            (see `striate.data.listing`); a folder with MNIST-style idx files or CIFAR-10's; or the name of a set that
+            is embedded or fetched.
         seed: decides which images are kept for validation and for testing, where the set has no such parts. Files of
             the same content stay together.
         reading: how files are read.
@@ -82,8 +88,8 @@ def read_data(data: str, seed: int, reading: Reading | None = None) -> Generator
     Raises:
         UsageError: where nothing is found under that name, or it cannot be read or learned.
     """
-    path = find_data(data)
-    if path is not None and not has_idx_files(path):
+    path = yield from locate(data)
+    if path is not None and tensor_reader(path) is None:
         return (yield from _read_files(path, seed, reading or Reading()))
     train, test, name = _read_tensors(path, data, seed)
     if len(train.classes) < 2:
@@ -97,7 +103,27 @@ def read_data(data: str, seed: int, reading: Reading | None = None) -> Generator
 def _read_tensors(path: Path | None, data: str, seed: int) -> tuple[ImageTensors, ImageTensors, str]:
     if path is None:
         return *_hold_out(load_digits(), TEST_SHARE, key(seed, Use.TEST_SPLIT)), data
-    return *read_idx_folder(path), path.resolve().name
+    read = tensor_reader(path)
+    assert read is not None
+    return *read(path), data if data in FETCHED else path.resolve().name
+
+
+def tensor_reader(path: Path) -> Callable[[Path], tuple[ImageTensors, ImageTensors]] | None:
+    """Return what reads a folder of images in memory; None for files of their own."""
+    formats = ((has_idx_files, read_idx_folder), (has_cifar_files, read_cifar_folder))
+    return next((read for is_it, read in formats if is_it(path)), None)
+
+
+def locate(data: str) -> Generator[Fetching, None, Path | None]:
+    """Return where a data set is, fetching it if need be; None for one that comes with a library.
+
+    Raises:
+        StriateError: where it is neither there nor can be fetched.
+    """
+    path = find_data(data)
+    if path is None and data in FETCHED:
+        path = yield from fetch(data)
+    return path
 
 
 def _read_files(path: Path, seed: int, reading: Reading) -> Generator[Inspecting, None, Splits]:
@@ -160,7 +186,7 @@ def inspect_listing(
 
 def read_part(
     data: str, part: str | None, classes: tuple[str, ...], reading: Reading | None = None
-) -> Generator[Inspecting, None, tuple[str, ImageSet]]:
+) -> Generator[Opening, None, tuple[str, ImageSet]]:
     """Open one part of a data set, to judge by it a network that was trained on another.
 
     Args:
@@ -176,8 +202,8 @@ def read_part(
     Raises:
         UsageError: where there is no such part, it cannot be read, or it has other classes.
     """
-    reading, path = reading or Reading(), find_data(data)
-    if path is None or has_idx_files(path):
+    reading, path = reading or Reading(), (yield from locate(data))
+    if path is None or tensor_reader(path) is not None:
         train, test, _ = _read_tensors(path, data, 0)
         tensors = {"train": train, "test": test}
         name = part_of(data, part, tuple(tensors))

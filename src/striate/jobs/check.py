@@ -9,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from striate.data.checks import Finding, find_problems
-from striate.data.idx import has_idx_files
 from striate.data.images import ImageFileError, read_image
 from striate.data.inspection import Inspected
 from striate.data.listing import Listing, list_data
-from striate.data.names import find_data
-from striate.data.source import Inspecting, Reading, inspect_all
+from striate.data.source import Opening, Reading, inspect_all, locate, tensor_reader
 from striate.errors import UsageError
 from striate.files import replace_file, spell
 from striate.reporting.page import Page
@@ -71,7 +69,7 @@ class Checked:
         }
 
 
-def check(data: str, reading: Reading | None = None) -> Iterator[Inspecting | Checked]:
+def check(data: str, reading: Reading | None = None) -> Iterator[Opening | Checked]:
     """Look at every file of a data set, yielding records while it goes on; the last is a `Checked`.
 
     Args:
@@ -81,12 +79,12 @@ def check(data: str, reading: Reading | None = None) -> Iterator[Inspecting | Ch
     Raises:
         UsageError: where there are no image files.
     """
-    reading, path = reading or Reading(), find_data(data)
-    if path is None or has_idx_files(path):
+    reading, path = reading or Reading(), (yield from locate(data))
+    if path is None or tensor_reader(path) is not None:
         raise UsageError(
             expected="a folder of images, or a CSV table of them",
             received=f"{data}, which has no files of images",
-            remedy="Files of MNIST's format are checked whenever they are read; embedded sets are known to be whole.",
+            remedy="Files of MNIST's and CIFAR's formats are checked whenever they are read.",
         )
     listing = list_data(path)
     files = yield from inspect_all(listing, reading, decode=True)

@@ -3,7 +3,7 @@
 from collections.abc import Generator
 
 from striate.data.sets import ImageFiles, ImageSet, Splits
-from striate.data.source import Inspecting, Reading, read_data
+from striate.data.source import Opening, Reading, read_data
 from striate.errors import UsageError
 from striate.training.config import TrainConfig
 from striate.training.folder import DataRecord, RunFolder
@@ -24,7 +24,7 @@ def record_of(splits: Splits) -> DataRecord:
     )
 
 
-def own_splits(folder: RunFolder, workers: int = 0) -> Generator[Inspecting, None, Splits]:
+def own_splits(folder: RunFolder, workers: int = 0) -> Generator[Opening, None, Splits]:
     """Read a run's own images as it did.
 
     Raises:

@@ -17,7 +17,7 @@ from striate.costing.layers import LayerCost, layer_costs
 from striate.costing.verify import watched
 from striate.data.names import find_data
 from striate.data.sets import Splits
-from striate.data.source import Inspecting, read_data
+from striate.data.source import Opening, read_data
 from striate.errors import BudgetError, UsageError
 from striate.files import load_tensors
 from striate.jobs.own_data import reading_of, record_of
@@ -90,7 +90,7 @@ class Finished:
     report: Path
 
 
-TrainRecord = Inspecting | Started | ProbeRecord | StepRecord | PeakRecord | EpochRecord | Finished
+TrainRecord = Opening | Started | ProbeRecord | StepRecord | PeakRecord | EpochRecord | Finished
 
 
 def train(config: TrainConfig | None = None, *, resume: str | Path | None = None) -> Iterator[TrainRecord]:

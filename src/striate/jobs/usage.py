@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from striate.data.names import EMBEDDED, find_data
+from striate.data.names import NAMED, find_data
 from striate.errors import UsageError, nearest
 from striate.jobs.networks import InputSpec
 from striate.training.config import TrainConfig, changed_settings, load_config
@@ -97,7 +97,7 @@ def check_prediction(run: str | Path, images: Sequence[str | Path]) -> None:
             raise UsageError(
                 expected="image files, folders of them, - for standard input, or the data that the run was trained on",
                 received=f"{str(image)!r}, which is none of these",
-                remedy=f"Check the path; the embedded sets are: {', '.join(EMBEDDED)}.",
+                remedy=f"Check the path; the sets with a name are: {', '.join(NAMED)}.",
             )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from striate.data.source import Inspecting, Reading, part_of, read_part
+from striate.data.source import Opening, Reading, part_of, read_part
 from striate.files import replace_file
 from striate.inference.predict import outputs_of
 from striate.jobs.judged_page import add_judged, in_words, metrics_in_words
@@ -54,7 +54,7 @@ class Validated:
     seen: int = 0
 
 
-ValRecord = Inspecting | Validating | Validated
+ValRecord = Opening | Validating | Validated
 
 
 def val(

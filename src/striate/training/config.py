@@ -37,7 +37,7 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
-    data: PathText = Field(description="a folder of images, a CSV table, a folder of idx files, or digits")
+    data: PathText = Field(description="a folder of images, a CSV table, a folder of idx files, or a name as mnist")
     skip_bad: bool = field(False, "decode all files first, and leave out those that are no images")
     max_pixels: int = field(MAX_PIXELS, "an image of more is refused before it is decoded", ge=1)
     model: str = field(..., "a network of the zoo; `striate models` lists them")

@@ -1,0 +1,202 @@
+"""Data sets that are fetched by name, once, into the user's cache: checked, and gone on with where a download broke."""
+
+import hashlib
+import http.client
+import os
+import shutil
+import tarfile
+import urllib.error
+import urllib.request
+from collections.abc import Generator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from striate.errors import StriateError
+from striate.files import cache_folder, make_folder
+
+BLOCK = 1 << 18
+TRIES = 3
+SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Fetching:
+    """A file of a data set is being downloaded.
+
+    Args:
+        done: bytes that are there.
+        total: bytes of the file.
+    """
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A data set that somebody publishes.
+
+    Args:
+        url: of the folder with its files.
+        files: their names, sizes in bytes and SHA-256 digests.
+        folder: that the one file, an archive, unpacks to; empty where the files are used as they are.
+    """
+
+    url: str
+    files: tuple[tuple[str, int, str], ...]
+    folder: str = ""
+
+
+# Sizes and digests are those that TensorFlow Datasets publishes.
+REMOTE = {
+    "mnist": Remote(
+        "https://storage.googleapis.com/cvdf-datasets/mnist",
+        (
+            (
+                "train-images-idx3-ubyte.gz",
+                9_912_422,
+                "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+            ),
+            ("train-labels-idx1-ubyte.gz", 28_881, "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
+            (
+                "t10k-images-idx3-ubyte.gz",
+                1_648_877,
+                "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+            ),
+            ("t10k-labels-idx1-ubyte.gz", 4_542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
+        ),
+    ),
+    "fashion-mnist": Remote(
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+        (
+            (
+                "train-images-idx3-ubyte.gz",
+                26_421_880,
+                "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+            ),
+            ("train-labels-idx1-ubyte.gz", 29_515, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
+            (
+                "t10k-images-idx3-ubyte.gz",
+                4_422_102,
+                "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+            ),
+            ("t10k-labels-idx1-ubyte.gz", 5_148, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
+        ),
+    ),
+    "cifar10": Remote(
+        "https://www.cs.toronto.edu/~kriz",
+        (
+            (
+                "cifar-10-binary.tar.gz",
+                170_052_171,
+                "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+            ),
+        ),
+        "cifar-10-batches-bin",
+    ),
+    "flowers": Remote(
+        "http://download.tensorflow.org/example_images",
+        (("flower_photos.tgz", 228_813_984, "4c54ace7911aaffe13a365c34f650e71dd5bf1be0a58b464e5a7183e3e595d9c"),),
+        "flower_photos",
+    ),
+}
+
+
+def data_folder() -> Path:
+    """Return where data sets are kept: STRIATE_DATA, or striate/data in the user's cache."""
+    return Path(os.environ.get("STRIATE_DATA") or cache_folder("data"))
+
+
+def fetch(name: str) -> Generator[Fetching, None, Path]:
+    """Return the folder of a data set of `REMOTE`, downloading and unpacking what is not there yet.
+
+    Raises:
+        StriateError: where it cannot be reached, with which file to put where; or a file is not what was published.
+    """
+    remote, folder = REMOTE[name], data_folder() / name
+    unpacked = folder / remote.folder
+    if remote.folder and unpacked.is_dir():
+        return unpacked
+    make_folder(folder)
+    for file, size, digest in remote.files:
+        path = folder / file
+        if not path.exists():
+            yield from _download(f"{remote.url}/{file}", path, size)
+        _expect_digest(path, digest)
+    if remote.folder:
+        _unpack(folder / remote.files[0][0], remote.folder)
+    return unpacked
+
+
+def _download(url: str, path: Path, size: int) -> Generator[Fetching, None, None]:
+    part = path.with_name(f"{path.name}.part")
+    for tried in range(TRIES):
+        try:
+            yield from _go_on(url, part, size)
+            part.rename(path)
+            return
+        except (OSError, http.client.HTTPException) as error:
+            if tried < TRIES - 1 and not isinstance(error, urllib.error.HTTPError):
+                continue
+            have = part.stat().st_size if part.exists() else 0
+            raise StriateError(
+                expected=f"to download {url}",
+                received=f"{error} after {have:,} of {size:,} bytes",
+                remedy=f"Run it again, and it goes on from there; or put {path.name} into {path.parent} yourself.",
+            ) from error
+
+
+def _go_on(url: str, part: Path, size: int) -> Generator[Fetching, None, None]:
+    """Download what is missing of a file.
+
+    Raises:
+        OSError: where the connection breaks, or ends too early.
+    """
+    have = part.stat().st_size if part.exists() else 0
+    if have > size:
+        part.unlink()
+        have = 0
+    if have == size:
+        return
+    wanted = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    with urllib.request.urlopen(wanted, timeout=SECONDS) as answer, part.open("ab" if have else "wb") as file:
+        if have and answer.status != http.HTTPStatus.PARTIAL_CONTENT:
+            file.truncate(0)  # It was sent from the beginning.
+            have = 0
+        while have < size and (block := answer.read(BLOCK)):
+            file.write(block)
+            have += len(block)
+            yield Fetching(have, size)
+    if have < size:
+        raise ConnectionError("the connection ended")
+
+
+def _expect_digest(path: Path, digest: str) -> None:
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != digest:
+        raise StriateError(
+            expected=f"{path} with the SHA-256 digest {digest}",
+            received=found,
+            remedy="It is not what was published. Delete it, and it is downloaded again; or, if it is yours, name the "
+            "folder that it is in instead of the data set.",
+        )
+
+
+def _unpack(archive: Path, folder: str) -> None:
+    """Unpack an archive beside itself; what is in place of ``folder`` is always whole."""
+    beside = archive.parent / ".unpacking"
+    shutil.rmtree(beside, ignore_errors=True)
+    try:
+        with tarfile.open(archive) as file:
+            file.extractall(beside, filter="data")
+        (beside / folder).rename(archive.parent / folder)
+    except (OSError, tarfile.TarError) as error:
+        raise StriateError(
+            expected=f"to unpack {archive}",
+            received=str(error),
+            remedy="Free some space, or delete it, and it is downloaded again.",
+        ) from error
+    with suppress(OSError):
+        shutil.rmtree(beside)
+        archive.unlink()
