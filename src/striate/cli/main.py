@@ -1,5 +1,6 @@
 """``striate``: its verbs, and how it ends. A verb imports what it needs when it runs, so that help answers at once."""
 
+import os
 import sys
 from importlib.metadata import version
 from typing import Annotated
@@ -7,7 +8,7 @@ from typing import Annotated
 import typer
 
 from striate.cli import check, cost, export, models, plan, predict, train, val
-from striate.errors import InterruptedRunError, StriateError
+from striate.errors import InterruptedRunError, StriateError, UsageError
 
 app = typer.Typer(
     name="striate",
@@ -51,7 +52,9 @@ def run() -> None:
     except Exception as error:
         if "--debug" in sys.argv[1:2]:
             raise
-        print(f"striate: {_explain(error)}", file=sys.stderr)
+        rank = int(os.environ.get("RANK", 0))  # Of several processes, all of which see what the user did wrong.
+        if rank == 0 or not isinstance(error, UsageError):
+            print(f"striate{f' (process {rank})' if rank else ''}: {_explain(error)}", file=sys.stderr)
         sys.exit(error.exit_status if isinstance(error, StriateError) else 1)
 
 

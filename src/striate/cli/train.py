@@ -53,7 +53,12 @@ def train(
 
     from striate.cli.progress import show_training
     from striate.jobs.train import train as job
+    from striate.training.group import Group
 
+    if not Group.here().is_first:
+        for _ in job(wanted, resume=resume):
+            pass  # The first process tells.
+        return
     err = Console(stderr=True)
     if not as_json:
         show_training(job(wanted, resume=resume), Console(), err)

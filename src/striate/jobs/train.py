@@ -167,6 +167,7 @@ def train(config: TrainConfig | None = None, *, resume: str | Path | None = None
 
         records = loop.progress.records
         best = best_epoch(records)
+        group.wait()  # For the first one, which writes these weights.
         load_state(network, load_tensors(folder.best / WEIGHTS_FILE), str(folder.best), config.model)
         tested = test_network(loop, network, task, *splits.judged, weights_config.scale)
         if group.is_first:
@@ -258,6 +259,7 @@ def _circumstances(data: str, network: nn.Module, config: TrainConfig) -> dict[s
         "data": data,
         "network": hashlib.sha256(repr((config.model, tensors)).encode()).hexdigest(),
         "threads": torch.get_num_threads(),
+        "processes": Group.here().size,
         "torch": torch.__version__,
         "decoders": " ".join(f"{name} {version(name)}" for name in ("pillow", "tifffile", "kornia")),
         "striate": version("striate"),
@@ -271,6 +273,7 @@ def _refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         "data": "The images or labels differ from those that the run began with: put them back, or start a new run.",
         "network": "The network is built otherwise than when the run began: use that version, or start a new run.",
         "threads": f"The thread count changes rounding: set OMP_NUM_THREADS={before.get('threads')}.",
+        "processes": f"Go on with as many, which torchrun --nproc-per-node {before.get('processes')} starts.",
         "decoders": "Other versions may make other pixels: use those that the run began with, or start a new run.",
         "torch": "Another version computes other bits: use the one that the run began with, or start a new run.",
         "striate": "Use the version that the run began with, or start a new run.",

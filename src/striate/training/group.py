@@ -41,16 +41,21 @@ class Group:
     rank: int = 0
 
     @classmethod
+    def here(cls) -> "Group":
+        """Return what ``torchrun`` says; one process without it."""
+        return cls(int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0)))
+
+    @classmethod
     def join(cls, device: str) -> "Group":
-        """Meet the other processes that ``torchrun`` started, and return them; without it, this one is alone.
+        """Meet the other processes, and return all.
 
         Args:
             device: where the run computes. Figures are added up on the CPU wherever that is.
         """
-        size, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
-        if size > 1 and not distributed.is_initialized():
+        group = cls.here()
+        if group.size > 1 and not distributed.is_initialized():
             distributed.init_process_group("cpu:gloo,cuda:nccl" if device == "cuda" else "gloo")
-        return cls(size, rank)
+        return group
 
     @property
     def is_first(self) -> bool:
@@ -86,6 +91,11 @@ class Group:
         values = [value]
         distributed.broadcast_object_list(values)
         return values[0]
+
+    def wait(self) -> None:
+        """Wait until all processes are here."""
+        if self.size > 1:
+            distributed.barrier()
 
     def align(self, network: nn.Module) -> None:
         """Give all processes the first one's buffers, such as batch norm's statistics of its own images."""
