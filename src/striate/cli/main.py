@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from striate.cli import check, cost, export, models, plan, predict, train, val
+from striate.cli import check, cost, export, models, plan, predict, runs, train, val
 from striate.errors import InterruptedRunError, StriateError, UsageError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command("val", no_args_is_help=True)(val.val)
 app.command("predict", no_args_is_help=True)(predict.predict)
 app.command("check", no_args_is_help=True)(check.check)
 app.command("export", no_args_is_help=True)(export.export)
+app.command("runs")(runs.runs)
 
 
 def _show_version(wanted: bool) -> None:

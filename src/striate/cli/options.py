@@ -70,7 +70,8 @@ def _metavar(annotation: Any, kind: Any) -> str | None:
 
 def _is_list(annotation: Any) -> bool:
     """Tell whether a field takes any number of choices."""
-    return get_origin(annotation) is tuple and get_args(annotation)[1:] == (...,)
+    kinds = get_args(annotation) if get_origin(annotation) is tuple else ()
+    return kinds[1:] == (...,) and get_origin(kinds[0]) is Literal
 
 
 def _spell(default: object) -> str:

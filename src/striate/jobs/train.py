@@ -1,8 +1,9 @@
 """Train a network on a data set: read, split, build, loop, test once, report."""
 
 import hashlib
+import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,21 +14,22 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from striate.costing.layers import LayerCost, layer_costs
+from striate.costing.layers import LayerCost, layer_costs, total_parameters
 from striate.costing.verify import watched
 from striate.data.names import find_data
 from striate.data.sets import Splits
 from striate.data.source import Opening, read_data
 from striate.errors import BudgetError, UsageError
 from striate.files import load_tensors
+from striate.jobs.card import write_card
 from striate.jobs.own_data import reading_of, record_of
 from striate.jobs.preparation import Beginning, Prepared, find_beginning, prepare, refuse_network
-from striate.jobs.report import test_network, write_report
+from striate.jobs.report import Tested, test_network, write_report
 from striate.jobs.train_plan import allowed_changes, fitting_plan, plan_training, smaller_plan
 from striate.jobs.usage import check_training, expect_unchanged
 from striate.planning.plan import Plan, read_plan
 from striate.training.config import TrainConfig
-from striate.training.folder import DataRecord, RunFolder
+from striate.training.folder import DataRecord, RunFolder, Summary
 from striate.training.group import Group
 from striate.training.loop import Loop
 from striate.training.records import EpochRecord, PeakRecord, ProbeRecord, StepRecord, best_epoch
@@ -171,9 +173,30 @@ def train(config: TrainConfig | None = None, *, resume: str | Path | None = None
         load_state(network, load_tensors(folder.best / WEIGHTS_FILE), str(folder.best), config.model)
         tested = test_network(loop, network, task, *splits.judged, weights_config.scale)
         if group.is_first:
-            write_report(folder, config, splits, layers, records, tested, loop.plan, list(loop.peaks.records.values()))
+            peaks = list(loop.peaks.records.values())
+            write_report(folder, config, splits, layers, records, tested, loop.plan, peaks)
+            summary = _summary(loop, records, tested, total_parameters(layers))
+            folder.write_summary(summary)
+            write_card(folder, config, splits, weights_config, summary, loop.plan)
         seconds = time.monotonic() - started
         yield Finished(folder.path, best.epoch, records[-1].epoch, tested.part, tested.metrics, seconds, folder.report)
+
+
+def _summary(loop: Loop, records: Sequence[EpochRecord], tested: Tested, parameters: int) -> Summary:
+    device = loop.machine.device
+    return Summary(
+        part=tested.part,
+        metrics=dict(tested.metrics),
+        best_epoch=best_epoch(records).epoch,
+        epochs=records[-1].epoch,
+        seconds=sum(record.seconds for record in records),
+        parameters=parameters,
+        peaks={phase: record.measured for phase, record in loop.peaks.records.items()},
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU",
+        threads=torch.get_num_threads(),
+        processes=loop.group.size,
+        versions={"striate": version("striate"), "torch": torch.__version__, "python": platform.python_version()},
+    )
 
 
 def _write_down(folder: RunFolder, config: TrainConfig, record: DataRecord, plan: Plan | None, is_new: bool) -> None:

@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -34,6 +34,25 @@ def curves(records: Sequence[EpochRecord]) -> str:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
+    return _svg(figure)
+
+
+def courses(values: Mapping[str, Sequence[tuple[float, float]]], metric: str) -> str:
+    """Draw a metric of several runs by epoch.
+
+    Args:
+        values: epoch and metric of each run, by its name.
+        metric: its name.
+    """
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    axes: Axes = figure.subplots()
+    for name, course in values.items():
+        axes.plot([epoch for epoch, _ in course], [value for _, value in course], marker=".", label=name)
+    axes.set(xlabel="epoch", ylabel=metric, yscale="log" if metric == "loss" else "linear")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for text in axes.legend(frameon=False).get_texts():
+        text.set_parse_math(False)  # A dollar sign in a name is one.
+    axes.spines[["top", "right"]].set_visible(False)
     return _svg(figure)
 
 

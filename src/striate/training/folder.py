@@ -32,6 +32,38 @@ class DataRecord(BaseModel):
     seen: tuple[str, ...] = ()
 
 
+class Summary(BaseModel):
+    """What came of a run.
+
+    Args:
+        part: the images that it was tested on: ``test``, or ``val`` where there are no others.
+        metrics: of these.
+        best_epoch: whose weights were tested; 0 for the fit of the last layer alone.
+        epochs: that were trained.
+        seconds: that the epochs took.
+        parameters: of the network.
+        peaks: bytes that each phase took, where they were measured.
+        device: where it ran.
+        threads: that torch computed with.
+        processes: that trained.
+        versions: of the libraries, by name.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    part: str
+    metrics: dict[str, float]
+    best_epoch: int
+    epochs: int
+    seconds: float
+    parameters: int
+    peaks: dict[str, int]
+    device: str
+    threads: int
+    processes: int
+    versions: dict[str, str]
+
+
 class RunFolder:
     """The paths of one run, ``runs/<task>/<name>``, and what is written there.
 
@@ -40,6 +72,8 @@ class RunFolder:
     - ``plan.json``: how a step is taken within the memory granted, if it was
     - ``results.csv``: a row for each finished epoch
     - ``report.html``: the run on one page
+    - ``README.md``: its card, what was trained on what and how to do it again
+    - ``summary.json``: what came of it (see `striate.training.folder.Summary`)
     - ``weights/best``, ``weights/last``: trained weights with their config
     - ``resume``: the current generation (see ``striate.training.checkpoint``)
     """
@@ -51,6 +85,8 @@ class RunFolder:
         self.plan = path / "plan.json"
         self.results = path / "results.csv"
         self.report = path / "report.html"
+        self.card = path / "README.md"
+        self.summary = path / "summary.json"
         self.best = path / "weights" / "best"
         self.last = path / "weights" / "last"
         self.resume = path / "resume"
@@ -123,11 +159,8 @@ class RunFolder:
         try:
             return DataRecord.model_validate_json(self.data.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise StriateError(
-                expected=f"what a run writes to {self.data}",
-                received=" ".join(str(error).split())[:200],
-                remedy="Restore it, or train again: without it nobody can tell which images the run has seen.",
-            ) from error
+            remedy = "Restore it, or train again: without it nobody can tell which images the run has seen."
+            raise _damaged(self.data, error, remedy) from error
 
     @classmethod
     def find(cls, path: str | Path) -> "RunFolder":
@@ -148,6 +181,24 @@ class RunFolder:
     def config(self) -> TrainConfig:
         """Return what the run was asked to do."""
         return load_config(read_config(self.args))
+
+    def write_summary(self, summary: Summary) -> None:
+        """Write what came of the run."""
+        text = summary.model_dump_json(indent=2) + "\n"
+        replace_file(self.summary, lambda beside: beside.write_text(text, encoding="utf-8"))
+
+    def read_summary(self) -> Summary | None:
+        """Return what came of the run; None before its end.
+
+        Raises:
+            StriateError: where that file is damaged.
+        """
+        try:
+            return Summary.model_validate_json(self.summary.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise _damaged(self.summary, error, "Go on with the run, and it is written anew.") from error
 
     def forget_probe(self) -> None:
         """Remove the features that the last layer was fitted to."""
@@ -185,3 +236,9 @@ class RunFolder:
             yield
         finally:
             lock.release()
+
+
+def _damaged(path: Path, error: Exception, remedy: str) -> StriateError:
+    return StriateError(
+        expected=f"what a run writes to {path}", received=" ".join(str(error).split())[:200], remedy=remedy
+    )

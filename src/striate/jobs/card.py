@@ -1,0 +1,97 @@
+"""A run's card: what was trained on what, what it is worth, and how to do it again, as a page of text."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from striate.data.sets import Splits
+from striate.files import replace_file
+from striate.jobs.judged_page import metrics_in_words
+from striate.planning.plan import Plan
+from striate.training.command import command_of
+from striate.training.config import TrainConfig
+from striate.training.folder import RunFolder, Summary
+from striate.training.records import name_epoch
+from striate.units import format_bytes, format_duration, format_size
+from striate.weights import WeightsConfig
+
+MOST_CLASSES = 50
+UNKNOWN = "nobody says; ask whoever made the images and the weights"
+
+
+def write_card(
+    folder: RunFolder, config: TrainConfig, splits: Splits, weights: WeightsConfig, summary: Summary, plan: Plan | None
+) -> None:
+    """Write ``README.md``.
+
+    Args:
+        folder: of the run.
+        config: what was asked for.
+        splits: the images.
+        weights: how the network is built and fed.
+        summary: what came of it.
+        plan: how a step was taken within a budget.
+    """
+    text = "\n".join(_card(folder, config, splits, weights, summary, plan)) + "\n"
+    replace_file(folder.card, lambda beside: beside.write_text(text, encoding="utf-8"))
+
+
+def _card(
+    folder: RunFolder, config: TrainConfig, splits: Splits, weights: WeightsConfig, summary: Summary, plan: Plan | None
+) -> Sequence[str]:
+    look = weights.preprocessing
+    lines = [
+        f"# {config.model} on {splits.name}",
+        "",
+        f"On the {'test' if summary.part == 'test' else 'validation'} images: {metrics_in_words(summary.metrics)}.",
+        "",
+        *_facts(
+            {
+                "network": f"{config.model}, {summary.parameters:,} parameters",
+                "weights": f"of {name_epoch(summary.best_epoch, summary.epochs)}, the best on the validation images",
+                "begun with": weights.origin or "fresh weights",
+                "licence": weights.licence or UNKNOWN,
+                "data": config.data,
+                "split": ", ".join(f"{len(part):,} {name}" for name, part in splits.parts.items()),
+                "classes": _classes(weights.classes) if weights.classes else "numbers",
+                "image": f"{look.channels} x {format_size(look.image_size)}, mean {_levels(look.mean)}, std "
+                f"{_levels(look.std)}, crop_pct {look.crop_pct}, {look.interpolation}",
+                "plan": "none: memory was not limited" if plan is None else plan.in_words(),
+                "peak": ", ".join(f"{phase} {format_bytes(size)}" for phase, size in summary.peaks.items())
+                or "not measured",
+                "time": f"{format_duration(summary.seconds)} on {summary.device}, {summary.threads} threads, "
+                f"{summary.processes} process{'es' if summary.processes > 1 else ''}",
+                "seed": str(config.seed),
+                "versions": ", ".join(f"{name} {version}" for name, version in summary.versions.items()),
+            }
+        ),
+    ]
+    if splits.notes:
+        lines += ["", "Of the data:", "", *(f"- {note}" for note in splits.notes)]
+    return [
+        *lines,
+        "",
+        "To train it again, to the same bits on a CPU with as many threads:",
+        "",
+        f"    {command_of(config)}",
+        "",
+        "To use it:",
+        "",
+        f"    striate predict {folder.path} IMAGE...",
+    ]
+
+
+def _facts(facts: dict[str, Any]) -> list[str]:
+    return ["| | |", "|---|---|", *(f"| {name} | {_cell(str(value))} |" for name, value in facts.items())]
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())
+
+
+def _classes(classes: Sequence[str]) -> str:
+    shown = ", ".join(classes[:MOST_CLASSES])
+    return f"{len(classes)}: {shown}{', ...' if len(classes) > MOST_CLASSES else ''}"
+
+
+def _levels(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.4g}" for value in values)
