@@ -4,6 +4,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
@@ -15,6 +16,7 @@ from typing_extensions import Buffer
 
 from striate.data.frames import Frame, Framing, Size, middle, whole
 from striate.data.images import Picture, picture_of, read_image
+from striate.data.kept import KeptPictures
 from striate.data.names import MAX_PIXELS
 from striate.data.preprocessing import Interpolation
 from striate.errors import UsageError
@@ -164,11 +166,13 @@ class ImageFiles(ImageSet):
         classes: their names.
         digests: of the files' bytes.
         pictures: the same for two files of one picture, as far as anybody has looked.
+        sizes: (height, width) of each.
         channels: that each is read with.
         image_size: (height, width) that `pixels` gives.
         crop_pct: see `striate.data.frames.middle`.
         interpolation: of the scaling.
         max_pixels: an image of more is refused.
+        kept: decoded ones; None to decode each whenever it is asked for.
     """
 
     paths: tuple[Path, ...]
@@ -176,11 +180,13 @@ class ImageFiles(ImageSet):
     classes: tuple[str, ...]
     digests: tuple[str, ...]
     pictures: tuple[str, ...]
+    sizes: tuple[Size, ...]
     channels: int = 3
     image_size: Size = (224, 224)
     crop_pct: float | None = None
     interpolation: Interpolation = "bilinear"
     max_pixels: int = MAX_PIXELS
+    kept: KeptPictures | None = None
     is_in_memory: ClassVar[bool] = False
 
     def subset(self, indices: Sequence[int] | Int64[Tensor, " M"]) -> "ImageFiles":
@@ -192,6 +198,7 @@ class ImageFiles(ImageSet):
             paths=tuple(self.paths[place] for place in places),
             digests=tuple(self.digests[place] for place in places),
             pictures=tuple(self.pictures[place] for place in places),
+            sizes=tuple(self.sizes[place] for place in places),
             labels=self.labels[chosen],
         )
 
@@ -220,7 +227,9 @@ class ImageFiles(ImageSet):
 
     def picture(self, place: int) -> Picture:
         """Read one image whole."""
-        return read_image(self.paths[place], self.channels, self.max_pixels)
+        path = self.paths[place]
+        decode = partial(read_image, path, self.channels, self.max_pixels)
+        return decode() if self.kept is None else self.kept.picture(path, decode)
 
     def source(self, place: int) -> str:
         """Return the file's path."""
@@ -268,6 +277,18 @@ class Splits:
         look = (channels, image_size, crop_pct, interpolation)
         test = None if self.test is None else self.test.prepared(*look)
         return replace(self, train=self.train.prepared(*look), val=self.val.prepared(*look), test=test)
+
+    def keeping(self, limit: int) -> "Splits":
+        """Return the parts, prepared, with so many bytes for decoded images to learn from and to choose by."""
+        files = [part for part in (self.train, self.val) if isinstance(part, ImageFiles)]
+        shapes = (
+            (path, (*size, part.channels)) for part in files for path, size in zip(part.paths, part.sizes, strict=True)
+        )
+        kept = KeptPictures(shapes, limit)
+        train, val = (
+            replace(part, kept=kept) if isinstance(part, ImageFiles) else part for part in (self.train, self.val)
+        )
+        return replace(self, train=train, val=val)
 
     def fingerprint(self) -> str:
         """Return a digest of every image and label, which changes when any of them does."""

@@ -271,6 +271,7 @@ def images_of(
         classes,
         tuple(file.digest for file in chosen),
         tuple(file.pixels_digest or file.digest for file in chosen),
+        tuple((0, 0) if file.header is None else file.header.size for file in chosen),
         _channels_of(listing, files),
         max_pixels=reading.max_pixels,
     )

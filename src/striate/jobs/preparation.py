@@ -18,6 +18,7 @@ from striate.training.checkpoint import has_generation
 from striate.training.config import TrainConfig
 from striate.training.folder import RunFolder
 from striate.training.tasks import Classification, ImageTask, Regression
+from striate.units import parse_bytes
 from striate.weights import WeightsConfig, read_weights_config
 from striate.zoo import create_model, fill, find_model
 
@@ -158,6 +159,8 @@ def _splits(config: TrainConfig, found: Splits, beginning: Beginning) -> tuple[S
     crop_pct = config.crop_pct if config.crop_pct is not None else 1.0 if given is None else given.crop_pct
     interpolation = config.interpolation or ("bilinear" if given is None else given.interpolation)
     splits = found.prepared(channels, size, crop_pct, interpolation)
+    if config.cache is not None:
+        splits = splits.keeping(parse_bytes(config.cache))
     mean = _spread(config.mean, channels, "--mean") or (None if given is None else given.mean)
     std = _spread(config.std, channels, "--std") or (None if given is None else given.std)
     if mean is None or std is None:
