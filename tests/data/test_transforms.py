@@ -1,3 +1,4 @@
+import math
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from striate.data.images import picture_of
 from striate.data.preprocessing import Preprocessing
 from striate.data.source import load_digits
 from striate.data.statistics import measure
-from striate.data.transforms import fit, jitter, normalise, shift
+from striate.data.transforms import fit, jitter, normalise, shift, turn
 
 
 @given(offsets=st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=1, max_size=5))
@@ -72,6 +73,23 @@ def test_the_middle_of_a_very_long_image_is_the_same_to_a_level() -> None:
     ours = fit(picture_of(torch.from_numpy(pixels).permute(2, 0, 1)), wanted)[0].permute(1, 2, 0).numpy().astype(int)
     pil = Image.fromarray(pixels).resize((800, 24), Image.Resampling.BILINEAR).crop((389, 1, 410, 22))
     assert abs(ours - np.asarray(pil).astype(int)).max() <= 1
+
+
+def test_images_turn_and_stretch_as_pil_transforms_them() -> None:
+    smooth = Image.fromarray(np.random.default_rng(2).integers(0, 256, (5, 6), dtype=np.uint8)).resize(
+        (36, 30), Image.Resampling.BICUBIC
+    )
+    tensor = torch.from_numpy(np.asarray(smooth).copy())[None, None]
+    draws = torch.tensor([[0.8, 0.9, 0.3]], dtype=torch.float64)  # Of the largest turn 0.6; of the sides 0.8 and -0.4.
+    ours = turn(tensor, 20.0, 0.1, draws)[0, 0].numpy().astype(int)
+    angle, tall, wide = math.radians(12), 1.08, 0.96
+    cos, sin = math.cos(angle), math.sin(angle)
+    a, b, d, e = cos / wide, -sin / tall, sin / wide, cos / tall
+    data = (a, b, 18 - a * 18 - b * 15, d, e, 15 - d * 18 - e * 15)
+    pil = np.asarray(smooth.transform((36, 30), Image.Transform.AFFINE, data, Image.Resampling.BILINEAR)).astype(int)
+    inside = (slice(6, -6), slice(6, -6))  # Beyond the edge Pillow has black.
+    assert abs(ours[inside] - pil[inside]).max() <= 2
+    assert torch.equal(turn(tensor, 20.0, 0.1, torch.full((1, 3), 0.5, dtype=torch.float64)), tensor)
 
 
 def test_colours_change_as_pil_enhances_them() -> None:

@@ -23,7 +23,8 @@ class KeptPictures:
     are pickled, as where processes are started anew, keep nothing.
 
     Args:
-        shapes: of the pictures, (height, width, channels) by their files; in this order each that still fits in has a place.
+        shapes: of the pictures, (height, width, channels) by their files; in this order, each that still fits in has a
+            place.
         limit: bytes for all.
     """
 

@@ -1,4 +1,6 @@
-"""Between a stored image and a network's input: measuring, moving, colours, normalisation."""
+"""Between a stored image and a network's input: moving, turning, colours, normalisation."""
+
+from math import radians
 
 import torch
 from jaxtyping import Float32, Float64, Int64, UInt8
@@ -30,6 +32,29 @@ def shift(images: UInt8[Tensor, "N C H W"], offsets: Int64[Tensor, "N 2"]) -> UI
     columns = torch.arange(width) + border - offsets[:, 1:]
     picked = padded.permute(0, 2, 3, 1)[torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
     return picked.permute(0, 3, 1, 2).contiguous()
+
+
+def turn(
+    images: UInt8[Tensor, "N C H W"], degrees: float, zoom: float, draws: Float64[Tensor, "N 3"]
+) -> UInt8[Tensor, "N C H W"]:
+    """Turn each image about its middle, and stretch its two sides apart; the outermost pixels go on beyond the edge.
+
+    Args:
+        images: any.
+        degrees: of the largest turn, to either side.
+        zoom: largest share by which a side becomes longer or shorter.
+        draws: numbers in [0, 1), for the angle and the two sides.
+    """
+    spread = (2 * draws - 1).float()
+    angle, rows, columns = spread[:, 0] * radians(degrees), 1 + zoom * spread[:, 1], 1 + zoom * spread[:, 2]
+    cos, sin, none = angle.cos(), angle.sin(), torch.zeros_like(angle)
+    height, width = images.shape[2:]
+    # From places in the result to places in the image, each side from -1 to 1.
+    across = torch.stack([cos / columns, -sin * height / width / rows, none], 1)
+    down = torch.stack([sin * width / height / columns, cos / rows, none], 1)
+    grid = F.affine_grid(torch.stack([across, down], 1), list(images.shape), align_corners=False)
+    turned = F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
+    return turned.round().to(torch.uint8)
 
 
 def jitter(

@@ -65,6 +65,8 @@ class TrainConfig(BaseModel):
     mixup: float = field(0.0, "mix pairs of images: alpha of the Beta distribution; 0 is off", ge=0)
     crop_pct: float | None = field(None, "share of the sides that is seen; the weights', or 1, by default", gt=0, le=1)
     shift: int = field(0, "move training images by up to so many pixels", ge=0)
+    rotate: float = field(0.0, "turn training images by up to so many degrees", ge=0, le=180)
+    zoom: float = field(0.0, "stretch their sides by up to this share, or shrink them", ge=0, lt=1)
     crop_scale: float = field(1.0, "train on random crops of at least this share of the area; 1 is off", gt=0, le=1)
     hflip: float = field(0.0, "share of training images that are mirrored", ge=0, le=1)
     color_jitter: float = field(0.0, "change brightness, contrast and saturation by up to this share", ge=0, le=1)

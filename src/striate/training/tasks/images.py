@@ -15,13 +15,13 @@ from striate.data.frames import Frame, Size, random_crop
 from striate.data.keyed import uniform
 from striate.data.preprocessing import Preprocessing
 from striate.data.sets import ImageSet
-from striate.data.transforms import jitter, normalise, shift
+from striate.data.transforms import jitter, normalise, shift, turn
 from striate.training.config import TrainConfig
 from striate.training.task import Features, Samples, Score
 
 AUXILIARY_WEIGHT = 0.3
 # Which numbers drawn for an image are for what; runs depend on them.
-SHIFT, CROP, FLIP, COLOUR, DRAWS = slice(0, 2), slice(2, 6), 6, slice(7, 10), 10
+SHIFT, CROP, FLIP, COLOUR, TURN, DRAWS = slice(0, 2), slice(2, 6), 6, slice(7, 10), slice(10, 13), 13
 
 Labels = Int64[Tensor, " N"] | Float[Tensor, " N"]
 
@@ -121,7 +121,7 @@ class ImageTask(ABC):
         return labelled(self.preprocessing, samples)
 
     def augment(self, samples: Samples) -> LabelledImages:
-        """Cut, mirror, move and colour each image as (seed, epoch, image) decide, then normalise."""
+        """Cut, mirror, turn, move and colour each image as (seed, epoch, image) decide, then normalise."""
         config = self.config
         draws = uniform(config.seed, samples.epoch, np.array(samples.indices), DRAWS)
         image_size = self.preprocessing.image_size
@@ -133,6 +133,8 @@ class ImageTask(ABC):
         if config.hflip:
             mirrored = torch.from_numpy(draws[:, FLIP] < config.hflip)[:, None, None, None]
             images = torch.where(mirrored, images.flip(3), images)
+        if config.rotate or config.zoom:
+            images = turn(images, config.rotate, config.zoom, torch.from_numpy(draws[:, TURN]))
         if config.shift:
             offsets = (torch.from_numpy(draws[:, SHIFT]) * (2 * config.shift + 1)).long() - config.shift
             images = shift(images, offsets)
