@@ -6,53 +6,89 @@ measured at this commit is not measured again, and one that was interrupted goes
 
 import argparse
 import statistics
+import time
+from collections.abc import Sequence
 
-from record import ROOT, append_row, commit, read_rows, rows_of
-from striate.jobs.train import Finished, train
+import torch
+
+from record import ROOT, append_row, commit, read_rows
+from striate.jobs.train import Finished, Started, train
 from striate.training.config import load_config, read_recipe
 from striate.training.records import EpochRecord
+from striate.zoo import find_model
+
+SIDE = 2048  # Of the matrices whose product tells what the machine can do.
+
+
+def product_rate(dtype: torch.dtype) -> float:
+    """Return the multiply-adds a second of a product of large matrices, the best of a few."""
+    a, b = (torch.randn(SIDE, SIDE).to(dtype) for _ in range(2))
+    seconds = []
+    for _ in range(5):
+        started = time.perf_counter()
+        a @ b
+        seconds.append(time.perf_counter() - started)
+    return SIDE**3 / min(seconds)
 
 
 def measure(recipe: str, data: str, seed: int) -> None:
     folder = ROOT / "runs" / "benchmarks" / f"{recipe}-{commit()}-{seed}"
-    if (folder / "args.yaml").exists():
-        records = train(resume=folder)
-    else:
-        records = train(load_config(read_recipe(recipe), {"data": data, "seed": seed, "output": str(folder)}))
-    for record in records:
+    config = load_config(read_recipe(recipe), {"data": data, "seed": seed, "output": str(folder)})
+    rate = product_rate(torch.bfloat16 if config.amp else torch.float32)
+    macs = find_model(config.model).macs
+    speeds, parameters = [], 0
+    for record in train(config, resume=folder if (folder / "args.yaml").exists() else None):
+        if isinstance(record, Started):
+            parameters = sum(layer.parameters for layer in record.layers)
         if isinstance(record, EpochRecord):
-            print(
-                f"seed {seed}, epoch {record.epoch}: validation accuracy {record.metrics['accuracy']:.4f}", flush=True
-            )
+            speeds.append(record.images_per_second)
+            print(f"seed {seed}, epoch {record.epoch}: validation {record.metrics['accuracy']:.4f}", flush=True)
         if isinstance(record, Finished):
+            speed = statistics.median(speeds)
             append_row(
                 "accuracy",
                 recipe=recipe,
                 seed=seed,
                 best_epoch=record.best_epoch,
                 test_accuracy=record.metrics["accuracy"],
-                seconds=round(sum(float(row["seconds"]) for row in rows_of(folder / "results.csv")), 1),
+                seconds=round(record.seconds, 1),
+                parameters=parameters,
+                images_per_second=round(speed),
+                # A step takes three times the multiply-adds of a prediction: maps, their gradients, the weights'.
+                share_of_products=round(3 * macs * speed / rate, 3),
             )
 
 
-def run(recipe: str, data: str) -> None:
-    """Measure the seeds that the command line names, and print their mean."""
-    parser = argparse.ArgumentParser(description=f"Test accuracy of the recipe {recipe}.")
-    parser.add_argument("--data", default=data, help="default: %(default)s")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    options = parser.parse_args()
+def run(recipe: str, data: str, seeds: Sequence[int]) -> float:
+    """Measure the seeds that are not measured yet, print their mean, and return the mean seconds of one."""
     here = commit()
 
     def measured() -> dict[int, dict[str, str]]:
         rows = [row for row in read_rows("accuracy") if (row["recipe"], row["commit"]) == (recipe, here)]
         return {int(row["seed"]): row for row in rows}
 
-    for seed in options.seeds:
+    for seed in seeds:
         if seed not in measured():
-            measure(recipe, options.data, seed)
-    rows = [measured()[seed] for seed in options.seeds]
+            measure(recipe, data, seed)
+    rows = [measured()[seed] for seed in seeds]
     accuracies = [float(row["test_accuracy"]) for row in rows]
     seconds = statistics.mean(float(row["seconds"]) for row in rows)
     spread = f" +- {statistics.stdev(accuracies):.2%}" if len(accuracies) > 1 else ""
     print(f"{recipe}: test accuracy {statistics.mean(accuracies):.2%}{spread}, the mean of {len(rows)} seeds")
-    print(f"{seconds:.0f} s each, {rows[-1]['device']}, commit {here}")
+    last = rows[-1]
+    print(
+        f"{seconds:.0f} s each from start to report, {last['images_per_second']} images a second, "
+        f"{float(last['share_of_products']):.0%} of the rate of matrix products; {last['device']}, commit {here}"
+    )
+    return seconds
+
+
+def main(recipes: Sequence[str], data: str, seeds: int) -> argparse.Namespace:
+    """Read the command line of a script for some recipes, and measure the one that it names."""
+    parser = argparse.ArgumentParser(description=f"Test accuracy of the recipes {', '.join(recipes)}.")
+    parser.add_argument("recipe", nargs="?", default=recipes[0], choices=recipes)
+    parser.add_argument("--data", default=data, help="default: %(default)s")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(seeds)))
+    options = parser.parse_args()
+    options.seconds = run(options.recipe, options.data, options.seeds)
+    return options

@@ -1,6 +1,6 @@
 """alexnet_28 on scikit-learn's handwritten digits, by its recipe: python benchmarks/digits_alexnet.py."""
 
-from accuracy import run
+from accuracy import main
 
 if __name__ == "__main__":
-    run("alexnet_28-digits", "digits")
+    main(("alexnet_28-digits",), "digits", seeds=3)

@@ -57,9 +57,9 @@ def append_row(name: str, **figures: Any) -> None:
     }
     path = RESULTS / f"{name}.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
+    before = read_rows(name)
+    names = list(dict.fromkeys([*(before[0] if before else ()), *row]))  # Figures are added in the course of time.
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=names, restval="")
+        writer.writeheader()
+        writer.writerows([*before, row])
