@@ -1,7 +1,8 @@
 """MNIST from scratch: python benchmarks/mnist.py [mnist-fast|mnist-best|lenet5-mnist] --data FOLDER.
 
-The folder holds the four files of the set. Beside the recipe, in the same run, one epoch of the yardstick: the network of an introductory course (`mnist_cnn`)
-trained by Nadam on batches of 32, in plain PyTorch, 32-bit floats, the usual memory layout.
+The folder holds the four files of the set. Beside the recipe, in the same run, one epoch of the yardstick: the network
+of an introductory course (`mnist_cnn`) trained by Nadam on batches of 32, in plain PyTorch, 32-bit floats, the usual
+memory layout.
 """
 
 import time

@@ -2,8 +2,8 @@
 
 Five kinds of flowers, 300 photographs of each; MobileNetV2 with weights of ImageNet. Every choice is made on a part of
 the folder's ``train``; its ``val`` is looked at once, after training. ``probe`` fits the last layer alone, ``finetune``
-is the recipe of that name, ``scratch`` the recipe `photos` with MobileNetV2 from fresh weights, in as many epochs as fit
-into the same time. Each finished seed becomes a row of ``transfer.csv``.
+is the recipe of that name, ``scratch`` the recipe `photos` with MobileNetV2 from fresh weights, in as many epochs as
+fit into the same time. Each finished seed becomes a row of ``transfer.csv``.
 """
 
 import argparse

@@ -120,7 +120,7 @@ def load_pretrained(
     for theirs, tensor in load_tensors(source).items():
         ours = theirs if theirs in own else _renamed(theirs, peer_names)
         if not (drops_heads and ours.startswith(AUXILIARY)):
-            state[theirs if ours in state else ours] = tensor
+            state[theirs if ours in state else ours] = _as_dense(tensor, own.get(ours))
     # Files from before torch 0.4.1 lack a count that nothing is computed from.
     state |= {ours: tensor for ours, tensor in own.items() if ours.endswith(COUNTER) and ours not in state}
     fresh = [layer for layer in network.output_layers() if _is_for_other_classes(layer, state, own)]
@@ -128,6 +128,12 @@ def load_pretrained(
         state |= {ours: own[ours] for ours in (f"{layer}.weight", f"{layer}.bias")}
     load_state(network, state, str(source), name)
     return fresh
+
+
+def _as_dense(tensor: "Tensor", own: "Tensor | None") -> "Tensor":
+    """Return the kernel of a convolution that sees the whole map as the matrix that it is, where ours is one."""
+    is_matrix = own is not None and own.ndim == 2 and tensor.ndim == 4
+    return tensor.flatten(1) if is_matrix else tensor
 
 
 def _is_for_other_classes(layer: str, state: Mapping[str, "Tensor"], own: Mapping[str, "Tensor"]) -> bool:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from striate.files import save_tensors
+from striate.pretrained import REPOSITORIES
 from striate.zoo import ZOO, create_model
 
 for peer in ("torchvision", "timm"):
@@ -81,6 +82,20 @@ def expect_equal(ours: Tensor, theirs: Tensor) -> None:
     apart = float((theirs[0] - theirs[1]).abs().max())
     assert 0 < apart < 1e3
     assert float((ours - theirs).abs().max()) <= 1e-4 * min(1.0, apart)
+
+
+# Of networks that both have, weights on the hub are in timm's form.
+HUBS = {name: repository.partition(".")[0] for name, repository in REPOSITORIES.items() if name not in TIMM}
+
+
+@pytest.mark.parametrize("name", HUBS)
+def test_weights_in_the_hubs_form_give_the_peers_logits(name: str, save: Callable[[nn.Module], Path]) -> None:
+    torch.manual_seed(0)
+    peer, x = timm.create_model(HUBS[name]), images(name)
+    settle(peer, x)
+    network = create_model(name, pretrained=save(peer)).eval()
+    with torch.no_grad():
+        expect_equal(network(x), peer(x))
 
 
 @pytest.mark.parametrize("name", [*TORCHVISION, *TIMM])

@@ -11,6 +11,7 @@ from striate.data.images import ImageFileError
 from striate.data.sets import ImageFiles
 from striate.data.source import load_digits, open_data
 from striate.training.config import TrainConfig
+from striate.training.group import Group
 from striate.training.loading import EvenBatches, Loader
 from striate.training.tasks import Classification
 
@@ -41,6 +42,21 @@ def test_each_epoch_has_an_order_of_its_own_and_without_a_seed_the_set_has_its_o
     assert orders[0] != orders[1]
     assert orders[0] == orders[2] != list(range(100))
     assert next(iter(EvenBatches(100, 100, seed=None)))[1] == list(range(100))
+
+
+@given(count=st.integers(7, 120), batch_size=st.integers(7, 40), size=st.integers(1, 7))
+def test_processes_share_every_batch_and_every_image(count: int, batch_size: int, size: int) -> None:
+    alone = [places for _, places in EvenBatches(count, batch_size, seed=1)]
+    if min(map(len, alone)) < size:
+        return
+    shared = [list(EvenBatches(count, batch_size, 1, Group(size, rank))) for rank in range(size)]
+    for step, whole in enumerate(alone):
+        parts = [batches[step][1] for batches in shared]
+        assert [place for part in parts for place in part] == whole
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
+        assert EvenBatches(count, batch_size, 1, Group(size, 0)).size_of(step) == len(whole)
+    in_order = [EvenBatches(count, batch_size, None, Group(size, rank)) for rank in range(size)]
+    assert [place for batches in in_order for _, places in batches for place in places] == list(range(count))
 
 
 @pytest.mark.parametrize("workers", [1, 2])

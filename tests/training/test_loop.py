@@ -120,6 +120,21 @@ def test_averages_are_compared_with_averages_from_their_beginning_on(
     assert [record.best for record in epochs] == [True, False, True, False]
 
 
+@pytest.mark.parametrize(("monitor", "best"), [("metric", [True, True, False]), ("loss", [True, False, True])])
+def test_what_makes_an_epoch_better_can_be_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, monitor: str, best: list[bool]
+) -> None:
+    metrics = iter(
+        [{"loss": 0.5, "accuracy": 0.8}, {"loss": 0.6, "accuracy": 0.9}, {"loss": 0.4, "accuracy": 0.85}] * 2
+    )
+    monkeypatch.setattr(Loop, "evaluate", lambda *_: next(metrics))
+    loop = make_loop(tmp_path, monitor=monitor)
+    assert [record.best for record in loop.run() if isinstance(record, EpochRecord)] == best
+    stopped = make_loop(tmp_path / "stopped", monitor=monitor, patience=1)
+    epochs = [record for record in stopped.run() if isinstance(record, EpochRecord)]
+    assert len(epochs) == best.index(False) + 1
+
+
 class FailsAt(nn.Module):
     """A network whose answer turns into something that is not a number."""
 

@@ -10,6 +10,7 @@ from striate.blocks.contract import AuxiliaryLogits
 from striate.data.sets import ImageTensors
 from striate.data.source import load_digits
 from striate.training.config import TrainConfig
+from striate.training.loading import EvenBatches
 from striate.training.task import Samples
 from striate.training.tasks import Classification, LabelledImages
 
@@ -160,3 +161,40 @@ def test_more_right_is_better_and_then_the_lower_loss() -> None:
     assert better({"accuracy": 0.9, "loss": 0.9}, {"accuracy": 0.9, "loss": 1.0})
     assert not better({"accuracy": 0.9, "loss": 1.0}, {"accuracy": 0.9, "loss": 1.0})
     assert not better({"accuracy": 0.8, "loss": 0.1}, {"accuracy": 0.9, "loss": 1.0})
+
+
+def test_balanced_losses_give_every_class_the_same_weight() -> None:
+    labels = torch.tensor([0] * 6 + [1] * 3 + [2])
+    images = ImageTensors(torch.zeros(10, 1, 8, 8, dtype=torch.uint8), labels, ("a", "b", "c"))
+    logits = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
+    for options in ({}, {"smoothing": 0.1}, {"loss": "mse"}):
+        learner = task(balance="loss", **options)
+        learner.prepare(images)
+        ours = learner.loss(Constant(logits), LabelledImages(torch.zeros(10, 1, 8, 8), labels))
+        plain = task(**options)
+        each = [
+            float(plain.loss(Constant(logits[[n]]), LabelledImages(torch.zeros(1, 1, 8, 8), labels[[n]])))
+            for n in range(10)
+        ]
+        of_classes = [sum(each[:6]) / 6, sum(each[6:9]) / 3, each[9]]
+        assert float(ours) == pytest.approx(sum(of_classes) / 3, rel=1e-5)
+        score = learner.score()  # What an image is worth at validation, its class does not say.
+        score.update(Constant(logits), LabelledImages(torch.zeros(10, 1, 8, 8), labels))
+        if not options:
+            assert score.compute()["loss"] == pytest.approx(sum(each) / 10, rel=1e-5)
+
+
+def test_balanced_sampling_shows_every_class_as_often() -> None:
+    labels = torch.tensor([0] * 900 + [1] * 90 + [2] * 10)
+    images = ImageTensors(torch.zeros(1000, 1, 8, 8, dtype=torch.uint8), labels, ("a", "b", "c"))
+    chances = task(balance="sampling").chances(images)
+    assert chances is not None
+    assert task().chances(images) is None
+    batches = EvenBatches(1000, 100, seed=1, chances=chances)
+    drawn = torch.tensor([place for _ in range(3) for _, places in batches for place in places])
+    counts = labels[drawn].bincount()
+    assert len(drawn) == 3000
+    assert ((counts - 1000).abs() < 4 * (1000 * 2 / 3) ** 0.5).all()  # Four standard deviations of a draw.
+    first = [places for _, places in batches]
+    batches.move_to(1)
+    assert first != [places for _, places in batches]

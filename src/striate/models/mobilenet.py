@@ -37,8 +37,34 @@ from striate.errors import UsageError
 TABLE = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 RELU6 = partial(nn.ReLU6, inplace=True)
 
+# timm counts blocks within their row of the table, and names an expansion's parts otherwise than the others'.
+_TIMM_BLOCKS = tuple(
+    (rf"^blocks\.{row}\.{place}\.", f"features.{1 + place + sum(repeats for _, _, repeats, _ in TABLE[:row])}.block.")
+    for row, (_, _, repeats, _) in enumerate(TABLE)
+    for place in range(repeats)
+)
+_TIMM_NAMES = (
+    (r"^conv_stem\.", "features.0.conv."),
+    (r"^bn1\.", "features.0.norm."),
+    *_TIMM_BLOCKS,
+    (r"^features\.1\.block\.conv_dw\.", "features.1.path.depthwise.conv."),
+    (r"^features\.1\.block\.bn1\.", "features.1.path.depthwise.norm."),
+    (r"^features\.1\.block\.conv_pw\.", "features.1.path.project.conv."),
+    (r"^features\.1\.block\.bn2\.", "features.1.path.project.norm."),
+    (r"\.block\.conv_pw\.", ".path.expand.conv."),
+    (r"\.block\.bn1\.", ".path.expand.norm."),
+    (r"\.block\.conv_dw\.", ".path.depthwise.conv."),
+    (r"\.block\.bn2\.", ".path.depthwise.norm."),
+    (r"\.block\.conv_pwl\.", ".path.project.conv."),
+    (r"\.block\.bn3\.", ".path.project.norm."),
+    (r"^conv_head\.", "features.18.conv."),
+    (r"^bn2\.", "features.18.norm."),
+    (r"^classifier\.(weight|bias)$", r"classifier.output.\1"),
+)
+
 # torchvision's names, as patterns, and ours; the first block has no expansion.
 PEER_NAMES = (
+    *_TIMM_NAMES,
     (r"^(features\.(?:0|18))\.0\.", r"\1.conv."),
     (r"^(features\.(?:0|18))\.1\.", r"\1.norm."),
     (r"^features\.1\.conv\.0\.0\.", "features.1.path.depthwise.conv."),

@@ -26,6 +26,13 @@ from striate.blocks.classifier import ImageClassifier, dense_head, map_size
 from striate.blocks.contract import FeatureInfo
 from striate.blocks.initialisation import initialise
 
+# timm's names, as patterns, and ours, which are torchvision's; there the dense layers are convolutions.
+PEER_NAMES = (
+    (r"^pre_logits\.fc1\.", "classifier.0."),
+    (r"^pre_logits\.fc2\.", "classifier.3."),
+    (r"^head\.fc\.", "classifier.6."),
+)
+
 Stages = tuple[tuple[int, ...], ...]
 
 A: Stages = ((64,), (128,), (256, 256), (512, 512), (512, 512))
