@@ -94,8 +94,10 @@ def test_the_tour_and_the_same_from_python(copy: Path) -> None:
     tour = [block for block in blocks("bash") if not block.startswith("make") and "cat.jpg" not in block]
     out = run("\n".join(tour), copy)
     accuracies = [float(share) for share in re.findall(r"test accuracy ([\d.]+)%", out)]
-    assert len(accuracies) == 4
-    assert min(accuracies[:2]) > 90  # of the tour's own runs on digits; the others have a few hundred images
+    assert len(accuracies) == 5
+    # Of the runs on digits; the others have a few hundred images.
+    assert min(*accuracies[:2], accuracies[3]) > 80
+    assert "two" in (copy / "runs.html").read_text(encoding="utf-8")
     assert "truth:" in out
     assert "nothing to mend before training" in out
     assert "of the validation images right" in out
@@ -155,7 +157,10 @@ def test_published_weights(copy: Path) -> None:
     *_, published = blocks("python")
     assert run_python(published, copy) == []
     (command,) = (block for block in blocks("bash") if "cat.jpg" in block)
-    assert "class" in run(f"export PATH=$PWD/.venv/bin:$PATH\n{command}", copy)
+    out = run(f"export PATH=$PWD/.venv/bin:$PATH\n{command}", copy)
+    assert "class" in out
+    assert "begins with weights/mobilenet_v2; classifier.output afresh" in out
+    assert "val accuracy" in out
 
 
 def test_contributing_names_targets_that_exist() -> None:

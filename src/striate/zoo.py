@@ -76,6 +76,7 @@ class Entry:
 _LECUN = (1998, "LeCun et al.", "Gradient-based learning applied to document recognition")
 _CHOLLET_MNIST = (2015, "Chollet et al.", "Keras: MNIST example")
 _KRIZHEVSKY = (2012, "Krizhevsky et al.", "ImageNet classification with deep convolutional neural networks")
+_SPRINGENBERG = (2015, "Springenberg et al.", "Striving for simplicity: the all convolutional net")
 _OWT = (2014, "Krizhevsky", "One weird trick for parallelizing convolutional neural networks")
 _VGG = (2015, "Simonyan et al.", "Very deep convolutional networks for large-scale image recognition")
 _SZEGEDY = (2015, "Szegedy et al.", "Going deeper with convolutions")
@@ -92,6 +93,7 @@ ZOO = {
         Entry("lenet5_28", "lenet", *_LECUN, 44_426, 281_640, 10, 1, (28, 28)),
         Entry("mlp", "mlp", *_LECUN, 238_510, 238_200, 10, 1, (28, 28), backbone=False),
         Entry("mnist_cnn", "mnist_cnn", *_CHOLLET_MNIST, 1_662_794, 12_670_720, 10, 1, (28, 28), smaller="lenet5_28"),
+        Entry("allconv_28", "allconv", *_SPRINGENBERG, 325_994, 15_162_752, 10, 1, (28, 28), smaller="lenet5_28"),
         Entry("alexnet", "alexnet", *_KRIZHEVSKY, 60_965_224, 724_406_816),
         Entry("alexnet_owt", "alexnet", *_OWT, 61_100_840, 714_188_480),
         Entry("alexnet_28", "alexnet", *_KRIZHEVSKY, 5_624_842, 34_606_080, 10, 1, (28, 28), smaller="mnist_cnn"),
