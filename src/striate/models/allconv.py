@@ -46,16 +46,16 @@ def allconv_28(
         drop_rate: dropout before the output layer.
         width: maps of the first layers; the later ones have twice and four times as many.
     """
-    stage1 = OrderedDict(
+    stage1 = OrderedDict[str, nn.Module](
         conv1=convolution(in_chans, width, 3, padding=0),  # 32 x 26 x 26
         conv2=convolution(width, width, 3, padding=0),  # 32 x 24 x 24
     )
-    stage2 = OrderedDict(
+    stage2 = OrderedDict[str, nn.Module](
         conv3=convolution(width, width, 5, stride=2),  # 32 x 12 x 12
         conv4=convolution(width, 2 * width, 3, padding=0),  # 64 x 10 x 10
         conv5=convolution(2 * width, 2 * width, 3, padding=0),  # 64 x 8 x 8
     )
-    stage3 = OrderedDict(
+    stage3 = OrderedDict[str, nn.Module](
         conv6=convolution(2 * width, 2 * width, 5, stride=2),  # 64 x 4 x 4
         conv7=convolution(2 * width, 4 * width, LAST, padding=0),  # 128 x 1 x 1
     )
