@@ -12,6 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
+
 from striate.errors import StriateError
 from striate.files import cache_folder, make_folder
 
@@ -116,16 +118,17 @@ def fetch(name: str) -> Generator[Fetching, None, Path]:
     """
     remote, folder = REMOTE[name], data_folder() / name
     unpacked = folder / remote.folder
-    if remote.folder and unpacked.is_dir():
-        return unpacked
     make_folder(folder)
-    for file, size, digest in remote.files:
-        path = folder / file
-        if not path.exists():
-            yield from _download(f"{remote.url}/{file}", path, size)
-        _expect_digest(path, digest)
-    if remote.folder:
-        _unpack(folder / remote.files[0][0], remote.folder)
+    with FileLock(folder / ".lock"):  # The other processes of a run want it, too.
+        if remote.folder and unpacked.is_dir():
+            return unpacked
+        for file, size, digest in remote.files:
+            path = folder / file
+            if not path.exists():
+                yield from _download(f"{remote.url}/{file}", path, size)
+            _expect_digest(path, digest)
+        if remote.folder:
+            _unpack(folder / remote.files[0][0], remote.folder)
     return unpacked
 
 

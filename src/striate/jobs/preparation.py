@@ -1,6 +1,6 @@
 """What a run needs before it is planned: images as a network takes them, a task, and first weights."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -83,7 +83,6 @@ class Prepared(NamedTuple):
     network: nn.Module
     weights: WeightsConfig
     head: tuple[str, ...]
-    notes: tuple[str, ...]
 
 
 def refuse_network(config: TrainConfig, beginning: Beginning) -> None:
@@ -138,7 +137,8 @@ def prepare(config: TrainConfig, found: Splits, beginning: Beginning) -> Prepare
         licence=beginning.licence,
         **task.describe(),
     )
-    return Prepared(splits, task, network, weights, tuple(network.output_layers()), (*splits.notes, *notes))
+    splits = replace(splits, notes=(*splits.notes, *notes))
+    return Prepared(splits, task, network, weights, tuple(network.output_layers()))
 
 
 def _begin(network: Any, config: TrainConfig, weights: Pretrained, classes: tuple[str, ...], notes: list[str]) -> None:

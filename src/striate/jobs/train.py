@@ -126,11 +126,10 @@ def train(config: TrainConfig | None = None, *, resume: str | Path | None = None
     record = record_of(found)
     begun = None if folder is None or not folder.plan.is_file() else read_plan(folder.plan)
     config, prepared, plan = _fitted(config, found, beginning, begun, group)
-    splits, task, network, weights_config, head, notes = prepared
+    splits, task, network, weights_config, head = prepared
     if folder is None:
         name = f"{splits.name}-{config.model}"
-        made = RunFolder.create(config.output, weights_config.task, name).path if group.is_first else None
-        folder = RunFolder(group.tell(made))
+        folder = RunFolder(group.decide(lambda: RunFolder.create(config.output, weights_config.task, name).path))
 
     with folder.locked() if group.is_first else nullcontext():
         layers = layer_costs(network, (weights_config.in_chans, *weights_config.image_size))
@@ -159,7 +158,7 @@ def train(config: TrainConfig | None = None, *, resume: str | Path | None = None
             val_images=len(splits.val),
             test_images=0 if splits.test is None else len(splits.test),
             classes=splits.train.classes,
-            notes=notes,
+            notes=splits.notes,
             step=loop.progress.step,
             steps=loop.steps,
             threads=torch.get_num_threads(),
@@ -227,13 +226,14 @@ def _fitted(
     prepared = prepare(config, found, beginning)
     config = _resolved(config, prepared)
     try:
-        return config, prepared, begun or _find_plan(config, prepared, group)
+        # Times that are measured, and so plans, may differ from process to process.
+        return config, prepared, begun or group.decide(lambda: _find_plan(config, prepared, group))
     except BudgetError as error:
         tried = []
         for name, changed in allowed_changes(config, prepared.task.outputs):
             other = prepare(changed, found, beginning)
             try:
-                plan = plan_training(changed, other, group.size)
+                plan = group.decide(partial(plan_training, changed, other, group.size))
             except BudgetError as none:
                 tried.append(f"{name}: {none.received}")
             else:

@@ -13,6 +13,7 @@ from striate.jobs.networks import InputSpec
 from striate.training.config import TrainConfig, changed_settings, load_config
 from striate.training.fields import ImageSize
 from striate.training.folder import RunFolder
+from striate.units import parse_bytes
 from striate.weights import find_weights, read_weights_config
 from striate.zoo import find_model
 
@@ -42,6 +43,8 @@ def check_training(config: TrainConfig, resume: str | Path | None = None) -> Non
     """
     find_model(config.model)
     find_data(config.data)
+    if config.cache is not None:
+        parse_bytes(config.cache)
     if resume is None:
         if config.output is not None:
             RunFolder.expect_free(config.output)

@@ -147,4 +147,4 @@ def load_generation(folder: Path) -> Generation | None:
 def _clear(folder: Path, keep: Path | None) -> None:
     for path in (*folder.glob(_FINISHED), *folder.glob(_UNFINISHED)):
         if path != keep:
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=True)  # Another process of the run may be at it.

@@ -5,10 +5,10 @@ added up; the first of them alone writes files.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
@@ -26,6 +26,9 @@ _LOST = (
     "NCCL",
     "remote process",
 )
+
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +87,25 @@ class Group:
         distributed.all_gather_object(parts, tensor.cpu())
         return torch.cat(parts)
 
-    def tell(self, value: Any) -> Any:
-        """Return the first process's value, to all."""
+    def decide(self, make: Callable[[], Value]) -> Value:
+        """Return what the first process makes, to all.
+
+        Raises:
+            StriateError: in all of them, where making it does.
+        """
         if self.size == 1:
-            return value
-        values = [value]
+            return make()
+        values: list[Any] = [None]
+        if self.is_first:
+            try:
+                values = [make()]
+            except StriateError as error:
+                values = [error]
         distributed.broadcast_object_list(values)
-        return values[0]
+        if isinstance(values[0], StriateError):
+            raise values[0]
+        value: Value = values[0]
+        return value
 
     def wait(self) -> None:
         """Wait until all processes are here."""

@@ -108,6 +108,7 @@ class Loop:
         self.machine.load_state(generation.optimizer["precision"])
         self.average.load_state(generation.average)
         self.progress = generation.progress
+        self.group.wait()  # None may write the next generation while others read this one.
 
     def run(self) -> Iterator[StepRecord | PeakRecord | ProbeRecord | EpochRecord]:
         """Train until the last epoch, or until nothing has become better for long enough.

@@ -156,7 +156,7 @@ def fit_head(
                 raise interrupted(received[0], f"the features of {record.done} of {record.total} images", folder)
         values = np.fromfile(path, dtype=FLOAT).reshape(-1, layer.in_features)
         known.append(Features(group.gather(torch.from_numpy(values)).numpy(), loader.images.labels))
-    fitted = group.tell(task.fit(*known) if group.is_first else None)
+    fitted = group.decide(lambda: task.fit(*known))
     with torch.no_grad():
         for name, parameter in layer.named_parameters():
             parameter.copy_(fitted[name])
