@@ -211,7 +211,7 @@ class Loop:
             The batch's loss, and whether any process is to stop.
         """
         progress, group, value = self.progress, self.group, 0.0
-        torch.manual_seed(key(self.config.seed, Use.STEP, progress.step * group.size + group.rank))
+        self.machine.seed(key(self.config.seed, Use.STEP, progress.step * group.size + group.rank))
         parts = 1 if self.plan is None else self.plan.parts(len(batch))
         pieces = batch.split(parts) if parts > 1 else (batch,)
         for place, part in enumerate(pieces):
@@ -304,7 +304,7 @@ class Loop:
 
     def _judged(self) -> nn.Module:
         """Return the network whose worth counts."""
-        torch.manual_seed(key(self.config.seed, Use.STATISTICS, self.progress.step))
+        self.machine.seed(key(self.config.seed, Use.STATISTICS, self.progress.step))
         size, workers = self.config.batch_size, self.config.workers
         loader = Loader(self.train.images, self.task.collate, batch_size=size, workers=workers)
         with self.machine.autocast():

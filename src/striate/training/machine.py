@@ -84,6 +84,13 @@ class Machine:
         """Return an optimizer that knows of the precision."""
         return self._fabric.setup_optimizers(optimizer)
 
+    def seed(self, value: int) -> None:
+        """Begin the random numbers of the run's device anew."""
+        # `torch.manual_seed` seeds all kinds of devices, and keeps a stack trace of each call for those never used.
+        torch.default_generator.manual_seed(value)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(value)
+
     def autocast(self) -> AbstractContextManager[None]:
         """Return the context in which a network computes."""
         return self._fabric.autocast()
