@@ -93,7 +93,9 @@ ZOO = {
         Entry("lenet5_28", "lenet", *_LECUN, 44_426, 281_640, 10, 1, (28, 28)),
         Entry("mlp", "mlp", *_LECUN, 238_510, 238_200, 10, 1, (28, 28), backbone=False),
         Entry("mnist_cnn", "mnist_cnn", *_CHOLLET_MNIST, 1_662_794, 12_670_720, 10, 1, (28, 28), smaller="lenet5_28"),
-        Entry("allconv_28", "allconv", *_SPRINGENBERG, 325_994, 15_162_752, 10, 1, (28, 28), smaller="lenet5_28"),
+        Entry(
+            "strided_cnn_28", "strided_cnn", *_SPRINGENBERG, 308_938, 12_490_240, 10, 1, (28, 28), smaller="lenet5_28"
+        ),
         Entry("alexnet", "alexnet", *_KRIZHEVSKY, 60_965_224, 724_406_816),
         Entry("alexnet_owt", "alexnet", *_OWT, 61_100_840, 714_188_480),
         Entry("alexnet_28", "alexnet", *_KRIZHEVSKY, 5_624_842, 34_606_080, 10, 1, (28, 28), smaller="mnist_cnn"),
