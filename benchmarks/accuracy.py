@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import torch
 
-from record import ROOT, append_row, commit, read_rows
+from record import ROOT, append_row, commit, read_rows, rows_of
 from striate.jobs.train import Finished, Started, train
 from striate.training.config import load_config, read_recipe
 from striate.training.records import EpochRecord
@@ -36,23 +36,22 @@ def measure(recipe: str, data: str, seed: int) -> None:
     config = load_config(read_recipe(recipe), {"data": data, "seed": seed, "output": str(folder)})
     rate = product_rate(torch.bfloat16 if config.amp else torch.float32)
     macs = find_model(config.model).macs
-    speeds, seconds, parameters = [], 0.0, 0
+    parameters = 0
     for record in train(config, resume=folder if (folder / "args.yaml").exists() else None):
         if isinstance(record, Started):
             parameters = sum(layer.parameters for layer in record.layers)
         if isinstance(record, EpochRecord):
-            speeds.append(record.images_per_second)
-            seconds += record.seconds
             print(f"seed {seed}, epoch {record.epoch}: validation {record.metrics['accuracy']:.4f}", flush=True)
         if isinstance(record, Finished):
-            speed = statistics.median(speeds)
+            epochs = rows_of(folder / "results.csv")  # Those before an interruption, too.
+            speed = statistics.median(float(epoch["images_per_second"]) for epoch in epochs)
             append_row(
                 "accuracy",
                 recipe=recipe,
                 seed=seed,
                 best_epoch=record.best_epoch,
                 test_accuracy=record.metrics["accuracy"],
-                seconds=round(seconds, 1),
+                seconds=round(sum(float(epoch["seconds"]) for epoch in epochs), 1),
                 parameters=parameters,
                 images_per_second=round(speed),
                 # A step takes three times the multiply-adds of a prediction: maps, their gradients, the weights'.
