@@ -229,7 +229,7 @@ class TrainConfig(BaseModel):
                 received=f"{self.warmup_epochs:g}",
                 remedy="onecycle begins with a warm-up of its own, 30 % of the run.",
             )
-        if self.warmup_epochs >= max(self.epochs, 1):
+        if self.warmup_epochs >= self.epochs > 0:
             raise UsageError(
                 expected=f"--warmup-epochs below --epochs, which is {self.epochs}",
                 received=f"{self.warmup_epochs:g}",
