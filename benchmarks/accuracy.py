@@ -15,7 +15,6 @@ from record import ROOT, append_row, commit, read_rows, rows_of
 from striate.jobs.train import Finished, Started, train
 from striate.training.config import load_config, read_recipe
 from striate.training.records import EpochRecord
-from striate.zoo import find_model
 
 SIDE = 2048  # Of the matrices whose product tells what the machine can do.
 
@@ -35,11 +34,11 @@ def measure(recipe: str, data: str, seed: int) -> None:
     folder = ROOT / "runs" / "benchmarks" / f"{recipe}-{commit()}-{seed}"
     config = load_config(read_recipe(recipe), {"data": data, "seed": seed, "output": str(folder)})
     rate = product_rate(torch.bfloat16 if config.amp else torch.float32)
-    macs = find_model(config.model).macs
-    parameters = 0
+    macs = parameters = 0
     for record in train(config, resume=folder if (folder / "args.yaml").exists() else None):
         if isinstance(record, Started):
             parameters = sum(layer.parameters for layer in record.layers)
+            macs = sum(layer.macs for layer in record.layers if layer.kind in ("Conv2d", "Linear"))
         if isinstance(record, EpochRecord):
             print(f"seed {seed}, epoch {record.epoch}: validation {record.metrics['accuracy']:.4f}", flush=True)
         if isinstance(record, Finished):

@@ -15,6 +15,7 @@ class StriateError(Exception):
     """
 
     exit_status = 1
+    is_met_by_all = False
 
     def __init__(self, *, expected: str, received: str, remedy: str) -> None:
         super().__init__(f"expected {expected}; received {received}. {remedy}")
@@ -34,9 +35,13 @@ def _restored(kind: type[StriateError], arguments: tuple[object, ...], values: d
 
 
 class UsageError(StriateError):
-    """The program was asked for something that it cannot do; nothing was started."""
+    """The program was asked for something that it cannot do; nothing was started.
+
+    Of several processes of a run, all meet it alike, unless a subclass says otherwise.
+    """
 
     exit_status = 2
+    is_met_by_all = True
 
 
 class BudgetError(StriateError):

@@ -74,8 +74,12 @@ def open_pretrained(source: str | Path, model: str) -> Pretrained:
     if source == HUB:
         return _from_hub(model)
     place = find_weights(source)
+    if place.name == WEIGHTS_FILE and (place.parent / CONFIG_FILE).is_file():
+        place = place.parent
     if not place.is_dir():
         return Pretrained(place, str(source))
+    if _is_published(place):
+        return _published(place, str(source))
     config = read_weights_config(place)
     if config.model != model:
         raise UsageError(
@@ -97,10 +101,22 @@ def _from_hub(model: str) -> Pretrained:
     folder = weights_folder() / REPOSITORIES[model]
     if not (folder / WEIGHTS_FILE).is_file():
         folder = _download(repository, folder)
+    # The hub's cache names a folder by what was published when.
+    return _published(folder, f"{repository}@{folder.name[:12]}")
+
+
+def _published(folder: Path, origin: str) -> Pretrained:
+    """Return weights with what timm says of them."""
     published = _read_published(folder / CONFIG_FILE)
-    return Pretrained(
-        folder / WEIGHTS_FILE, repository, None, _preprocessing_of(published, folder), _licence(published)
-    )
+    licence = str(published.get("license") or "")
+    return Pretrained(folder / WEIGHTS_FILE, origin, None, _preprocessing_of(published, folder), licence)
+
+
+def _is_published(folder: Path) -> bool:
+    try:
+        return "pretrained_cfg" in json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def _download(repository: str, folder: Path) -> Path:
@@ -151,10 +167,6 @@ def _preprocessing_of(published: dict[str, Any], folder: Path) -> Preprocessing:
             received=" ".join(str(error).split())[:200],
             remedy="Fetch that file again, or give --mean, --std and --image-size with --pretrained FILE.",
         ) from error
-
-
-def _licence(published: dict[str, Any]) -> str:
-    return str(published.get("license") or "")
 
 
 def usual_preprocessing(image_size: tuple[int, int]) -> Preprocessing:

@@ -68,6 +68,7 @@ def test_two_processes_learn_what_one_learns(undisturbed: tuple[Path, str]) -> N
     assert "on each of 2 devices" in out
 
 
+@pytest.mark.slow
 def test_a_run_of_which_one_process_is_killed_ends_with_a_word_and_goes_on(undisturbed: tuple[Path, str]) -> None:
     folder, _ = undisturbed
     process = start(
@@ -81,7 +82,7 @@ def test_a_run_of_which_one_process_is_killed_ends_with_a_word_and_goes_on(undis
     out = finish(process)
     assert process.returncode != 0
     assert "expected all 2 processes of this run" in out
-    assert "go on with: striate train --resume cut" in out
+    assert "go on with: torchrun --nproc-per-node 2 -m striate train --resume RUN" in out
     assert len(rows(folder / "cut") if RunFolder(folder / "cut").results.exists() else []) < 4
     fewer = start(folder, "train", "--resume", "cut", processes=1)
     assert "torchrun --nproc-per-node 2 starts" in finish(fewer)

@@ -9,11 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from photographs import write_folder
 from servers import Served, serving
 from striate.data.preprocessing import Preprocessing
 from striate.errors import StriateError, UsageError
 from striate.files import load_tensors, save_tensors
 from striate.jobs.train import Finished, Started, train
+from striate.pretrained import open_pretrained
 from striate.training.config import TrainConfig
 from striate.training.folder import RunFolder
 from striate.training.records import EpochRecord, PeakRecord, ProbeRecord
@@ -130,6 +132,46 @@ def test_a_probe_alone_is_a_run_and_one_that_was_killed_goes_on(tmp_path: Path, 
     assert again == []
 
 
+def test_features_of_other_images_are_not_taken(tmp_path: Path) -> None:
+    save_weights(
+        tmp_path / "base",
+        create_model("lenet5", num_classes=4, in_chans=3).state_dict(),
+        WeightsConfig(
+            model="lenet5",
+            classes=tuple("abcd"),
+            preprocessing=LOOK.model_copy(update={"mean": (0.5,) * 3, "std": (0.5,) * 3}),
+        ),
+    )
+    data = write_folder(tmp_path / "data", {"": 10})
+    options = {"data": str(data), "probe": True, "epochs": 0, "batch_size": 4}
+    config = {"model": "lenet5", "pretrained": str(tmp_path / "base"), "output": str(tmp_path / "run"), **options}
+    steps = train(TrainConfig.model_validate(config))
+    while not isinstance(next(steps), ProbeRecord):
+        pass
+    steps.close()  # type: ignore[attr-defined]
+    first = next((data / "red").iterdir())
+    first.write_bytes(next((data / "blue").iterdir()).read_bytes())
+    with pytest.raises(UsageError, match="The images or labels differ"):
+        list(train(resume=tmp_path / "run"))
+
+
+def test_a_file_of_weights_brings_what_lies_beside_it(tmp_path: Path, base: Path) -> None:
+    beside = open_pretrained(base / "model.safetensors", "lenet5")
+    assert beside.preprocessing == LOOK
+    look = {"input_size": [3, 64, 64], "mean": [0.1] * 3, "std": [0.5] * 3, "crop_pct": 0.95}
+    (tmp_path / "timm").mkdir()
+    (tmp_path / "timm" / "config.json").write_text(
+        json.dumps({"pretrained_cfg": {**look, "interpolation": "bilinear"}})
+    )
+    (tmp_path / "timm" / "model.safetensors").touch()
+    theirs = open_pretrained(tmp_path / "timm", "resnet18")
+    assert theirs.preprocessing is not None
+    assert theirs.preprocessing.image_size == (64, 64)
+    save_tensors(tmp_path / "grey.safetensors", tensors(base))
+    run(tmp_path / "run", tmp_path / "grey.safetensors", probe=True, epochs=0)  # Grey, so nothing is usual: measured.
+    assert read_weights_config(RunFolder(tmp_path / "run").best).preprocessing.mean != (0.485, 0.456, 0.406)
+
+
 def test_a_frozen_stage_keeps_to_the_budget(tmp_path: Path, base: Path) -> None:
     started, *between, finished = run(tmp_path / "run", base, freeze_epochs=1, epochs=2, memory="6MB", probe=True)
     peaks = {record.phase: record for record in between if isinstance(record, PeakRecord)}
@@ -146,15 +188,16 @@ def test_folded_batch_norm_stays_as_it_is_unless_it_is_asked_to_learn(tmp_path: 
         if isinstance(module, torch.nn.BatchNorm2d):
             module.bias.data.uniform_(-0.1, 0.1)
     save_tensors(tmp_path / "folded.safetensors", network.state_dict())
-    options = {"model": "resnet18", "image_size": 32, "drop": None, "mean": 0.5, "std": 0.5, "lr": 1e-4}
-    started, *_ = run(tmp_path / "held", tmp_path / "folded.safetensors", **options)
+    data = write_folder(tmp_path / "data", {"": 8})
+    options = {"data": str(data), "model": "resnet18", "image_size": 32, "mean": 0.5, "std": 0.5, "lr": 1e-4}
+    records = run(tmp_path / "held", tmp_path / "folded.safetensors", **options)
+    started = next(record for record in records if isinstance(record, Started))
     assert any("batch norm is folded" in note for note in started.notes)
     run(tmp_path / "free", tmp_path / "folded.safetensors", frozen_norm=False, **options)
     for name, held in (("held", True), ("free", False)):
         folder = RunFolder(tmp_path / name).last
         assert read_weights_config(folder).frozen_norm is held
         assert bool((tensors(folder)["features.stem.norm.running_mean"] == 0).all()) is held
-        assert read_weights_config(folder).in_chans == 3  # As the weights take them, though digits are grey.
 
 
 @pytest.fixture
@@ -193,12 +236,13 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
 
 
 def test_the_hubs_weights_come_with_their_preprocessing_and_licence(hub: Served, tmp_path: Path) -> None:
-    run(tmp_path / "run", "hub", model="resnet18", probe=True, epochs=0)
+    data = str(write_folder(tmp_path / "data", {"": 8}))
+    run(tmp_path / "run", "hub", data=data, model="resnet18", probe=True, epochs=0)
     config = read_weights_config(RunFolder(tmp_path / "run").best)
     assert config.preprocessing == Preprocessing(
         image_size=(64, 64), mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7), crop_pct=0.95, interpolation="bicubic"
     )
-    assert (config.origin, config.licence) == ("timm/resnet18.tv_in1k", "bsd-3-clause")
+    assert (config.origin, config.licence) == ("timm/resnet18.tv_in1k@aaaaaaaaaaaa", "bsd-3-clause")
     asked = len(hub.asked)
     create_model("resnet18", num_classes=4, pretrained="hub")
     assert len(hub.asked) == asked  # From the cache.
@@ -226,7 +270,13 @@ def test_what_the_hub_does_not_have_is_said_with_where_to_put_it(hub: Served, tm
         ({"init": "he"}, "either --pretrained or --init"),
         ({"mean": "0.1,0.2"}, "--mean as one number, or one for each of 1 channels"),
         ({"model": "lenet5_28"}, "weights of lenet5_28; received those of lenet5"),
-        ({"pretrained": "nowhere.safetensors"}, "a safetensors file at nowhere.safetensors"),
+        (
+            {"pretrained": "nowhere.safetensors"},
+            "--pretrained as .*; received 'nowhere.safetensors', which is not there",
+        ),
+        ({"mean": 2.0}, "--mean: .*less than or equal to 1"),
+        ({"std": 0.0}, "--std: .*greater than 0"),
+        ({"model": "squeezenet1_0", "probe": True, "image_size": 64, "pretrained": None}, "--pretrained with --probe"),
         ({"in_chans": 3}, "images of 1 channels, as the weights take them"),
     ],
 )

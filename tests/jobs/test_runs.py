@@ -35,6 +35,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for record in train(config("broken-off", epochs=3, seed=1)):
         if isinstance(record, EpochRecord):
             break
+    (root / "edited").mkdir()
+    (root / "edited" / "args.yaml").write_text((root / "classify" / "short" / "args.yaml").read_text())
+    (root / "edited" / "results.csv").write_text("epoch,step\n1\n")
     (root / "damaged").mkdir()
     (root / "damaged" / "args.yaml").write_text("model: [")
     return root
@@ -50,7 +53,7 @@ def test_runs_are_listed_with_the_best_first(runs: Path, program: Program) -> No
     assert best.summary is not None
     assert best.plan is not None
     assert best.peak == best.summary.peaks["training"] > 0
-    assert [path.name for path, _ in found.damaged] == ["damaged"]
+    assert [path.name for path, _ in found.damaged] == ["damaged", "edited"]
     broken = next(run for run in found.runs if run.path.name == "broken-off")
     assert (broken.summary, len(broken.rows), broken.peak) == (None, 1, None)
     assert differing(found.runs) == {

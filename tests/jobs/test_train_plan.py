@@ -109,7 +109,7 @@ def test_another_network_is_trained_only_where_it_is_allowed(tmp_path: Path) -> 
 def test_changes_come_in_the_order_of_what_they_take() -> None:
     values = {"data": "digits", "model": "resnet34", "image_size": 64, "in_chans": 1, "memory": "1GB"}
     config = TrainConfig.model_validate(values | {"allow": ["layers", "image-size", "stride"]})
-    found = dict(allowed_changes(config, 10))
+    found = dict(allowed_changes(config, 10, config.model_kwargs))
     assert next(iter(found)) == "images of 56x56"
     assert found.keys() >= {"first stride of 4", "resnet18 in its place", "images of 32x32"}
     assert found["first stride of 4"].model_kwargs == {"stem_stride": 4}
@@ -117,7 +117,7 @@ def test_changes_come_in_the_order_of_what_they_take() -> None:
     assert (found["images of 32x32"].model, found["images of 32x32"].image_size) == ("resnet34", (32, 32))
     assert found["resnet18 in its place"].model == "resnet18"
     one = TrainConfig.model_validate(values | {"allow": "stride"})
-    assert [name for name, _ in allowed_changes(one, 10)] == ["first stride of 4"]
+    assert [name for name, _ in allowed_changes(one, 10, one.model_kwargs)] == ["first stride of 4"]
     with pytest.raises(UsageError, match="--allow with --memory"):
         TrainConfig.model_validate({"data": "digits", "model": "lenet5", "allow": ["stride"]})
 

@@ -29,9 +29,9 @@ def test_the_command_asks_for_the_same_run(settings: dict[str, Any], monkeypatch
 
     monkeypatch.setattr("striate.cli.train.train_config", parse)
     with pytest.raises(SystemExit):
-        app(words[1:], standalone_mode=False)
+        app(words, standalone_mode=False)
     assert asked == [config.model_copy(update={"output": None})]
 
 
 def test_what_is_usual_is_left_out() -> None:
-    assert command_of(TrainConfig(data="digits", model="lenet5")) == "striate train digits --model lenet5"
+    assert command_of(TrainConfig(data="digits", model="lenet5")) == "train digits --model lenet5"

@@ -54,6 +54,17 @@ def test_classes_are_told_as_the_best_of_the_solvers_models_tells_them(classes: 
     torch.testing.assert_close(ours, said[int(np.argmin(losses))].double(), rtol=1e-3, atol=1e-3)
 
 
+def test_a_class_without_images_is_never_said() -> None:
+    (known, _), (others, _) = features(300, 2, 0), features(200, 2, 1)
+    spread = {0: 1, 1: 3}  # Of five classes, two have images.
+    numbered = [Features(each.values, each.labels.clone().apply_(spread.__getitem__)) for each in (known, others)]
+    fitted, plain = classification(5).fit(*numbered), classification(2).fit(known, others)
+    torch.testing.assert_close(fitted["weight"][[1, 3]], plain["weight"])
+    logits = torch.from_numpy(others.values).double() @ fitted["weight"].T + fitted["bias"]
+    assert set(logits.argmax(1).tolist()) == {1, 3}
+    assert float(logits.softmax(1)[:, [0, 2, 4]].max()) < 1e-6
+
+
 def test_rare_classes_count_as_much_where_they_are_balanced() -> None:
     draw = np.random.default_rng(0)
     labels = torch.tensor([0] * 190 + [1] * 10)

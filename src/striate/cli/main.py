@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from striate.cli import check, cost, export, models, plan, predict, runs, train, val
-from striate.errors import InterruptedRunError, StriateError, UsageError
+from striate.errors import InterruptedRunError, StriateError
 
 app = typer.Typer(
     name="striate",
@@ -53,8 +53,8 @@ def run() -> None:
     except Exception as error:
         if "--debug" in sys.argv[1:2]:
             raise
-        rank = int(os.environ.get("RANK", 0))  # Of several processes, all of which see what the user did wrong.
-        if rank == 0 or not isinstance(error, UsageError):
+        rank = int(os.environ.get("RANK", 0))
+        if rank == 0 or not (isinstance(error, StriateError) and error.is_met_by_all):
             print(f"striate{f' (process {rank})' if rank else ''}: {_explain(error)}", file=sys.stderr)
         sys.exit(error.exit_status if isinstance(error, StriateError) else 1)
 

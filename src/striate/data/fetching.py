@@ -1,4 +1,7 @@
-"""Data sets that are fetched by name, once, into the user's cache: checked, and gone on with where a download broke."""
+"""Data sets that are fetched by name, once, into the user's cache: checked, and gone on with where a download broke.
+
+By the standard library: what libraries there are for this begin a broken download anew, and do not say how far it is.
+"""
 
 import hashlib
 import http.client
@@ -118,9 +121,11 @@ def fetch(name: str) -> Generator[Fetching, None, Path]:
     """
     remote, folder = REMOTE[name], data_folder() / name
     unpacked = folder / remote.folder
+    if _is_whole(remote, folder):
+        return unpacked
     make_folder(folder)
     with FileLock(folder / ".lock"):  # The other processes of a run want it, too.
-        if remote.folder and unpacked.is_dir():
+        if _is_whole(remote, folder):
             return unpacked
         for file, size, digest in remote.files:
             path = folder / file
@@ -130,6 +135,20 @@ def fetch(name: str) -> Generator[Fetching, None, Path]:
         if remote.folder:
             _unpack(folder / remote.files[0][0], remote.folder)
     return unpacked
+
+
+def _is_whole(remote: Remote, folder: Path) -> bool:
+    """Tell whether a data set is there; files that are used as they are, are held against their digests.
+
+    Raises:
+        StriateError: where such a file is another than was published.
+    """
+    if remote.folder:
+        return (folder / remote.folder).is_dir()
+    there = [(folder / file, digest) for file, _, digest in remote.files if (folder / file).exists()]
+    for path, digest in there:
+        _expect_digest(path, digest)
+    return len(there) == len(remote.files)
 
 
 def _download(url: str, path: Path, size: int) -> Generator[Fetching, None, None]:
@@ -176,7 +195,8 @@ def _go_on(url: str, part: Path, size: int) -> Generator[Fetching, None, None]:
 
 
 def _expect_digest(path: Path, digest: str) -> None:
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != digest:
         raise StriateError(
             expected=f"{path} with the SHA-256 digest {digest}",

@@ -52,6 +52,8 @@ class ImageFileError(UsageError):
         remedy: what to do about it.
     """
 
+    is_met_by_all = False
+
     def __init__(self, *, expected: str, path: Path | bytes, reason: str, remedy: str) -> None:
         name = "standard input" if isinstance(path, bytes) else spell(path)
         super().__init__(expected=expected, received=f"{name}: {reason}", remedy=remedy)

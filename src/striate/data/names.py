@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from striate.data.fetching import REMOTE
 from striate.errors import UsageError, nearest
 
 EMBEDDED = ("digits",)
-FETCHED = ("mnist", "fashion-mnist", "cifar10", "flowers")
+FETCHED = tuple(REMOTE)
 NAMED = EMBEDDED + FETCHED
 MAX_PIXELS = 90_000_000  # An image of more is refused unless somebody allows it.
 

@@ -90,7 +90,8 @@ def read_data(data: str, seed: int, reading: Reading | None = None) -> Generator
     """
     path = yield from locate(data)
     if path is not None and tensor_reader(path) is None:
-        return (yield from _read_files(path, seed, reading or Reading()))
+        splits = yield from _read_files(path, seed, reading or Reading())
+        return replace(splits, name=data) if data in FETCHED else splits
     train, test, name = _read_tensors(path, data, seed)
     if len(train.classes) < 2:
         raise UsageError(

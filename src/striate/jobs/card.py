@@ -1,5 +1,6 @@
 """A run's card: what was trained on what, what it is worth, and how to do it again, as a page of text."""
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from striate.planning.plan import Plan
 from striate.training.command import command_of
 from striate.training.config import TrainConfig
 from striate.training.folder import RunFolder, Summary
+from striate.training.group import Group
 from striate.training.records import name_epoch
 from striate.units import format_bytes, format_duration, format_size
 from striate.weights import WeightsConfig
@@ -67,16 +69,18 @@ def _card(
     ]
     if splits.notes:
         lines += ["", "Of the data:", "", *(f"- {note}" for note in splits.notes)]
+    is_same = plan is None or config.lossless or config.plan is not None
+    bits = "to the same bits on a CPU with as many threads" if is_same else "by a plan that is made anew"
     return [
         *lines,
         "",
-        "To train it again, to the same bits on a CPU with as many threads:",
+        f"To train it again, {bits}:",
         "",
-        f"    {command_of(config)}",
+        f"    {Group(summary.processes).command(command_of(config))}",
         "",
         "To use it:",
         "",
-        f"    striate predict {folder.path} IMAGE...",
+        f"    striate predict {shlex.quote(str(folder.path))} IMAGE...",
     ]
 
 

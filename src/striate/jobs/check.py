@@ -12,7 +12,8 @@ from striate.data.checks import Finding, find_problems
 from striate.data.images import ImageFileError, read_image
 from striate.data.inspection import Inspected
 from striate.data.listing import Listing, list_data
-from striate.data.source import Opening, Reading, inspect_all, locate, tensor_reader
+from striate.data.names import find_data
+from striate.data.source import Inspecting, Reading, inspect_all, tensor_reader
 from striate.errors import UsageError
 from striate.files import replace_file, spell
 from striate.reporting.page import Page
@@ -69,7 +70,7 @@ class Checked:
         }
 
 
-def check(data: str, reading: Reading | None = None) -> Iterator[Opening | Checked]:
+def check(data: str, reading: Reading | None = None) -> Iterator[Inspecting | Checked]:
     """Look at every file of a data set, yielding records while it goes on; the last is a `Checked`.
 
     Args:
@@ -79,12 +80,12 @@ def check(data: str, reading: Reading | None = None) -> Iterator[Opening | Check
     Raises:
         UsageError: where there are no image files.
     """
-    reading, path = reading or Reading(), (yield from locate(data))
+    reading, path = reading or Reading(), find_data(data)
     if path is None or tensor_reader(path) is not None:
         raise UsageError(
             expected="a folder of images, or a CSV table of them",
             received=f"{data}, which has no files of images",
-            remedy="Files of MNIST's and CIFAR's formats are checked whenever they are read.",
+            remedy="Files of MNIST's and CIFAR's formats, and sets with a name, are checked whenever they are read.",
         )
     listing = list_data(path)
     files = yield from inspect_all(listing, reading, decode=True)

@@ -1,5 +1,6 @@
 """What a run needs before it is planned: images as a network takes them, a task, and first weights."""
 
+import os
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from striate.pretrained import Pretrained, open_pretrained, usual_preprocessing
 from striate.training.checkpoint import has_generation
 from striate.training.config import TrainConfig
 from striate.training.folder import RunFolder
+from striate.training.probe import last_layer
 from striate.training.tasks import Classification, ImageTask, Regression
 from striate.units import parse_bytes
 from striate.weights import WeightsConfig, read_weights_config
@@ -64,7 +66,8 @@ def find_beginning(config: TrainConfig, folder: RunFolder | None) -> Beginning:
         return Beginning()
     weights = open_pretrained(config.pretrained, config.model)
     own = weights.config
-    usual = usual_preprocessing(find_model(config.model).image_size)
+    entry = find_model(config.model)
+    usual = usual_preprocessing(entry.image_size) if entry.in_chans == 3 else None
     return Beginning(
         weights,
         weights.preprocessing or usual,
@@ -137,8 +140,10 @@ def prepare(config: TrainConfig, found: Splits, beginning: Beginning) -> Prepare
         licence=beginning.licence,
         **task.describe(),
     )
-    splits = replace(splits, notes=(*splits.notes, *notes))
-    return Prepared(splits, task, network, weights, tuple(network.output_layers()))
+    splits, head = replace(splits, notes=(*splits.notes, *notes)), tuple(network.output_layers())
+    if config.probe:
+        last_layer(network, head)
+    return Prepared(splits, task, network, weights, head)
 
 
 def _begin(network: Any, config: TrainConfig, weights: Pretrained, classes: tuple[str, ...], notes: list[str]) -> None:
@@ -160,7 +165,8 @@ def _splits(config: TrainConfig, found: Splits, beginning: Beginning) -> tuple[S
     interpolation = config.interpolation or ("bilinear" if given is None else given.interpolation)
     splits = found.prepared(channels, size, crop_pct, interpolation)
     if config.cache is not None:
-        splits = splits.keeping(parse_bytes(config.cache))
+        # Each of a run's processes on this machine has a part of it.
+        splits = splits.keeping(parse_bytes(config.cache) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
     mean = _spread(config.mean, channels, "--mean") or (None if given is None else given.mean)
     std = _spread(config.std, channels, "--std") or (None if given is None else given.std)
     if mean is None or std is None:

@@ -16,6 +16,8 @@ from striate.training.config import FREE_ON_RESUME, TrainConfig
 from striate.training.folder import RunFolder, Summary
 from striate.units import format_bytes, format_duration
 
+DRAWN = 10  # Courses that one can tell apart.
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -53,9 +55,8 @@ class Run:
 
     @property
     def peak(self) -> int | None:
-        """Bytes of a training step, measured where there was a plan; None where nobody looked."""
-        measured = None if self.summary is None else self.summary.peaks.get("training")
-        return measured or (None if self.plan is None else self.plan.peak_bytes)
+        """Bytes that a training step took; None where nobody measured it."""
+        return None if self.summary is None else self.summary.peaks.get("training")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ def find_runs(roots: Sequence[str | Path]) -> Found:
     for path in sorted({args.parent for args in chain.from_iterable(Path(root).rglob("args.yaml") for root in roots)}):
         try:
             runs.append(_read(RunFolder(path)))
-        except (StriateError, OSError, ValueError, KeyError) as error:
+        except (StriateError, OSError, ValueError, TypeError) as error:
             reason = error.received if isinstance(error, StriateError) else str(error)
             damaged.append((path, " ".join(reason.split())))
     if not runs and not damaged:
@@ -111,6 +112,9 @@ def _read(folder: RunFolder) -> Run:
     if folder.results.is_file():
         with folder.results.open(newline="", encoding="utf-8") as file:
             rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    missing = {name for row in rows for name in ("epoch", "best", "seconds", "val_loss") if name not in row}
+    if missing:
+        raise ValueError(f"{folder.results.name} without {', '.join(sorted(missing))}")
     plan = read_plan(folder.plan) if folder.plan.is_file() else None
     return Run(folder.path, folder.config(), tuple(rows), plan, folder.read_summary())
 
@@ -152,7 +156,9 @@ def write_runs_page(path: Path, found: Found) -> None:
     page.table(HEADINGS, [cells_of(run) for run in found.runs], sortable=True)
     for metric, runs in _by_metric(found.runs):
         page.heading(f"Validation {metric} by epoch")
-        page.figure(courses({str(run.path): _course(run) for run in runs}, metric))
+        page.figure(courses({str(run.path): _course(run) for run in runs[:DRAWN]}, metric))
+        if len(runs) > DRAWN:
+            page.text(f"The best {DRAWN} of {len(runs)}.")
     others = differing(found.runs)
     if others:
         page.heading("What was asked differently")

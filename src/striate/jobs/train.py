@@ -19,7 +19,7 @@ from striate.costing.verify import watched
 from striate.data.names import find_data
 from striate.data.sets import Splits
 from striate.data.source import Opening, read_data
-from striate.errors import BudgetError, UsageError
+from striate.errors import BudgetError, StriateError, UsageError
 from striate.files import load_tensors
 from striate.jobs.card import write_card
 from striate.jobs.own_data import reading_of, record_of
@@ -28,6 +28,7 @@ from striate.jobs.report import Tested, test_network, write_report
 from striate.jobs.train_plan import allowed_changes, fitting_plan, plan_training, smaller_plan
 from striate.jobs.usage import check_training, expect_unchanged
 from striate.planning.plan import Plan, read_plan
+from striate.pretrained import HUB
 from striate.training.config import TrainConfig
 from striate.training.folder import DataRecord, RunFolder, Summary
 from striate.training.group import Group
@@ -120,9 +121,16 @@ def train(config: TrainConfig | None = None, *, resume: str | Path | None = None
     beginning = find_beginning(config, folder)
     refuse_network(config, beginning)
     group = Group.join(config.device)
+    with group.together():
+        yield from _train(config, folder, resume is None, beginning, group, started)
+
+
+def _train(
+    config: TrainConfig, folder: RunFolder | None, is_new: bool, beginning: Beginning, group: Group, started: float
+) -> Iterator[TrainRecord]:
+    """Train in one of a group's processes; arguments as in `train`."""
     found = yield from read_data(config.data, config.seed, reading_of(config, config.workers))
-    for name, part in found.parts.items():
-        group.expect_enough(f"the images of {name}", len(part))
+    _refuse_sharing(group, found, config)
     record = record_of(found)
     begun = None if folder is None or not folder.plan.is_file() else read_plan(folder.plan)
     config, prepared, plan = _fitted(config, found, beginning, begun, group)
@@ -145,10 +153,10 @@ def train(config: TrainConfig | None = None, *, resume: str | Path | None = None
             watch=watched,
             replan=partial(smaller_plan, config, prepared, folder.path),
         )
-        if resume is not None:
+        if not is_new:
             loop.restore(lambda before: _refuse_changes(before, circumstances))
         if group.is_first:
-            _write_down(folder, config, record, plan, resume is None)
+            _write_down(folder, config, record, plan, is_new)
         loop.progress.circumstances = circumstances
         yield Started(
             folder=folder.path,
@@ -182,7 +190,8 @@ def train(config: TrainConfig | None = None, *, resume: str | Path | None = None
 
 
 def _summary(loop: Loop, records: Sequence[EpochRecord], tested: Tested, parameters: int) -> Summary:
-    device = loop.machine.device
+    device, before = loop.machine.device, loop.folder.read_summary()
+    measured = {phase: record.measured for phase, record in loop.peaks.records.items()}
     return Summary(
         part=tested.part,
         metrics=dict(tested.metrics),
@@ -190,7 +199,7 @@ def _summary(loop: Loop, records: Sequence[EpochRecord], tested: Tested, paramet
         epochs=records[-1].epoch,
         seconds=sum(record.seconds for record in records),
         parameters=parameters,
-        peaks={phase: record.measured for phase, record in loop.peaks.records.items()},
+        peaks=({} if before is None else before.peaks) | measured,  # A run that is only tested again measures none.
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU",
         threads=torch.get_num_threads(),
         processes=loop.group.size,
@@ -230,11 +239,11 @@ def _fitted(
         return config, prepared, begun or group.decide(lambda: _find_plan(config, prepared, group))
     except BudgetError as error:
         tried = []
-        for name, changed in allowed_changes(config, prepared.task.outputs):
-            other = prepare(changed, found, beginning)
+        for name, changed in allowed_changes(config, prepared.task.outputs, prepared.weights.model_options):
             try:
-                plan = group.decide(partial(plan_training, changed, other, group.size))
-            except BudgetError as none:
+                other = prepare(changed, found, beginning)
+                plan = plan_training(changed, other, group.size)
+            except StriateError as none:  # Weights to begin with may be for this very network.
                 tried.append(f"{name}: {none.received}")
             else:
                 return changed, other, replace(plan, variation=name)
@@ -243,15 +252,35 @@ def _fitted(
         raise
 
 
+def _absolute(path: str | None) -> str | None:
+    return None if path is None else str(Path(path).resolve())
+
+
 def _resolved(config: TrainConfig, prepared: "Prepared") -> TrainConfig:
     path = find_data(config.data)
     return config.model_copy(
         update={
             "data": config.data if path is None else str(path.resolve()),
+            "pretrained": _absolute(config.pretrained) if config.pretrained != HUB else HUB,
+            "plan": _absolute(config.plan),
             "image_size": prepared.weights.image_size,
             "in_chans": prepared.weights.in_chans,
         }
     )
+
+
+def _refuse_sharing(group: Group, found: Splits, config: TrainConfig) -> None:
+    """Refuse more processes than there are images in a part, or in a step, and what only one can do."""
+    for name, part in found.parts.items():
+        group.expect_enough(f"the images of {name}", len(part))
+    if group.size > 1 and config.allow:
+        raise UsageError(
+            expected="--allow with one process",
+            received=f"it with {group.size}",
+            remedy="Let `striate plan --allow ... --devices N` find the change, and ask for the changed network.",
+        )
+    count, batch_size = len(found.train), config.batch_size
+    group.expect_enough("the images of a step", count // -(-count // batch_size))
 
 
 def _refuse_device(config: TrainConfig) -> None:

@@ -1,10 +1,11 @@
 """A plan for a training run: its network, its loss and its optimizer, within the memory that it was granted."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from math import ceil, prod
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -96,17 +97,20 @@ def smaller_plan(config: TrainConfig, prepared: Prepared, folder: Path, plan: Pl
     return replace(found, variation=plan.variation)
 
 
-def allowed_changes(config: TrainConfig, num_classes: int) -> Iterator[tuple[str, TrainConfig]]:
+def allowed_changes(
+    config: TrainConfig, num_classes: int, options: Mapping[str, Any]
+) -> Iterator[tuple[str, TrainConfig]]:
     """Yield what may be changed of a run, by what is done; first what takes the most memory as it is.
 
     Args:
         config: of the run, with its images' size and channels.
         num_classes: that it learns, or 1 for numbers.
+        options: that the network is built with.
     """
     assert config.image_size is not None
     settings = Settings(config.batch_size, "training", config.opt, channels_last=config.channels_last)
     images = InputSpec((config.in_chans or 1, *config.image_size))
-    program = ModelProgram(config.model, (images,), settings, num_classes, options=config.model_kwargs)
+    program = ModelProgram(config.model, (images,), settings, num_classes, options=options)
     ways = [(cost_of_model(variation.program).peak.size, variation) for variation in possible(program, config.allow)]
     for _, variation in sorted(ways, key=lambda way: -way[0]):
         changed = variation.program

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from striate.data.names import NAMED, find_data
 from striate.errors import UsageError, nearest
 from striate.jobs.networks import InputSpec
+from striate.pretrained import HUB
 from striate.training.config import TrainConfig, changed_settings, load_config
 from striate.training.fields import ImageSize
 from striate.training.folder import RunFolder
@@ -46,6 +47,12 @@ def check_training(config: TrainConfig, resume: str | Path | None = None) -> Non
     if config.cache is not None:
         parse_bytes(config.cache)
     if resume is None:
+        if config.pretrained not in (None, HUB) and not Path(str(config.pretrained)).exists():
+            raise UsageError(
+                expected="--pretrained as a safetensors file, a folder of weights, a run, or hub",
+                received=f"{config.pretrained!r}, which is not there",
+                remedy=f"A relative path counts from this folder: {Path.cwd()}.",
+            )
         if config.output is not None:
             RunFolder.expect_free(config.output)
     else:

@@ -59,6 +59,12 @@ class Progress:
     best: dict[str, float] | None = None
     records: list[EpochRecord] = field(default_factory=list)
 
+    @property
+    def position(self) -> str:
+        """The name of this state: positions in a run are in the order of their names."""
+        fitted = "-fitted" if self.records and self.epoch == self.step_in_epoch == 0 else ""
+        return f"{self.epoch:06d}-{self.step_in_epoch:09d}{fitted}"
+
     def end_epoch(self, record: EpochRecord) -> None:
         """Take in what an epoch came to, and stand at the beginning of the next."""
         self.records.append(record)
@@ -90,7 +96,7 @@ def save_generation(folder: Path, generation: Generation) -> None:
         StriateError: where the disk refuses; the generation before it is still whole.
     """
     progress = generation.progress
-    unfinished, finished = folder / _UNFINISHED, folder / f"{progress.epoch:06d}-{progress.step_in_epoch:09d}"
+    unfinished, finished = folder / _UNFINISHED, folder / progress.position
     if finished.exists():
         return  # The same position is the same state.
     try:
@@ -121,14 +127,19 @@ def has_generation(folder: Path) -> bool:
     return any(folder.glob(_FINISHED))
 
 
-def load_generation(folder: Path) -> Generation | None:
-    """Return the current generation, or None where there is none, and clear away what an interrupted write left.
+def load_generation(folder: Path, clear: bool = True) -> Generation | None:
+    """Return the current generation, or None where there is none.
+
+    Args:
+        folder: of generations.
+        clear: whether to clear away what an interrupted write left; one process of a run does.
 
     Raises:
         StriateError: where its files are damaged.
     """
     current = max(folder.glob(_FINISHED), default=None)
-    _clear(folder, keep=current)
+    if clear:
+        _clear(folder, keep=current)
     if current is None:
         return None
     try:
@@ -147,4 +158,4 @@ def load_generation(folder: Path) -> Generation | None:
 def _clear(folder: Path, keep: Path | None) -> None:
     for path in (*folder.glob(_FINISHED), *folder.glob(_UNFINISHED)):
         if path != keep:
-            shutil.rmtree(path, ignore_errors=True)  # Another process of the run may be at it.
+            shutil.rmtree(path)

@@ -7,15 +7,14 @@ from striate.training.config import TrainConfig
 
 
 def command_of(config: TrainConfig) -> str:
-    """Return the command line of a run: its data, and a flag for each setting that is not the usual one."""
-    usual = TrainConfig(data=config.data, model=config.model, opt=config.opt)
-    words = ["striate", "train", config.data]
+    """Return what asks `striate` for a run: its data, and a flag for each setting that is not the usual one."""
+    usual = TrainConfig(data=config.data, model=config.model, opt=config.opt).model_dump()
+    usual |= {"model": None, "opt": TrainConfig.model_fields["opt"].default}
+    words = ["train", config.data]
     for name in TrainConfig.model_fields:
         value = getattr(config, name)
-        if name == "model" or (name not in ("data", "output") and value != getattr(usual, name)):
+        if name not in ("data", "output") and value != usual[name]:
             words += _words(f"--{name.replace('_', '-')}", value)
-        elif name == "opt" and value != TrainConfig.model_fields["opt"].default:
-            words += _words("--opt", value)
     return shlex.join(words)
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, Va
 from striate.data.names import MAX_PIXELS
 from striate.data.preprocessing import Interpolation
 from striate.errors import UsageError, nearest
-from striate.training.fields import Changes, Channels, ImageSize, Options, PathText, field
+from striate.training.fields import Changes, Deviations, ImageSize, Levels, Options, PathText, field
 
 OptimizerName = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "nadam"]
 
@@ -46,8 +46,8 @@ class TrainConfig(BaseModel):
     in_chans: int | None = field(None, "channels of the input; those of the images by default", ge=1)
     drop: float | None = field(None, "dropout before the last layer; the network's own by default", ge=0, lt=1)
     init: Literal["he", "xavier"] | None = field(None, "initialise all layers so; the network's own by default")
-    mean: Channels | None = field(None, "of each channel, from 0 to 1; the weights', or measured, by default")
-    std: Channels | None = field(None, "their standard deviation, likewise")
+    mean: Levels | None = field(None, "of each channel, from 0 to 1; the weights', or measured, by default")
+    std: Deviations | None = field(None, "their standard deviation, likewise")
     interpolation: Interpolation | None = field(None, "of scaling; the weights', or bilinear, by default")
 
     pretrained: PathText | None = field(None, "weights to begin with: a safetensors file, a folder, a run, or hub")

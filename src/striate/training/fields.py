@@ -66,7 +66,10 @@ def _parse_channels(value: object) -> object:
 
 Side = Annotated[int, Field(ge=1, le=65536)]
 PathText = Annotated[str, BeforeValidator(_expand)]
-Channels = Annotated[tuple[float, ...], Field(min_length=1), BeforeValidator(_parse_channels)]
+Level = Annotated[float, Field(ge=0, le=1)]
+Deviation = Annotated[float, Field(gt=0, le=1)]
+Levels = Annotated[tuple[Level, ...], Field(min_length=1), BeforeValidator(_parse_channels)]
+Deviations = Annotated[tuple[Deviation, ...], Field(min_length=1), BeforeValidator(_parse_channels)]
 ImageSize = Annotated[tuple[Side, Side], BeforeValidator(_parse_size)]
 Options = Annotated[dict[str, Any], BeforeValidator(_parse_options)]
 

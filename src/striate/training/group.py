@@ -5,6 +5,7 @@ added up; the first of them alone writes files.
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -90,21 +91,21 @@ class Group:
     def decide(self, make: Callable[[], Value]) -> Value:
         """Return what the first process makes, to all.
 
-        Raises:
-            StriateError: in all of them, where making it does.
+        Where making it fails, the first one raises that, and the others end.
         """
         if self.size == 1:
             return make()
-        values: list[Any] = [None]
+        made: list[Any] = [None, False]
         if self.is_first:
             try:
-                values = [make()]
-            except StriateError as error:
-                values = [error]
-        distributed.broadcast_object_list(values)
-        if isinstance(values[0], StriateError):
-            raise values[0]
-        value: Value = values[0]
+                made = [make(), True]
+            except Exception:
+                distributed.broadcast_object_list(made)
+                raise
+        distributed.broadcast_object_list(made)
+        if not made[1]:
+            sys.exit(1)  # The first one says why.
+        value: Value = made[0]
         return value
 
     def wait(self) -> None:
@@ -131,9 +132,14 @@ class Group:
                 remedy="Start fewer processes.",
             )
 
+    def command(self, words: str) -> str:
+        """Return the command that does something with as many processes."""
+        alone = f"striate {words}"
+        return alone if self.size == 1 else f"torchrun --nproc-per-node {self.size} -m {alone}"
+
     @contextmanager
-    def together(self, resume: str) -> Iterator[None]:
-        """Say it in plain words where another process is gone; ``resume`` is how the run goes on.
+    def together(self) -> Iterator[None]:
+        """Say it in plain words where another process is gone.
 
         Raises:
             StriateError: where a process cannot be reached.
@@ -146,7 +152,8 @@ class Group:
             raise StriateError(
                 expected=f"all {self.size} processes of this run",
                 received="fewer: one has ended, or cannot be reached",
-                remedy=f"Its own message says why. All up to the last checkpoint is saved; go on with: {resume}",
+                remedy="Its own message says why. All up to the last checkpoint is saved; go on with: "
+                f"{self.command('train --resume RUN')}",
             ) from error
 
 

@@ -1,6 +1,7 @@
 """Batches in an order that depends on (seed, epoch) alone, wherever in the epoch one starts and whoever loads them."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -51,10 +52,22 @@ class EvenBatches(Sampler[Request]):
         order, count = self.order, len(self.order)
         if self.seed is not None:
             drawn = np.random.default_rng(key(self.seed, Use.ORDER, self.epoch))
-            order = drawn.permutation(count) if self.chances is None else drawn.choice(count, count, p=self.chances)
+            order = drawn.permutation(count) if self.chances is None else self._drawn(drawn)
         for indices in np.array_split(order, self.steps)[self.start :]:
             own = indices if self.seed is None else indices[self.group.share(len(indices))]
             yield self.epoch, own.tolist()
+
+    def _drawn(self, generator: np.random.Generator) -> NDArray[np.int64]:
+        """Draw images by chance; the k-th time in an epoch, counted from 0, an index is larger by k times their count.
+
+        So an image that is shown several times is changed in another way each time.
+        """
+        count = len(self.order)
+        drawn = generator.choice(count, count, p=self.chances)
+        places = np.argsort(drawn, kind="stable")
+        times = np.empty(count, np.int64)
+        times[places] = np.arange(count) - np.searchsorted(drawn[places], drawn[places])
+        return drawn + count * times
 
     def size_of(self, step: int) -> int:
         """Return the images in one batch of an epoch, all processes' together where they share it."""
@@ -71,7 +84,8 @@ class _Batches(Dataset[Batch | StriateError]):
     def __getitem__(self, request: Request) -> Batch | StriateError:
         epoch, indices = request
         try:
-            return self.collate(Samples(self.images.subset(indices), epoch, indices))
+            images = self.images.subset([index % len(self.images) for index in indices])
+            return self.collate(Samples(images, epoch, indices))
         except StriateError as error:  # Raised where it can be told from others.
             return error
 
@@ -91,7 +105,7 @@ class Loader:
         seed: shuffles each epoch anew; None keeps the order.
         workers: processes; 0 loads in this one.
         group: with which batches are shared or, where the order is kept, the images.
-        chances: of each image, to be drawn as often as there are images; None to show each of them once an epoch.
+        chances: of each image, as many of which are drawn as there are; None to show each of them once an epoch.
     """
 
     def __init__(
@@ -114,6 +128,8 @@ class Loader:
             num_workers=workers,
             persistent_workers=workers > 0,
             worker_init_fn=_leave_the_group,
+            # What is kept of decoded images is in memory that forked processes share.
+            multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
         )
 
     @property

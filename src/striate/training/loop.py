@@ -1,19 +1,17 @@
 """The loop: batches through a network, one optimizer step each, and after every epoch what it was worth.
 
-It is a generator of records. What makes an interrupted
-run end with the same bits as one that was not: the order of images, their augmentation and the random state of each
-step are functions of (seed, epoch, step), and everything else that a step depends on is in the generation that
-``striate.training.checkpoint`` writes.
+It is a generator of records. What makes an interrupted run end with the same bits as one that was not: the order of
+images, their augmentation and the random state of each step are functions of (seed, epoch, step), and everything else
+that a step depends on is in the generation that ``striate.training.checkpoint`` writes.
 """
 
 import gc
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +25,7 @@ from striate.training.averages import Average
 from striate.training.checkpoint import Generation, Progress, load_generation, save_generation
 from striate.training.config import TrainConfig
 from striate.training.evaluation import outputs_of
-from striate.training.failures import interrupted, not_finite, too_little_memory
+from striate.training.failures import expect_finite, interrupted, too_little_memory
 from striate.training.folder import RunFolder
 from striate.training.loading import Loader
 from striate.training.optimizers import optimizer_of
@@ -99,7 +97,8 @@ class Loop:
         Args:
             check: raises where the circumstances that the generation was made in are no longer so.
         """
-        generation = load_generation(self.folder.resume)
+        generation = load_generation(self.folder.resume, clear=self.group.is_first)
+        self.group.wait()  # None may write the next generation while others look for this one.
         if generation is None:
             return
         check(generation.progress.circumstances)
@@ -108,7 +107,6 @@ class Loop:
         self.machine.load_state(generation.optimizer["precision"])
         self.average.load_state(generation.average)
         self.progress = generation.progress
-        self.group.wait()  # None may write the next generation while others read this one.
 
     def run(self) -> Iterator[StepRecord | PeakRecord | ProbeRecord | EpochRecord]:
         """Train until the last epoch, or until nothing has become better for long enough.
@@ -116,16 +114,14 @@ class Loop:
         Raises:
             NotFiniteError: where the loss or a weight is infinite or not a number; the last good weights are kept.
             InterruptedRunError: after Ctrl-C or SIGTERM; the state is saved.
-            StriateError: where another process of the run is gone.
         """
-        with stop_signals() as received, self.group.together(f"striate train --resume {self.folder.path}"):
+        with stop_signals() as received:
             if self.progress.step == 0 and not self.progress.records:
                 if self.group.is_first:
                     self.save_weights("last", self.network.state_dict())
+                self._save()
                 if self.config.probe:
                     yield from self._probe(received)
-                else:
-                    self._save()
             while self.progress.epoch < self.config.epochs and not self._stale():
                 try:
                     self._enter_stage()
@@ -138,6 +134,11 @@ class Loop:
                 yield record
             if self.group.is_first:
                 self.folder.write_results(self.progress.records)
+
+    @property
+    def resume_command(self) -> str:
+        """How a run that was cut short goes on."""
+        return self.group.command(f"train --resume {self.folder.path}")
 
     @property
     def steps(self) -> int:
@@ -160,13 +161,13 @@ class Loop:
         frozen = self.progress.epoch < self.config.freeze_epochs
         if frozen == self.frozen:
             return
-        self.frozen = frozen
+        self.frozen, self._taken = frozen, 0
         freeze_body(self.network, self.head, frozen)
         if self.plan is not None:
             # While the body is frozen nothing is kept for its gradients, and the step takes less than was planned.
             plan = replace(self.plan, recompute=(), optimizer_in_backward=False) if frozen else self.plan
             apply_plan(plan, self.network, self.learner)
-        self.model, self._taken = self.machine.learner(self.network), 0
+        self.model = self.machine.learner(self.network)
 
     def _train_epoch(self, received: list[str]) -> Iterator[StepRecord]:
         progress, config = self.progress, self.config
@@ -194,7 +195,7 @@ class Loop:
                 self._save()
             if stopping:
                 name = received[0] if received else OTHERS
-                raise interrupted(name, f"step {progress.step} of {self.steps}", self.folder)
+                raise interrupted(name, f"step {progress.step} of {self.steps}", self.resume_command)
             yield StepRecord(progress.epoch + 1, progress.step, self.steps, value, rate, count)
             asked = time.monotonic()
         progress.epoch_seconds += time.monotonic() - started
@@ -257,7 +258,8 @@ class Loop:
         progress.loss_sum = loss * progress.images
         progress.epoch_seconds = time.monotonic() - started
         ended = self._end_epoch(0)
-        self.folder.forget_probe()
+        if self.group.is_first:
+            self.folder.forget_probe()
         yield from self.peaks.fresh()
         yield ended
 
@@ -265,10 +267,11 @@ class Loop:
         progress, started, training_seconds = self.progress, time.monotonic(), self.progress.epoch_seconds
         self._check_weights()
         if self.average.has_begun and not progress.averaging:
-            progress.averaging, progress.best = True, None  # Averages are compared with averages.
+            progress.averaging = True  # Averages are compared with averages, or the fit of the last layer.
+            progress.best = progress.best if self.config.probe and len(progress.records) == 1 else None
         network = self._judged()
         metrics = self.evaluate(network, self.val)
-        best = progress.best is None or self._better(metrics, progress.best)
+        best = progress.best is None or self.task.better(metrics, progress.best)
         record = EpochRecord(
             epoch=epoch,
             epochs=self.config.epochs,
@@ -292,9 +295,6 @@ class Loop:
             self.folder.write_results(progress.records)
         return record
 
-    def _better(self, metrics: Mapping[str, float], than: Mapping[str, float]) -> bool:
-        return metrics["loss"] < than["loss"] if self.config.monitor == "loss" else self.task.better(metrics, than)
-
     def evaluate(self, network: nn.Module, loader: Loader) -> Mapping[str, float]:
         """Return the task's metrics of a loader's images, with the network as it is at prediction."""
         score, watched = self.task.score(), partial(self._watched, "validation")
@@ -305,15 +305,19 @@ class Loop:
     def _judged(self) -> nn.Module:
         """Return the network whose worth counts."""
         self.machine.seed(key(self.config.seed, Use.STATISTICS, self.progress.step))
-        size, workers = self.config.batch_size, self.config.workers
-        loader = Loader(self.train.images, self.task.collate, batch_size=size, workers=workers)
         with self.machine.autocast():
-            return self.average.network(lambda: (self.machine.move(batch).images for batch in loader.epoch()))
+            return self.average.network(self._all_images)
+
+    def _all_images(self) -> Iterator[Tensor]:
+        size, workers, seed = self.config.batch_size, self.config.workers, self.config.seed
+        # Shuffled: in a folder's order, one class comes after the other.
+        loader = Loader(self.train.images, self.task.collate, batch_size=size, workers=workers, seed=seed)
+        yield from (self.machine.move(batch).images for batch in loader.epoch())
 
     def _take_less(self, error: torch.OutOfMemoryError) -> None:
         """Plan the rest of the run for less memory, and go back to its last saved state."""
         if self.plan is None or self.replan is None or self.group.size > 1:
-            raise too_little_memory(error, self.folder) from error
+            raise too_little_memory(error, self.folder, self.plan is not None) from error
         # The frames of what failed hold its tensors.
         error.__traceback__ = None
         self.optimizer.zero_grad()
@@ -338,14 +342,9 @@ class Loop:
             generation = Generation(self.network.state_dict(), self.average.state(), optimizer, self.progress)
             save_generation(self.folder.resume, generation)
 
-    def _check_weights(self) -> None:
-        for name, tensor in self.network.state_dict().items():
-            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-                self._refuse(f"{name} with a value that is infinite or not a number", self.progress.step)
-
     def _expect_finite(self, value: float) -> None:
-        if not math.isfinite(value):
-            self._refuse(f"a loss of {value}", self.progress.step + 1)
+        expect_finite(value, f"step {self.progress.step + 1} of {self.steps}", self.progress, self.config, self.folder)
 
-    def _refuse(self, received: str, step: int) -> NoReturn:
-        raise not_finite(received, f"step {step} of {self.steps}", self.progress, self.config, self.folder)
+    def _check_weights(self) -> None:
+        at = f"step {self.progress.step} of {self.steps}"
+        expect_finite(self.network.state_dict(), at, self.progress, self.config, self.folder)

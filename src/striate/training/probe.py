@@ -5,6 +5,7 @@ With the rest of the network as it is, fitting its last layer is a linear proble
 features, its penalty chosen on validation images).
 """
 
+import os
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from striate.errors import UsageError
+from striate.errors import NotFiniteError, UsageError
 from striate.files import make_folder
 from striate.training.failures import interrupted
 from striate.training.folder import RunFolder
@@ -73,6 +74,7 @@ def keep_features(layer: nn.Linear, loader: Loader, path: Path, show: Callable[[
                 show(batch)
                 file.write(seen.pop().float().cpu().numpy().tobytes())
                 file.flush()
+                os.fsync(file.fileno())  # Rows that are counted are there.
                 done += len(batch)
                 yield ProbeRecord(done, total)
     finally:
@@ -138,6 +140,7 @@ def fit_head(
 
     Raises:
         UsageError: for a network that has no dense layer at its end.
+        NotFiniteError: for features that are no numbers.
         InterruptedRunError: after a signal; it goes on from there.
     """
     layer, group = last_layer(network, head), machine.group
@@ -153,9 +156,17 @@ def fit_head(
         for record in keep_features(layer, loader, path, show):
             yield record
             if received:
-                raise interrupted(received[0], f"the features of {record.done} of {record.total} images", folder)
-        values = np.fromfile(path, dtype=FLOAT).reshape(-1, layer.in_features)
-        known.append(Features(group.gather(torch.from_numpy(values)).numpy(), loader.images.labels))
+                done = f"the features of {record.done} of {record.total} images"
+                raise interrupted(received[0], done, group.command(f"train --resume {folder.path}"))
+        own = np.fromfile(path, dtype=FLOAT).reshape(-1, layer.in_features)
+        values = group.gather(torch.from_numpy(own)).numpy()
+        if not np.isfinite(values).all():
+            raise NotFiniteError(
+                expected="finite features of all images",
+                received=f"infinities, or what is no number, of {int((~np.isfinite(values)).any(1).sum())} of them",
+                remedy="The weights may want another --mean and --std; leave --amp out.",
+            )
+        known.append(Features(values, loader.images.labels))
     fitted = group.decide(lambda: task.fit(*known))
     with torch.no_grad():
         for name, parameter in layer.named_parameters():

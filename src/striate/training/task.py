@@ -19,7 +19,7 @@ class Samples:
     Args:
         images: of a batch.
         epoch: in which they are seen, counted from 0.
-        indices: of each in its set.
+        indices: of each in its set; what is done to it at random depends on them.
     """
 
     images: ImageSet

@@ -17,6 +17,8 @@ from striate.training.probe import FREEDOMS, fit_layer
 from striate.training.task import Features
 from striate.training.tasks.images import ImageTask, LabelledImages, Labels
 
+NEVER = 30.0  # Below all others, a logit of a class that was never seen.
+
 
 class Classification(ImageTask):
     """One class for each image.
@@ -63,13 +65,20 @@ class Classification(ImageTask):
         from sklearn.linear_model import LogisticRegression
 
         weights = None if self.config.balance == "none" else "balanced"
-        wanted = others.labels.numpy()
+        known = torch.unique(features.labels)  # A set may number classes of which it has no image.
+        wanted = torch.searchsorted(known, others.labels).clamp(max=len(known) - 1)
+        is_known = (known[wanted] == others.labels).numpy()
 
         def loss(model: Any, values: NDArray[np.float32]) -> float:
-            return -float(model.predict_log_proba(values)[np.arange(len(wanted)), wanted].mean())
+            said = model.predict_log_proba(values)[np.arange(len(wanted)), wanted.numpy()]
+            return -float(said[is_known].mean())
 
         models = (LogisticRegression(C=much, class_weight=weights, max_iter=1000) for much in FREEDOMS)
-        return fit_layer(features.values, features.labels.numpy(), others.values, models, loss)
+        fitted = fit_layer(features.values, features.labels.numpy(), others.values, models, loss)
+        weight = torch.zeros(len(self.classes), features.values.shape[1], dtype=torch.float64)
+        bias = torch.full((len(self.classes),), float(fitted["bias"].min()) - NEVER, dtype=torch.float64)
+        weight[known], bias[known] = fitted["weight"], fitted["bias"]
+        return {"weight": weight, "bias": bias}
 
     def targets(self, labels: Labels) -> Int64[Tensor, "N K"]:
         """Return 1 for each image's class and 0 for the others."""
@@ -112,7 +121,9 @@ class Classification(ImageTask):
         return ClassificationScore(self)
 
     def better(self, metrics: Mapping[str, float], than: Mapping[str, float]) -> bool:
-        """Tell whether more images are right or, with as many, the loss is lower."""
+        """Tell whether more images are right or, with as many or if that is what counts, the loss is lower."""
+        if self.config.monitor == "loss":
+            return super().better(metrics, than)
         return (metrics["accuracy"], -metrics["loss"]) > (than["accuracy"], -than["loss"])
 
 

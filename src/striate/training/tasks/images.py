@@ -96,9 +96,9 @@ class ImageTask(ABC):
     def score(self) -> Score:
         """Return a fresh metric."""
 
-    @abstractmethod
     def better(self, metrics: Mapping[str, float], than: Mapping[str, float]) -> bool:
-        """Tell whether one epoch's metrics beat another's."""
+        """Tell whether the loss is lower."""
+        return metrics["loss"] < than["loss"]
 
     @abstractmethod
     def prepare(self, images: ImageSet) -> None:

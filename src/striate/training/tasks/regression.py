@@ -96,18 +96,15 @@ class Regression(ImageTask):
         """Return a fresh metric: the loss, and how far the numbers are from the truth, in their own unit."""
         return RegressionScore(self)
 
-    def better(self, metrics: Mapping[str, float], than: Mapping[str, float]) -> bool:
-        """Tell whether the loss is lower."""
-        return metrics["loss"] < than["loss"]
-
 
 class RegressionScore:
     """Numbers and truths, summed over batches."""
 
     def __init__(self, task: Regression) -> None:
-        from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric, R2Score
+        from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric, R2Score, SumMetric
 
-        self._task, self._count = task, 0
+        self._task = task
+        self._count: Metric = SumMetric().set_dtype(torch.float64)
         self._squared: Metric = MeanSquaredError().set_dtype(torch.float64)
         self._absolute: Metric = MeanAbsoluteError().set_dtype(torch.float64)
         self._explained: Metric = R2Score().set_dtype(torch.float64)
@@ -117,7 +114,7 @@ class RegressionScore:
         outputs: Tensor = network(batch.images).float().cpu()
         numbers = outputs.double().squeeze(1) * self._task.std + self._task.mean
         truth = batch.labels.double().cpu()
-        self._count += len(truth)
+        self._count.update(len(truth))
         for metric in (self._squared, self._absolute, self._explained):
             metric.update(numbers, truth)
         return outputs
@@ -128,7 +125,7 @@ class RegressionScore:
         The last is 0 for a network that always says the mean of these images, and there where two images or more are.
         """
         squared = float(self._squared.compute())
-        explained = {"r2": float(self._explained.compute())} if self._count > 1 else {}
+        explained = {"r2": float(self._explained.compute())} if int(self._count.compute()) > 1 else {}
         return {
             "loss": squared / self._task.std**2,
             "rmse": squared**0.5,
