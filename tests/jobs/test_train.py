@@ -76,6 +76,8 @@ def test_the_folder_holds_what_it_should(run: tuple[Path, list[Any]]) -> None:
         "data.json",
         "results.csv",
         "report.html",
+        "README.md",
+        "summary.json",
         "weights/best/model.safetensors",
         "weights/best/config.json",
         "weights/last/model.safetensors",
