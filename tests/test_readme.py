@@ -115,6 +115,7 @@ def test_the_tour_and_the_same_from_python(copy: Path) -> None:
     assert "'stage4': (2048, 28, 28)" in line
 
 
+@pytest.mark.slow
 def test_the_page_about_cost(copy: Path) -> None:
     page = (ROOT / "docs" / "cost.md").read_text(encoding="utf-8")
     (commands,), (code,) = blocks("bash", page), blocks("python", page)
@@ -126,6 +127,7 @@ def test_the_page_about_cost(copy: Path) -> None:
     assert len(layers) == 3
 
 
+@pytest.mark.slow
 def test_the_page_about_plans(copy: Path) -> None:
     page = (ROOT / "docs" / "plan.md").read_text(encoding="utf-8")
     (code,) = blocks("python", page)
@@ -137,6 +139,7 @@ def test_the_page_about_plans(copy: Path) -> None:
     assert "operators run again" in line
 
 
+@pytest.mark.slow
 def test_the_page_about_images(copy: Path) -> None:
     page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
     (commands,) = blocks("bash", page)

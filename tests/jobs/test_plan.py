@@ -51,6 +51,7 @@ def test_other_budgets_are_refused(memory: str | None) -> None:
         find_budget(memory)
 
 
+@pytest.mark.slow
 def test_what_fits_begins_with_a_batch_that_the_network_takes() -> None:
     """On 32 pixels its last map has one place, of which a single image gives batch norm no statistics."""
     program = find_program("resnet18", Settings(1, "training"), image_size=(32, 32), num_classes=10)

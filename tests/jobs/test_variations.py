@@ -37,6 +37,7 @@ def test_none_is_taken_where_the_network_has_a_plan() -> None:
     assert [remedy.name for remedy in plan.remedies][-1] == "lenet5_28 in its place"
 
 
+@pytest.mark.slow
 def test_of_those_that_fit_the_one_is_taken_that_takes_most() -> None:
     budget = 200_000_000  # The weights, gradients and momentum of resnet34 alone take 256 MB.
     plan = plan_of_model(program(), budget, lossless=True, frontier=False, allow=KINDS)

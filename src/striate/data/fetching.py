@@ -212,7 +212,8 @@ def _unpack(archive: Path, folder: str) -> None:
     shutil.rmtree(beside, ignore_errors=True)
     try:
         with tarfile.open(archive) as file:
-            file.extractall(beside, filter="data")
+            for member in file:
+                _unpack_member(file, member, beside)
         (beside / folder).rename(archive.parent / folder)
     except (OSError, tarfile.TarError) as error:
         raise StriateError(
@@ -223,3 +224,19 @@ def _unpack(archive: Path, folder: str) -> None:
     with suppress(OSError):
         shutil.rmtree(beside)
         archive.unlink()
+
+
+def _unpack_member(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+    """Write one file of an archive below a folder; what is no file is left out, and links are not followed.
+
+    Raises:
+        OSError: for a name that reaches outside.
+    """
+    place = folder / member.name
+    if not place.resolve().is_relative_to(folder.resolve()):
+        raise OSError(f"{member.name} would lie outside of it")
+    content = archive.extractfile(member) if member.isfile() else None
+    if content is not None:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with content, place.open("wb") as file:
+            shutil.copyfileobj(content, file)
