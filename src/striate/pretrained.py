@@ -122,7 +122,7 @@ def _is_published(folder: Path) -> bool:
 def _download(repository: str, folder: Path) -> Path:
     """Have the hub's own library fetch the two files into its cache, which it checks and resumes; return where."""
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # Of its HTTP library, which may change.
 
     try:
         config, _ = (Path(hf_hub_download(repository, name)) for name in (CONFIG_FILE, WEIGHTS_FILE))

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from servers import Served, serving
 from striate.data import fetching
-from striate.data.fetching import REMOTE, Fetching, Remote
+from striate.data.fetching import Fetching
 from striate.data.names import FETCHED
+from striate.data.remote import REMOTE, Remote
 from striate.data.source import finish, open_data, read_data
 from striate.errors import StriateError
 

@@ -92,7 +92,7 @@ def test_a_run_goes_on_without_the_weights_that_it_began_with(tmp_path: Path, ba
     steps = train(config)
     while not isinstance(next(steps), EpochRecord):
         pass
-    steps.close()  # type: ignore[attr-defined]
+    steps.close()
     copy.unlink()
     *_, finished = train(resume=tmp_path / "cut")
     assert isinstance(finished, Finished)
@@ -124,7 +124,7 @@ def test_a_probe_alone_is_a_run_and_one_that_was_killed_goes_on(tmp_path: Path, 
         seen += isinstance(record, ProbeRecord)
         if seen == 3:
             break
-    steps.close()  # type: ignore[attr-defined]
+    steps.close()
     rest = list(train(resume=tmp_path / "cut"))
     assert sum(isinstance(record, ProbeRecord) for record in rest) == len(features) - 3
     assert [record.epoch for record in rest if isinstance(record, EpochRecord)] == [0, 1]
@@ -148,7 +148,7 @@ def test_features_of_other_images_are_not_taken(tmp_path: Path) -> None:
     steps = train(TrainConfig.model_validate(config))
     while not isinstance(next(steps), ProbeRecord):
         pass
-    steps.close()  # type: ignore[attr-defined]
+    steps.close()
     first = next((data / "red").iterdir())
     first.write_bytes(next((data / "blue").iterdir()).read_bytes())
     with pytest.raises(UsageError, match="The images or labels differ"):

@@ -31,7 +31,7 @@ def test_a_moving_average_moves_batch_norms_statistics_along() -> None:
     network = nn.BatchNorm1d(1)
     averaged = Average(network, TrainConfig(data="d", model="m", average="ema", average_decay=0.9))
     for value in (1.0, 4.0, -2.0):
-        network.running_mean.fill_(value)  # type: ignore[union-attr]
+        network.get_buffer("running_mean").fill_(value)
         averaged.update(done=0.0)
     first, second = min(0.9, 2 / 11), min(0.9, 3 / 12)
     expected = second * (first * 1.0 + (1 - first) * 4.0) + (1 - second) * -2.0

@@ -66,7 +66,7 @@ def trained(folder: Path, planned: Plan | None, **options: Any) -> tuple[nn.Modu
 class Doubles(Classification):
     """In 64 bits, so that the order of sums does not show."""
 
-    def compare(self, outputs: Tensor, targets: Tensor, *_: object) -> Tensor:
+    def compare(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return nn.functional.cross_entropy(outputs, targets.double())
 
     def loss(self, network: nn.Module, batch: object) -> Tensor:

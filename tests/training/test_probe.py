@@ -105,7 +105,7 @@ def probed(path: Path, stop: int | None = None, batch_size: int = 7) -> tuple[by
     steps = keep_features(layer, Loader(digits, task.collate, batch_size=batch_size), path, show)
     for done, _ in enumerate(steps, 1):
         if done == stop:
-            steps.close()  # type: ignore[attr-defined]
+            steps.close()
             break
     return path.read_bytes(), seen
 

@@ -1,18 +1,16 @@
 """A training run in the terminal: its network, a bar with the time left, a line for each epoch, and how it ended."""
 
 from collections.abc import Iterable
-from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from striate.cli.tables import network_table, say
 from striate.costing.layers import total_parameters
-from striate.data.fetching import Fetching
-from striate.data.source import Inspecting
+from striate.counted import Counted
 from striate.jobs.judged_page import metrics_in_words
 from striate.jobs.train import Finished, Started, TrainRecord
-from striate.training.records import EpochRecord, PeakRecord, ProbeRecord, StepRecord, name_epoch
+from striate.training.records import EpochRecord, PeakRecord, StepRecord, name_epoch
 from striate.units import format_bytes, format_duration
 
 COLUMNS = (
@@ -31,33 +29,13 @@ def bars(console: Console) -> Progress:
     return Progress(*COLUMNS, console=console, transient=True, disable=not console.is_terminal)
 
 
-WORK = {
-    "Fetching": "downloading",
-    "Inspecting": "looking at files",
-    "ProbeRecord": "features for the last layer",
-    "Validating": "judging images",
-}
 WAITS = 0.1  # Of an epoch, above which something is worth changing.
-
-
-class Counted(Protocol):
-    """Work of which so much is done."""
-
-    @property
-    def done(self) -> int:
-        """So much is done."""
-        ...
-
-    @property
-    def total(self) -> int:
-        """Of so much."""
-        ...
 
 
 def show_counted(progress: Progress, bar: TaskID, record: Counted) -> None:
     """Move a bar to where the work is."""
-    state, what = f"{record.done:,}/{record.total:,},", WORK[type(record).__name__]
-    progress.update(bar, total=record.total, completed=record.done, description=what, state=state, visible=True)
+    state = f"{record.done:,}/{record.total:,},"
+    progress.update(bar, total=record.total, completed=record.done, description=record.what, state=state, visible=True)
 
 
 def show_training(records: Iterable[TrainRecord], out: Console, err: Console) -> None:
@@ -68,7 +46,7 @@ def show_training(records: Iterable[TrainRecord], out: Console, err: Console) ->
         bar = progress.add_task("", total=None, visible=False, start=False, state="")
         for record in records:
             match record:
-                case Fetching() | Inspecting() | ProbeRecord():
+                case Counted():
                     show_counted(progress, working, record)
                 case Started():
                     progress.update(working, visible=False)

@@ -12,11 +12,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Generator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
 
+from striate.counted import Counted
+from striate.data.remote import REMOTE, Remote
 from striate.errors import StriateError
 from striate.files import cache_folder, make_folder
 
@@ -25,87 +26,10 @@ TRIES = 3
 SECONDS = 30
 
 
-@dataclass(frozen=True, slots=True)
-class Fetching:
-    """A file of a data set is being downloaded.
+class Fetching(Counted):
+    """Bytes of a data set's file are being downloaded."""
 
-    Args:
-        done: bytes that are there.
-        total: bytes of the file.
-    """
-
-    done: int
-    total: int
-
-
-@dataclass(frozen=True, slots=True)
-class Remote:
-    """A data set that somebody publishes.
-
-    Args:
-        url: of the folder with its files.
-        files: their names, sizes in bytes and SHA-256 digests.
-        folder: that the one file, an archive, unpacks to; empty where the files are used as they are.
-    """
-
-    url: str
-    files: tuple[tuple[str, int, str], ...]
-    folder: str = ""
-
-
-# Sizes and digests are those that TensorFlow Datasets publishes.
-REMOTE = {
-    "mnist": Remote(
-        "https://storage.googleapis.com/cvdf-datasets/mnist",
-        (
-            (
-                "train-images-idx3-ubyte.gz",
-                9_912_422,
-                "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-            ),
-            ("train-labels-idx1-ubyte.gz", 28_881, "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
-            (
-                "t10k-images-idx3-ubyte.gz",
-                1_648_877,
-                "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-            ),
-            ("t10k-labels-idx1-ubyte.gz", 4_542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
-        ),
-    ),
-    "fashion-mnist": Remote(
-        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
-        (
-            (
-                "train-images-idx3-ubyte.gz",
-                26_421_880,
-                "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
-            ),
-            ("train-labels-idx1-ubyte.gz", 29_515, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
-            (
-                "t10k-images-idx3-ubyte.gz",
-                4_422_102,
-                "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
-            ),
-            ("t10k-labels-idx1-ubyte.gz", 5_148, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
-        ),
-    ),
-    "cifar10": Remote(
-        "https://www.cs.toronto.edu/~kriz",
-        (
-            (
-                "cifar-10-binary.tar.gz",
-                170_052_171,
-                "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
-            ),
-        ),
-        "cifar-10-batches-bin",
-    ),
-    "flowers": Remote(
-        "http://download.tensorflow.org/example_images",
-        (("flower_photos.tgz", 228_813_984, "4c54ace7911aaffe13a365c34f650e71dd5bf1be0a58b464e5a7183e3e595d9c"),),
-        "flower_photos",
-    ),
-}
+    what = "downloading"
 
 
 def data_folder() -> Path:

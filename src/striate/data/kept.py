@@ -42,11 +42,8 @@ class KeptPictures:
     def __len__(self) -> int:
         return len(self._places)
 
-    def __getstate__(self) -> dict[str, object]:
-        return {}
-
-    def __setstate__(self, _state: dict[str, object]) -> None:
-        self.__init__((), 0)  # type: ignore[misc]
+    def __reduce__(self) -> tuple[object, ...]:
+        return KeptPictures, ((), 0)
 
     def picture(self, path: Path, decode: Callable[[], Picture]) -> Picture:
         """Return the picture of a file, decoding it the first time, and always if there is no place for it."""

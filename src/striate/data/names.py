@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from striate.data.fetching import REMOTE
+from striate.data.remote import REMOTE
 from striate.errors import UsageError, nearest
 
 EMBEDDED = ("digits",)

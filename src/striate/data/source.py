@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from striate.counted import Counted
 from striate.data.checks import common_channels, expect_classes, expect_readable, find_problems, notes_of, some
 from striate.data.cifar import has_cifar_files, read_cifar_folder
 from striate.data.fetching import Fetching, fetch
@@ -28,17 +29,10 @@ TEST_SHARE = 0.2
 VAL_SHARE = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class Inspecting:
-    """Files are being looked at before they are used.
+class Inspecting(Counted):
+    """Files are being looked at before they are used."""
 
-    Args:
-        done: so many are.
-        total: of so many.
-    """
-
-    done: int
-    total: int
+    what = "looking at files"
 
 
 Opening = Fetching | Inspecting

@@ -33,13 +33,6 @@ def write_card(
         summary: what came of it.
         plan: how a step was taken within a budget.
     """
-    text = "\n".join(_card(folder, config, splits, weights, summary, plan)) + "\n"
-    replace_file(folder.card, lambda beside: beside.write_text(text, encoding="utf-8"))
-
-
-def _card(
-    folder: RunFolder, config: TrainConfig, splits: Splits, weights: WeightsConfig, summary: Summary, plan: Plan | None
-) -> Sequence[str]:
     look = weights.preprocessing
     lines = [
         f"# {config.model} on {splits.name}",
@@ -71,8 +64,7 @@ def _card(
         lines += ["", "Of the data:", "", *(f"- {note}" for note in splits.notes)]
     is_same = plan is None or config.lossless or config.plan is not None
     bits = "to the same bits on a CPU with as many threads" if is_same else "by a plan that is made anew"
-    return [
-        *lines,
+    lines += [
         "",
         f"To train it again, {bits}:",
         "",
@@ -82,6 +74,8 @@ def _card(
         "",
         f"    striate predict {shlex.quote(str(folder.path))} IMAGE...",
     ]
+    text = "\n".join(lines) + "\n"
+    replace_file(folder.card, lambda beside: beside.write_text(text, encoding="utf-8"))
 
 
 def _facts(facts: dict[str, Any]) -> list[str]:

@@ -1,7 +1,7 @@
 """What a run needs before it is planned: images as a network takes them, a task, and first weights."""
 
-import os
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +18,7 @@ from striate.pretrained import Pretrained, open_pretrained, usual_preprocessing
 from striate.training.checkpoint import has_generation
 from striate.training.config import TrainConfig
 from striate.training.folder import RunFolder
+from striate.training.group import local_size
 from striate.training.probe import last_layer
 from striate.training.tasks import Classification, ImageTask, Regression
 from striate.units import parse_bytes
@@ -41,7 +42,7 @@ class Beginning:
     weights: Pretrained | None = None
     preprocessing: Preprocessing | None = None
     frozen_norm: bool | None = False
-    options: tuple[tuple[str, Any], ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
     origin: str = ""
     licence: str = ""
 
@@ -58,7 +59,7 @@ def find_beginning(config: TrainConfig, folder: RunFolder | None) -> Beginning:
             None,
             saved.preprocessing,
             saved.frozen_norm,
-            tuple(saved.model_options.items()),
+            saved.model_options,
             saved.origin,
             saved.licence,
         )
@@ -72,7 +73,7 @@ def find_beginning(config: TrainConfig, folder: RunFolder | None) -> Beginning:
         weights,
         weights.preprocessing or usual,
         None if own is None else own.frozen_norm,
-        () if own is None else tuple(own.model_options.items()),
+        {} if own is None else own.model_options,
         weights.origin,
         weights.licence,
     )
@@ -166,7 +167,7 @@ def _splits(config: TrainConfig, found: Splits, beginning: Beginning) -> tuple[S
     splits = found.prepared(channels, size, crop_pct, interpolation)
     if config.cache is not None:
         # Each of a run's processes on this machine has a part of it.
-        splits = splits.keeping(parse_bytes(config.cache) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+        splits = splits.keeping(parse_bytes(config.cache) // local_size())
     mean = _spread(config.mean, channels, "--mean") or (None if given is None else given.mean)
     std = _spread(config.std, channels, "--std") or (None if given is None else given.std)
     if mean is None or std is None:
@@ -200,4 +201,4 @@ def _image_size(config: TrainConfig, beginning: Beginning) -> tuple[int, int]:
 
 def _options(config: TrainConfig, beginning: Beginning) -> dict[str, Any]:
     own = {} if config.drop is None else {"drop_rate": config.drop}
-    return dict(beginning.options) | config.model_kwargs | own
+    return {**beginning.options, **config.model_kwargs, **own}

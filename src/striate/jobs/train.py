@@ -3,7 +3,7 @@
 import hashlib
 import platform
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -96,7 +96,7 @@ class Finished:
 TrainRecord = Opening | Started | ProbeRecord | StepRecord | PeakRecord | EpochRecord | Finished
 
 
-def train(config: TrainConfig | None = None, *, resume: str | Path | None = None) -> Iterator[TrainRecord]:
+def train(config: TrainConfig | None = None, *, resume: str | Path | None = None) -> Generator[TrainRecord, None, None]:
     """Train a network, yielding records while it goes on.
 
     Args:

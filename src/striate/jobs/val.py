@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from striate.counted import Counted
 from striate.data.source import Opening, Reading, part_of, read_part
 from striate.files import replace_file
 from striate.inference.predict import outputs_of
@@ -24,17 +25,10 @@ from striate.zoo import load_network
 BATCH_SIZE = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Validating:
-    """Images are being judged.
+class Validating(Counted):
+    """Images are being judged."""
 
-    Args:
-        done: so many are.
-        total: of so many.
-    """
-
-    done: int
-    total: int
+    what = "judging images"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """How a run ends early, in words."""
 
-import math
 from collections.abc import Mapping
 
 import torch
@@ -10,27 +9,19 @@ from striate.errors import InterruptedRunError, NotFiniteError, StriateError
 from striate.training.checkpoint import Progress
 from striate.training.config import TrainConfig
 from striate.training.folder import RunFolder
+from striate.training.group import Group
 
 
-def expect_finite(
-    what: float | Mapping[str, Tensor], at: str, progress: Progress, config: TrainConfig, folder: RunFolder
-) -> None:
-    """Refuse a loss, or weights, that are infinite or no numbers, at some step.
+def bad_tensor(tensors: Mapping[str, Tensor]) -> str | None:
+    """Return the name of a tensor with a value that is infinite or not a number; None where all are finite."""
+    wrong = (name for name, each in tensors.items() if each.is_floating_point() and not bool(each.isfinite().all()))
+    return next(wrong, None)
 
-    Raises:
-        NotFiniteError: naming what it is, and where the last good weights are.
-    """
-    if isinstance(what, float):
-        if math.isfinite(what):
-            return
-        received = f"a loss of {what}"
-    else:
-        wrong = [name for name, each in what.items() if each.is_floating_point() and not bool(each.isfinite().all())]
-        if not wrong:
-            return
-        received = f"{wrong[0]} with a value that is infinite or not a number"
+
+def not_finite(received: str, at: str, progress: Progress, config: TrainConfig, folder: RunFolder) -> NotFiniteError:
+    """Return the error of an infinity, or of what is no number, at some step."""
     kept = "of the last good epoch" if progress.epoch else "that it began with, for no epoch had ended,"
-    raise NotFiniteError(
+    return NotFiniteError(
         expected="finite numbers",
         received=f"{received} at {at} (epoch {progress.epoch + 1})",
         remedy=f"Try a lower --lr (it was {config.lr:g}), --warmup-epochs 1"
@@ -38,12 +29,12 @@ def expect_finite(
     )
 
 
-def interrupted(signal: str, done: str, resume_command: str) -> InterruptedRunError:
+def interrupted(signal: str, done: str, folder: RunFolder, group: Group) -> InterruptedRunError:
     """Return the error of a run that was asked to stop, after it has done so much."""
     return InterruptedRunError(
         expected="the run to its end",
         received=f"{signal} after {done}; everything is saved",
-        remedy=f"Go on with: {resume_command}",
+        remedy=f"Go on with: {group.command(f'train --resume {folder.path}')}",
     )
 
 

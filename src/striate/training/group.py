@@ -32,6 +32,11 @@ _LOST = (
 Value = TypeVar("Value")
 
 
+def local_size() -> int:
+    """Return how many of a run's processes are on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
     """The processes of a run.
@@ -99,7 +104,7 @@ class Group:
         if self.is_first:
             try:
                 made = [make(), True]
-            except Exception:
+            except Exception:  # Whatever it is, the others wait to be told.
                 distributed.broadcast_object_list(made)
                 raise
         distributed.broadcast_object_list(made)

@@ -6,6 +6,7 @@ that a step depends on is in the generation that ``striate.training.checkpoint``
 """
 
 import gc
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -19,13 +20,14 @@ from torch.optim import Optimizer
 
 from striate.data.keyed import Use, key
 from striate.data.sets import ImageSet
+from striate.errors import NotFiniteError
 from striate.planning.apply import apply_plan
 from striate.planning.plan import Plan
 from striate.training.averages import Average
 from striate.training.checkpoint import Generation, Progress, load_generation, save_generation
 from striate.training.config import TrainConfig
 from striate.training.evaluation import outputs_of
-from striate.training.failures import expect_finite, interrupted, too_little_memory
+from striate.training.failures import bad_tensor, interrupted, not_finite, too_little_memory
 from striate.training.folder import RunFolder
 from striate.training.loading import Loader
 from striate.training.optimizers import optimizer_of
@@ -85,8 +87,7 @@ class Loop:
         self.val = self.in_order(val)
         self.learner = optimizer_of(config, head, self.network)
         self.optimizer: Optimizer = self.machine.optimizer(self.learner)
-        self.average = Average(self.network, config)
-        self.progress = Progress()
+        self.average, self.progress = Average(self.network, config), Progress()
         self.model: nn.Module
         self.frozen: bool | None = None
         self._taken = 0  # Steps of this stage, in this process.
@@ -134,11 +135,6 @@ class Loop:
                 yield record
             if self.group.is_first:
                 self.folder.write_results(self.progress.records)
-
-    @property
-    def resume_command(self) -> str:
-        """How a run that was cut short goes on."""
-        return self.group.command(f"train --resume {self.folder.path}")
 
     @property
     def steps(self) -> int:
@@ -194,8 +190,8 @@ class Loop:
                 saved = started = asked
                 self._save()
             if stopping:
-                name = received[0] if received else OTHERS
-                raise interrupted(name, f"step {progress.step} of {self.steps}", self.resume_command)
+                done = f"step {progress.step} of {self.steps}"
+                raise interrupted(received[0] if received else OTHERS, done, self.folder, self.group)
             yield StepRecord(progress.epoch + 1, progress.step, self.steps, value, rate, count)
             asked = time.monotonic()
         progress.epoch_seconds += time.monotonic() - started
@@ -297,8 +293,8 @@ class Loop:
 
     def evaluate(self, network: nn.Module, loader: Loader) -> Mapping[str, float]:
         """Return the task's metrics of a loader's images, with the network as it is at prediction."""
-        score, watched = self.task.score(), partial(self._watched, "validation")
-        for _ in outputs_of(network, loader, score, self.machine, watched):
+        score = self.task.score()
+        for _ in outputs_of(network, loader, score, self.machine, partial(self._watched, "validation")):
             pass
         return score.compute()
 
@@ -343,8 +339,12 @@ class Loop:
             save_generation(self.folder.resume, generation)
 
     def _expect_finite(self, value: float) -> None:
-        expect_finite(value, f"step {self.progress.step + 1} of {self.steps}", self.progress, self.config, self.folder)
+        if not math.isfinite(value):
+            raise self._not_finite(f"a loss of {value}", self.progress.step + 1)
 
     def _check_weights(self) -> None:
-        at = f"step {self.progress.step} of {self.steps}"
-        expect_finite(self.network.state_dict(), at, self.progress, self.config, self.folder)
+        if bad := bad_tensor(self.network.state_dict()):
+            raise self._not_finite(f"{bad} with a value that is infinite or not a number", self.progress.step)
+
+    def _not_finite(self, received: str, step: int) -> NotFiniteError:
+        return not_finite(received, f"step {step} of {self.steps}", self.progress, self.config, self.folder)

@@ -1,6 +1,5 @@
 """Where a run computes: its device, its processes and its precision, through Lightning Fabric."""
 
-import os
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from striate.training.config import TrainConfig
-from striate.training.group import Group
+from striate.training.group import Group, local_size
 from striate.training.task import Batch
 
 
@@ -31,7 +30,7 @@ def make_fabric(config: TrainConfig, group: Group) -> Fabric:
     """Return Fabric for the device, the processes and the precision asked for."""
     options: dict[str, Any] = {"accelerator": config.device, "devices": 1}
     if group.size > 1:
-        local = int(os.environ.get("LOCAL_WORLD_SIZE", group.size))
+        local = local_size()
         # Gradients are views of what is added up, so that they are not there twice.
         strategy = DDPStrategy(gradient_as_bucket_view=True)
         options |= {"devices": local, "num_nodes": group.size // local, "strategy": strategy}

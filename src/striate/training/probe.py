@@ -7,7 +7,7 @@ features, its penalty chosen on validation images).
 
 import os
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +49,9 @@ def last_layer(network: nn.Module, head: Sequence[str]) -> nn.Linear:
     return layer
 
 
-def keep_features(layer: nn.Linear, loader: Loader, path: Path, show: Callable[[Batch], Any]) -> Iterator[ProbeRecord]:
+def keep_features(
+    layer: nn.Linear, loader: Loader, path: Path, show: Callable[[Batch], Any]
+) -> Generator[ProbeRecord, None, None]:
     """Write what ``layer`` is given for each image to a file, a row of 32-bit floats each; go on where that stopped.
 
     Args:
@@ -157,7 +159,7 @@ def fit_head(
             yield record
             if received:
                 done = f"the features of {record.done} of {record.total} images"
-                raise interrupted(received[0], done, group.command(f"train --resume {folder.path}"))
+                raise interrupted(received[0], done, folder, group)
         own = np.fromfile(path, dtype=FLOAT).reshape(-1, layer.in_features)
         values = group.gather(torch.from_numpy(own)).numpy()
         if not np.isfinite(values).all():

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from striate.counted import Counted
+
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
@@ -26,17 +28,10 @@ class StepRecord:
     images: int
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeRecord:
-    """Features for the last layer are being computed.
+class ProbeRecord(Counted):
+    """Images' features for the last layer are being computed."""
 
-    Args:
-        done: images that they are known of.
-        total: images.
-    """
-
-    done: int
-    total: int
+    what = "features for the last layer"
 
 
 @dataclass(frozen=True, slots=True)

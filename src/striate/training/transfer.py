@@ -21,7 +21,7 @@ def rate_scales(network: nn.Module, head: Sequence[str], decay: float) -> Mappin
     children: dict[str, int] = {}
     for name, _ in network.named_parameters():
         children.setdefault(_child(name), len(children))
-    last = children.get(_child(f"{head[0]}.weight"), len(children) - 1) if head else len(children) - 1
+    last = children[_child(f"{head[0]}.weight")] if head else len(children) - 1
     return {parameter: decay ** max(last - children[_child(name)], 0) for name, parameter in network.named_parameters()}
 
 

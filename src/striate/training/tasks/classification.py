@@ -84,37 +84,34 @@ class Classification(ImageTask):
         """Return 1 for each image's class and 0 for the others."""
         return F.one_hot(labels, len(self.classes))
 
-    def weights(self, targets: Tensor) -> Float[Tensor, " N"] | None:
-        """Return the weight of each image's loss: that of its class, or of the two that are mixed in it."""
-        if self._class_weights is None:
-            return None
-        return (targets * self._class_weights.to(targets.device)).sum(1)
-
-    def compare(
-        self,
-        outputs: Float[Tensor, "N K"],
-        targets: Tensor,
-        smoothing: float = 0.0,
-        weights: Float[Tensor, " N"] | None = None,
-    ) -> Float[Tensor, ""]:
+    def compare(self, outputs: Float[Tensor, "N K"], targets: Tensor) -> Float[Tensor, ""]:
         """Return the mean loss of logits against targets, N x classes, that add up to 1 for each image.
 
         ``cross_entropy`` is the mean over images; ``mse`` the mean over images and classes of the squared difference
-        between softmax and target (textbooks take half the sum over classes, classes / 2 times as much). Smoothing is
-        of Szegedy et al., "Rethinking the Inception architecture", 2016, section 7: (1 - s) of the target and s spread
-        over all classes.
+        between softmax and target (textbooks take half the sum over classes, classes / 2 times as much).
         """
-        logits, targets = outputs.float(), targets.float()  # Of heads, autocast gives 16 bits.
+        return self._losses(outputs, targets, "mean")
+
+    def compare_in_training(self, outputs: Float[Tensor, "N K"], targets: Tensor) -> Float[Tensor, ""]:
+        """Return the loss against smoothed targets, with the same weight for all classes where that is asked for.
+
+        Smoothing is of Szegedy et al., "Rethinking the Inception architecture", 2016, section 7: (1 - s) of the target
+        and s spread over all classes. An image's weight is that of its class, or of the two that are mixed in it.
+        """
+        smoothing, smoothed = self.config.smoothing, targets.float()
         if smoothing:
-            targets = targets * (1 - smoothing) + smoothing / targets.shape[1]
-        reduction = "mean" if weights is None else "none"
+            smoothed = smoothed * (1 - smoothing) + smoothing / targets.shape[1]
+        if self._class_weights is None:
+            return self.compare(outputs, smoothed)
+        weights = (targets * self._class_weights.to(targets.device)).sum(1)
+        losses = self._losses(outputs, smoothed, "none").view(len(targets), -1).mean(1)
+        return (losses * weights).mean()
+
+    def _losses(self, outputs: Tensor, targets: Tensor, reduction: str) -> Tensor:
+        logits, targets = outputs.float(), targets.float()  # Of heads, autocast gives 16 bits.
         if self.config.loss == "mse":
-            losses = F.mse_loss(logits.softmax(1), targets, reduction=reduction)
-        else:
-            losses = F.cross_entropy(logits, targets, reduction=reduction)
-        if weights is None:
-            return losses
-        return (losses.view(len(targets), -1).mean(1) * weights).mean()
+            return F.mse_loss(logits.softmax(1), targets, reduction=reduction)
+        return F.cross_entropy(logits, targets, reduction=reduction)
 
     def score(self) -> "ClassificationScore":
         """Return a fresh metric: loss (without smoothing or mixup) and accuracy."""

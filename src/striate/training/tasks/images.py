@@ -83,14 +83,12 @@ class ImageTask(ABC):
         """Return what the network's outputs are compared with, a row for each image."""
 
     @abstractmethod
-    def compare(
-        self,
-        outputs: Float[Tensor, "N K"],
-        targets: Tensor,
-        smoothing: float = 0.0,
-        weights: Float[Tensor, " N"] | None = None,
-    ) -> Float[Tensor, ""]:
-        """Return the mean loss of outputs against `targets`, each image's times its weight."""
+    def compare(self, outputs: Float[Tensor, "N K"], targets: Tensor) -> Float[Tensor, ""]:
+        """Return the mean loss of outputs against `targets`."""
+
+    def compare_in_training(self, outputs: Float[Tensor, "N K"], targets: Tensor) -> Float[Tensor, ""]:
+        """Return the loss that is learned from: the same, unless a task has another."""
+        return self.compare(outputs, targets)
 
     @abstractmethod
     def score(self) -> Score:
@@ -107,10 +105,6 @@ class ImageTask(ABC):
     @abstractmethod
     def fit(self, features: Features, others: Features) -> Mapping[str, Tensor]:
         """Return ``weight`` and ``bias`` of the dense layer that gives the best outputs for some features."""
-
-    def weights(self, targets: Tensor) -> Float[Tensor, " N"] | None:
-        """Give each image's loss the same weight."""
-        return None
 
     def chances(self, images: ImageSet) -> NDArray[np.float64] | None:
         """Show each training image once an epoch."""
@@ -162,8 +156,7 @@ class ImageTask(ABC):
         The heads' losses are added with a weight of 0.3 (Szegedy et al., "Going deeper with convolutions", 2015,
         section 5).
         """
-        smoothing, weights = self.config.smoothing, self.weights(targets)
         if isinstance(outputs, Tensor):
-            return self.compare(outputs, targets, smoothing, weights)
-        loss, *auxiliary = (self.compare(each, targets, smoothing, weights) for each in outputs)
+            return self.compare_in_training(outputs, targets)
+        loss, *auxiliary = (self.compare_in_training(each, targets) for each in outputs)
         return loss + AUXILIARY_WEIGHT * sum(auxiliary)

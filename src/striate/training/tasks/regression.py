@@ -82,13 +82,7 @@ class Regression(ImageTask):
         """Return each image's number as the network is to give it."""
         return ((labels - self.mean) / self.std).unsqueeze(1).float()
 
-    def compare(
-        self,
-        outputs: Float[Tensor, "N K"],
-        targets: Tensor,
-        smoothing: float = 0.0,
-        weights: Float[Tensor, " N"] | None = None,
-    ) -> Float[Tensor, ""]:
+    def compare(self, outputs: Float[Tensor, "N K"], targets: Tensor) -> Float[Tensor, ""]:
         """Return the mean over images of the squared difference."""
         return F.mse_loss(outputs.float(), targets.float())
 
