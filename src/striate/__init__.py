@@ -13,9 +13,13 @@ if TYPE_CHECKING:
     from striate.errors import StriateError as StriateError
     from striate.jobs.check import Checked as Checked
     from striate.jobs.check import check as check
+    from striate.jobs.convert import convert as convert
+    from striate.jobs.convert import fully_convolutional as fully_convolutional
     from striate.jobs.cost import Cost as Cost
     from striate.jobs.cost import cost as cost
     from striate.jobs.export import export as export
+    from striate.jobs.maps import Mapped as Mapped
+    from striate.jobs.maps import map_classes as map_classes
     from striate.jobs.plan import plan as plan
     from striate.jobs.predict import Prediction as Prediction
     from striate.jobs.predict import predict as predict
@@ -42,6 +46,7 @@ _HOMES = {
     "Cost": "striate.jobs.cost",
     "EpochRecord": "striate.training.records",
     "Finished": "striate.jobs.train",
+    "Mapped": "striate.jobs.maps",
     "Started": "striate.jobs.train",
     "StepRecord": "striate.training.records",
     "StriateError": "striate.errors",
@@ -53,12 +58,15 @@ _HOMES = {
     "WeightsConfig": "striate.weights",
     "apply_plan": "striate.planning.apply",
     "check": "striate.jobs.check",
+    "convert": "striate.jobs.convert",
     "cost": "striate.jobs.cost",
     "create_model": "striate.zoo",
     "export": "striate.jobs.export",
+    "fully_convolutional": "striate.jobs.convert",
     "layer_costs": "striate.costing.layers",
     "list_models": "striate.zoo",
     "load_network": "striate.zoo",
+    "map_classes": "striate.jobs.maps",
     "micro_batches": "striate.planning.apply",
     "plan": "striate.jobs.plan",
     "predict": "striate.jobs.predict",
@@ -73,6 +81,7 @@ __all__ = [
     "Cost",
     "EpochRecord",
     "Finished",
+    "Mapped",
     "Plan",
     "Prediction",
     "Preprocessing",
@@ -84,12 +93,15 @@ __all__ = [
     "WeightsConfig",
     "apply_plan",
     "check",
+    "convert",
     "cost",
     "create_model",
     "export",
+    "fully_convolutional",
     "layer_costs",
     "list_models",
     "load_network",
+    "map_classes",
     "micro_batches",
     "plan",
     "predict",

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from math import isfinite
 
-from striate.errors import StriateError
+import numpy as np
+from jaxtyping import Float32
+
+from striate.errors import StriateError, UsageError, nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +68,56 @@ class Number:
                 received=str(self.value),
                 remedy="The network's weights are not finite, or its input is not: look at both.",
             )
+
+
+@dataclass(frozen=True, slots=True)
+class ClassMap:
+    """How probable each class is at each place of one image.
+
+    Args:
+        names: the classes, in the network's order.
+        probabilities: of each class at each place; at each place they add up to 1.
+        window: (height, width) of the part of the image that a place is about.
+        stride: pixels from one place's window to the next one's, down and across.
+        image_size: (height, width) of the image.
+    """
+
+    names: tuple[str, ...]
+    probabilities: Float32[np.ndarray, "K h w"]
+    window: tuple[int, int]
+    stride: tuple[int, int]
+    image_size: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        shares = self.probabilities
+        is_right = shares.ndim == 3 and len(shares) == len(self.names) and shares.size > 0
+        if not is_right or not np.allclose(shares.sum(0), 1, atol=1e-3):
+            raise StriateError(
+                expected=f"{len(self.names)} probabilities at each place, which add up to 1",
+                received=f"an array of shape {shares.shape}",
+                remedy="Give the softmax over the classes, and the classes that the network was trained on.",
+            )
+
+    @property
+    def overall(self) -> Classes:
+        """The mean over all places."""
+        return Classes(self.names, tuple((mean := self.probabilities.mean((1, 2), np.float64)) / mean.sum()))
+
+    def of(self, name: str) -> Float32[np.ndarray, "h w"]:
+        """Return how probable one class is at each place.
+
+        Raises:
+            UsageError: for a class that is none of these.
+        """
+        if name not in self.names:
+            raise UsageError(
+                expected="one of the network's classes", received=repr(name), remedy=nearest(name, self.names)
+            )
+        shares: Float32[np.ndarray, "h w"] = self.probabilities[self.names.index(name)]
+        return shares
+
+    def strongest(self, name: str) -> tuple[float, tuple[int, int]]:
+        """Return how probable a class is where it is most so, and the top left corner of that window, in pixels."""
+        shares = self.of(name)
+        row, column = np.unravel_index(int(shares.argmax()), shares.shape)
+        return float(shares[row, column]), (int(row) * self.stride[0], int(column) * self.stride[1])

@@ -2,8 +2,39 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 from striate.errors import UsageError
+
+
+class Span(NamedTuple):
+    """Places of one side that follow each other.
+
+    Args:
+        start: the first of them.
+        end: the one behind the last.
+    """
+
+    start: int
+    end: int
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return self.end - self.start
+
+    def joined(self, other: "Span") -> "Span":
+        """Return the places of both, and those between."""
+        return Span(min(self.start, other.start), max(self.end, other.end))
+
+    def clipped(self, size: int) -> "Span":
+        """Return those that a side of ``size`` has; the nearest one where it has none of them."""
+        start = min(max(self.start, 0), size - 1)
+        return Span(start, max(min(self.end, size), start + 1))
+
+    def moved(self, by: int) -> "Span":
+        """Return places further back, or ahead."""
+        return Span(self.start + by, self.end + by)
 
 
 def same_padding(kernel: int, dilation: int = 1) -> int:
@@ -49,6 +80,22 @@ class Window:
     def out(self, size: int) -> int:
         """Return how often it fits into a side: ⌊(size + padding - span) / stride⌋ + 1."""
         return (size + self.before + self.after - self.span) // self.stride + 1
+
+    def needs(self, out: Span) -> Span:
+        """Return which places the window sees at some of its positions; those of padding are below 0 or past the end.
+
+        Position p sees the places from p · stride - before on.
+        """
+        start = out.start * self.stride - self.before
+        return Span(start, start + (out.size - 1) * self.stride + self.span)
+
+    def needs_transposed(self, out: Span) -> Span:
+        """Return from which places a transposed convolution makes some of its own; some may be outside the side.
+
+        Place p becomes part of those from p · stride - before on, as many as the window spans.
+        """
+        start = (out.start + self.before - self.span + 1) // self.stride
+        return Span(start, -((-out.end + 1 - self.before) // self.stride) + 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,8 @@ class WeightsConfig(BaseModel):
         preprocessing: of its images.
         origin: where training began from: other weights, if it did.
         licence: of these weights, as far as it is known.
+        fully_convolutional: whether the network answers at each place of an image, and with which stride of its first
+            dense layer; None for one answer for each image.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
@@ -58,6 +60,7 @@ class WeightsConfig(BaseModel):
     preprocessing: Preprocessing
     origin: str = ""
     licence: str = ""
+    fully_convolutional: int | None = None
 
     @model_validator(mode="after")
     def _is_whole(self) -> "WeightsConfig":

@@ -1,17 +1,20 @@
 """Two processes that train one network, started as a user starts them."""
 
 import csv
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from conftest import Done
 from striate.files import load_tensors
 from striate.training.folder import RunFolder
 
@@ -66,6 +69,17 @@ def test_two_processes_learn_what_one_learns(undisturbed: tuple[Path, str]) -> N
     assert measured is not None
     assert float(measured[2]) == pytest.approx(float(measured[1]), rel=0.01)
     assert "on each of 2 devices" in out
+
+
+def test_batch_norms_are_judged_as_those_that_are_kept(tmp_path: Path, program: Callable[..., Done]) -> None:
+    """Each process has statistics of its own images; the first one's are saved."""
+    asked = ("train", "digits", "--model", "strided_cnn_28", "--image-size", "17", "--batch-size", "40", "--lr", "0.02")
+    process = start(tmp_path, *asked, "--epochs", "1", "--output", "normed")
+    out = finish(process)
+    assert process.returncode == 0, out
+    judged = json.loads(program("val", str(tmp_path / "normed"), "--split", "val", "--json").stdout)
+    (row,) = rows(tmp_path / "normed")
+    assert row["val_loss"] == pytest.approx(judged["metrics"]["cross_entropy"], rel=1e-4)
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -42,6 +43,18 @@ def test_each_epoch_has_an_order_of_its_own_and_without_a_seed_the_set_has_its_o
     assert orders[0] != orders[1]
     assert orders[0] == orders[2] != list(range(100))
     assert next(iter(EvenBatches(100, 100, seed=None)))[1] == list(range(100))
+
+
+def test_an_image_that_is_drawn_again_is_another_one_to_what_changes_it() -> None:
+    chances = np.array([0.7, 0.2, 0.1] + [0.0] * 7)
+    batches = EvenBatches(10, 4, seed=1, chances=chances)
+    drawn = [index for _, indices in batches for index in indices]
+    assert len(set(drawn)) == len(drawn) == 10
+    for image in range(3):
+        times = sorted(index // 10 for index in drawn if index % 10 == image)
+        assert times == list(range(len(times)))
+    assert {index % 10 for index in drawn} <= {0, 1, 2}
+    assert sum(index % 10 == 0 for index in drawn) > 4
 
 
 @given(count=st.integers(7, 120), batch_size=st.integers(7, 40), size=st.integers(1, 7))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from striate.cli import check, cost, export, models, plan, predict, runs, train, val
+from striate.cli import check, convert, cost, export, models, plan, predict, runs, train, val
 from striate.errors import InterruptedRunError, StriateError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command("train", no_args_is_help=True)(train.train)
 app.command("val", no_args_is_help=True)(val.val)
 app.command("predict", no_args_is_help=True)(predict.predict)
 app.command("check", no_args_is_help=True)(check.check)
+app.command("convert", no_args_is_help=True)(convert.convert)
 app.command("export", no_args_is_help=True)(export.export)
 app.command("runs")(runs.runs)
 

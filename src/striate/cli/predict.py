@@ -8,7 +8,7 @@ import typer
 
 from striate.data.names import MAX_PIXELS
 from striate.errors import UsageError
-from striate.jobs.usage import check_prediction
+from striate.jobs.usage import check_prediction, is_converted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,13 +33,46 @@ def predict(
     draw: Annotated[bool, typer.Option("--draw", help="draw each image, too")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="one document on standard output")] = False,
     as_lines: Annotated[bool, typer.Option("--jsonl", help="a line of JSON for each image, as it comes")] = False,
+    heatmap: Annotated[
+        str | None,
+        typer.Option(metavar="CLASS", help="paint where each image shows that class", show_default=False),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FOLDER", help="for what is painted; heatmaps by default")
+    ] = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="with --heatmap: pixels of the shorter side; its own by default", show_default=False),
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(help="with --heatmap: bytes that an image may take, such as 500MB", show_default=False),
+    ] = None,
 ) -> None:
-    """Say what a trained network sees in images."""
+    """Say what a trained network sees in images; with --heatmap, where in images of any size."""
     check_prediction(run, images)
     if as_json + as_lines + draw > 1:
         raise UsageError(
             expected="one of --json, --jsonl and --draw", received="more", remedy="Choose one way to see predictions."
         )
+    if heatmap is not None or is_converted(run):
+        if draw or as_lines:
+            raise UsageError(
+                expected="--json, or none, where each image has many answers",
+                received="--draw" if draw else "--jsonl",
+                remedy="Leave it out.",
+            )
+        from striate.cli.heatmap import map_images
+
+        map_images(run, images, heatmap, output, image_size, memory, limit, skip_bad, max_pixels, top, as_json)
+        return
+    for flag, value in (("--output", output), ("--image-size", image_size), ("--memory", memory)):
+        if value is not None:
+            raise UsageError(
+                expected=f"{flag} with --heatmap CLASS, or with a converted network",
+                received="it without",
+                remedy="A classifier scales each image to the size that it was trained on.",
+            )
 
     from rich.console import Console
 

@@ -133,6 +133,46 @@ def check_export(run: str | Path, images: Sequence[str | Path]) -> None:
         )
 
 
+def check_conversion(run: str | Path, images: Sequence[str | Path]) -> None:
+    """Refuse what could not be made to answer at every place.
+
+    Raises:
+        UsageError: where there is no trained classifier, or no image to compare on.
+    """
+    check_prediction(run, images)
+    config = read_weights_config(find_weights(run))
+    if config.task != "classify":
+        raise UsageError(
+            expected="a network that tells classes",
+            received=f"{config.model}, which says a number",
+            remedy="What a number would mean at a place of an image, nobody knows.",
+        )
+    if not images and own_data(run) is None:
+        raise UsageError(
+            expected="images to compare the converted network on",
+            received="weights without a run, which would say what they were trained on",
+            remedy="Name some image files, or a folder of them.",
+        )
+
+
+def is_converted(run: str | Path) -> bool:
+    """Tell whether weights are of a network that answers at each place of an image."""
+    return read_weights_config(find_weights(run)).fully_convolutional is not None
+
+
+def expect_class(run: str | Path, name: str) -> None:
+    """Refuse a class that a network does not tell.
+
+    Raises:
+        UsageError: with the nearest that it does.
+    """
+    classes = read_weights_config(find_weights(run)).classes
+    if name not in classes:
+        raise UsageError(
+            expected="--heatmap as one of the network's classes", received=repr(name), remedy=nearest(name, classes)
+        )
+
+
 def check_val(run: str | Path, data: str | None, split: str | None) -> None:
     """Refuse what a network could not be judged by.
 

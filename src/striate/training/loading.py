@@ -1,5 +1,6 @@
 """Batches in an order that depends on (seed, epoch) alone, wherever in the epoch one starts and whoever loads them."""
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -119,6 +120,8 @@ class Loader:
         group: Group = ALONE,
         chances: NDArray[np.float64] | None = None,
     ) -> None:
+        if workers:
+            gc.collect()  # A process that is forked must not be the one that clears an earlier loader away.
         self.images = images
         self._batches = EvenBatches(len(images), batch_size, seed, group, chances)
         self._loader: DataLoader[Batch | StriateError] = DataLoader(

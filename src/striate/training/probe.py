@@ -70,7 +70,6 @@ def keep_features(
     handle = layer.register_forward_pre_hook(lambda _layer, inputs: seen.append(inputs[0].detach()))
     try:
         with path.open("r+b" if path.exists() else "w+b") as file:
-            file.truncate(done * row)
             file.seek(done * row)
             for batch in loader.epoch(start=begun):
                 show(batch)
