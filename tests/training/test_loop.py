@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -233,6 +234,26 @@ def test_learns_in_every_setting_of_the_machine(tmp_path: Path, options: dict[st
     *_, last = make_loop(tmp_path, **options).run()
     assert isinstance(last, EpochRecord)
     assert last.metrics["accuracy"] > 0.9
+
+
+def test_a_layer_learns_at_its_own_rate(tmp_path: Path) -> None:
+    """Of plain gradient descent, one step is the gradient times the rate."""
+    moved = []
+    for decay in (1.0, 0.5):
+        torch.manual_seed(0)
+        body, head = (
+            nn.Sequential(nn.Conv2d(1, 3, 3), nn.Conv2d(3, 4, 3)),
+            nn.Sequential(nn.Flatten(), nn.Linear(16, 2)),
+        )
+        network = nn.Sequential(OrderedDict(body=body, head=head))
+        before = [parameter.detach().clone() for parameter in network.parameters()]
+        options = {"layer_decay": decay, "opt": "sgd", "sched": "constant", "epochs": 1, "batch_size": 90}
+        for _ in make_loop(tmp_path / str(decay), network, **options).run():
+            pass
+        moved.append([now.detach() - then for now, then in zip(network.parameters(), before, strict=True)])
+    for scale, slow, plain in zip((0.25, 0.25, 0.5, 0.5, 1, 1), moved[1], moved[0], strict=True):
+        torch.testing.assert_close(slow, scale * plain, rtol=1e-4, atol=1e-7)
+        assert plain.abs().max() > 1e-5
 
 
 def test_channels_last_reaches_the_network_and_16_bit_its_products(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """Train a network on a data set: read, split, build, loop, test once, report."""
 
 import hashlib
+import os
 import platform
+import sys
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -9,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from shutil import which
 from typing import Any, Literal
 
 import torch
@@ -290,6 +293,13 @@ def _refuse_device(config: TrainConfig) -> None:
             received="none",
             remedy="Use --device cpu, or install the CUDA build of torch and its driver.",
         )
+    compiler = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
+    if config.compile and config.device == "cpu" and which(compiler) is None:
+        raise UsageError(
+            expected=f"a C++ compiler, for --compile: {compiler}",
+            received="none of that name",
+            remedy="Install one (on Debian: apt install g++), name it in CXX, or leave --compile out.",
+        )
 
 
 def _find_plan(config: TrainConfig, prepared: Prepared, group: Group) -> Plan | None:
@@ -300,9 +310,9 @@ def _find_plan(config: TrainConfig, prepared: Prepared, group: Group) -> Plan | 
 
 
 def _save(
-    folder: RunFolder, config: WeightsConfig, which: Literal["best", "last"], state: Mapping[str, Tensor]
+    folder: RunFolder, config: WeightsConfig, weights: Literal["best", "last"], state: Mapping[str, Tensor]
 ) -> None:
-    save_weights({"best": folder.best, "last": folder.last}[which], state, config)
+    save_weights({"best": folder.best, "last": folder.last}[weights], state, config)
 
 
 def _circumstances(data: str, network: nn.Module, config: TrainConfig) -> dict[str, Any]:
