@@ -1,5 +1,6 @@
 """The command line as a user meets it: another process, its output, its errors and its exit status."""
 
+import csv
 import json
 import os
 import signal
@@ -200,3 +201,18 @@ def test_every_key_of_the_config_is_a_flag() -> None:
     short = {spelling for parameter in train.params for spelling in parameter.opts}
     assert {"-b", "-j", "-c", "--batch-size", "--no-channels-last"} - short == {"--no-channels-last"}
     assert "--no-channels-last" in {s for parameter in train.params for s in parameter.secondary_opts}
+
+
+@pytest.mark.slow
+def test_compiled_steps_learn_what_others_learn(
+    striate: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    """In processes of their own: what checks types in the tests cannot be compiled."""
+    losses = []
+    for flag in ("--compile", "--no-compile"):
+        done = striate("train", "digits", "--model", "lenet5", "--epochs", "2", flag, "--output", f"run{flag}")
+        assert done.returncode == 0, done.stderr
+        with (tmp_path / f"run{flag}" / "results.csv").open() as file:
+            losses.append([float(row["train_loss"]) for row in csv.DictReader(file)])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    assert losses[0] != losses[1]  # Other kernels add in another order.

@@ -318,20 +318,6 @@ def test_auxiliary_heads_are_trained_saved_and_not_asked_at_prediction(tmp_path:
     assert prediction.result.names == ("blue", "green", "red")
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings(
-    "ignore:`torch.jit:DeprecationWarning"
-)  # Of torch's own code, which imports what it warns of.
-def test_compiled_steps_learn_what_others_learn(tmp_path: Path) -> None:
-    found = []
-    for compiled in (False, True):
-        options = {"model": "lenet5", "model_kwargs": {}, "image_size": 32, "epochs": 2, "compile": compiled}
-        records = list(train(config(tmp_path / str(compiled), **options)))
-        found.append([record.loss for record in records if isinstance(record, StepRecord)])
-    assert found[1] == pytest.approx(found[0], rel=1e-3)
-    assert found[1] != found[0]  # Other kernels add in another order.
-
-
 def test_a_compiler_that_is_not_there_is_missed_before_a_folder_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
