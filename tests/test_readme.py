@@ -186,6 +186,33 @@ def test_figures_are_those_of_the_measured_rows(script: str, recipe: str) -> Non
     assert f"{statistics.mean(last):.2%}" == f"{said}%"
 
 
+def rows_of(name: str, **chosen: str) -> list[dict[str, str]]:
+    """Return the rows of a benchmark with these values that were measured at one commit, the last one."""
+    with (ROOT / "benchmarks" / "results" / f"{name}.csv").open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if chosen.items() <= row.items()]
+    return [row for row in rows if row["commit"] == rows[-1]["commit"]]
+
+
+@pytest.mark.parametrize("recipe", ["mnist-fast", "mnist-best"])
+def test_figures_of_the_recipes_for_mnist_are_those_of_the_rows(recipe: str) -> None:
+    ((accuracy, times),) = re.findall(rf"\| ([\d.]+) %, ([\d.]+) \| `benchmarks/mnist.py {recipe}` \|", README)
+    rows = rows_of("accuracy", recipe=recipe)
+    assert len(rows) == 5
+    assert f"{statistics.mean(float(row['test_accuracy']) for row in rows):.2%}" == f"{accuracy}%"
+    (one,) = (row for row in rows_of("mnist_yardstick", commit=rows[-1]["commit"]) if recipe in row["command"])
+    seconds = statistics.mean(float(row["seconds"]) for row in rows)
+    assert f"{seconds / float(one['seconds']):.2f}" == times
+
+
+@pytest.mark.parametrize("way", ["probe", "finetune"])
+def test_figures_of_transfer_are_those_of_the_rows(way: str) -> None:
+    ((accuracy, seconds),) = re.findall(rf"\| ([\d.]+) %, (\d+) s \| `benchmarks/transfer.py {way}` \|", README)
+    rows = rows_of("transfer", way=way)
+    assert len(rows) == 3
+    assert f"{statistics.mean(float(row['test_accuracy']) for row in rows):.2%}" == f"{accuracy}%"
+    assert f"{statistics.mean(float(row['seconds']) for row in rows):.0f}" == seconds
+
+
 @pytest.mark.parametrize(
     ("said", "which", "tool"),
     [

@@ -39,7 +39,8 @@ class Entry:
         with_aux_heads: trained numbers with auxiliary heads, where it can have them.
         smaller: the next smaller network of the family.
         backbone: whether it has feature maps.
-        task: what it was made for.
+        task: what it was made for: a class for each image, or for each pixel. The latter is a decoder on a backbone of
+            this table, whose numbers are counted in.
     """
 
     name: str
@@ -70,7 +71,8 @@ class Entry:
         return names
 
     def _file(self) -> object:
-        return import_module(f"striate.models.{self.module}")
+        package = "models" if self.task == "classify" else "segmentation"
+        return import_module(f"striate.{package}.{self.module}")
 
 
 _LECUN = (1998, "LeCun et al.", "Gradient-based learning applied to document recognition")

@@ -1,7 +1,5 @@
 """Tiles against the whole image, run by torch at once."""
 
-from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,45 +9,13 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from parts import difference, tiled
 from striate.costing.devices.cpu import cpu
 from striate.errors import BudgetError, StriateError
 from striate.inference.tiles import Tiled
-from striate.inference.tiles.steps import Region
 from striate.zoo import ZOO, create_model
 
 CHANNELS = 4
-
-
-def reader(image: Tensor) -> Callable[[Region], Tensor]:
-    def read(region: Region) -> Tensor:
-        return image[..., region.rows.start : region.rows.end, region.columns.start : region.columns.end]
-
-    return read
-
-
-def tiled(network: nn.Module, image: Tensor, rows: int, columns: int) -> Tensor:
-    """Return what a network makes of an image in so many parts, put together."""
-    run = Tiled(network, image, cpu())
-    for sweep, grid in run.grids.items():
-        *_, height, width = run.passes.shape(sweep.map)
-        run.grids[sweep] = replace(grid, rows=min(rows, height), columns=min(columns, width))
-    result = torch.full(run.output_shape, torch.nan, dtype=image.dtype)
-    done = 0
-    for tile in run.run(reader(image)):
-        assert tile.done >= done
-        done = tile.done
-        if tile.values is not None and tile.region is None:
-            result = tile.values
-        elif tile.values is not None and tile.region is not None:
-            (top, bottom), (left, right) = tile.region
-            result[..., top:bottom, left:right] = tile.values
-    assert done == run.parts
-    return result
-
-
-def difference(found: Tensor, expected: Tensor) -> float:
-    assert found.shape == expected.shape
-    return float((found - expected).abs().max() / expected.abs().max())
 
 
 class Sliced(nn.Module):
@@ -165,7 +131,7 @@ branching = st.lists(simple, min_size=2, max_size=3).map(lambda ways: Branches(*
 networks = st.lists(st.one_of(simple, simple, branching), min_size=1, max_size=5).map(lambda rows: nn.Sequential(*rows))
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 @given(networks, st.tuples(st.integers(7, 29), st.integers(7, 29)), st.integers(1, 4), st.integers(1, 4))
 def test_tiles_of_any_network_are_the_whole_image(
     network: nn.Module, size: tuple[int, int], rows: int, columns: int

@@ -247,7 +247,13 @@ def test_a_layer_learns_at_its_own_rate(tmp_path: Path) -> None:
         )
         network = nn.Sequential(OrderedDict(body=body, head=head))
         before = [parameter.detach().clone() for parameter in network.parameters()]
-        options = {"layer_decay": decay, "opt": "sgd", "sched": "constant", "epochs": 1, "batch_size": 90}
+        options: dict[str, Any] = {
+            "layer_decay": decay,
+            "opt": "sgd",
+            "sched": "constant",
+            "epochs": 1,
+            "batch_size": 90,
+        }
         for _ in make_loop(tmp_path / str(decay), network, **options).run():
             pass
         moved.append([now.detach() - then for now, then in zip(network.parameters(), before, strict=True)])

@@ -1,7 +1,6 @@
 """The frame of every classifier: layers that make maps, one after the other, then a head that makes logits."""
 
 from collections import OrderedDict
-from collections.abc import Collection
 
 import torch
 from jaxtyping import Float
@@ -9,16 +8,16 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from striate.blocks.contract import FeatureInfo
+from striate.blocks.network import Images, Network
 from striate.errors import StriateError, UsageError
 from striate.units import format_size
 
 LARGEST_SMALL_IMAGE = 256
 
-Images = Float[Tensor, "N C H W"]
 Logits = Float[Tensor, "N K"]
 
 
-class ImageClassifier(nn.Module):
+class ImageClassifier(Network):
     """Feature layers in a row, then a head on the last map, or on the pixels where there are no feature layers.
 
     Args:
@@ -35,32 +34,8 @@ class ImageClassifier(nn.Module):
         classifier: nn.Sequential,
         image_size: tuple[int, int] | None = None,
     ) -> None:
-        super().__init__()
-        self.features = features
+        super().__init__(features, feature_info, image_size)
         self.classifier = classifier
-        self.feature_info = feature_info
-        self.image_size = image_size
-
-    @property
-    def num_classes(self) -> int:
-        """Logits per image."""
-        layer = self.get_submodule(self.output_layers()[0])
-        assert isinstance(layer, nn.Conv2d | nn.Linear)
-        return layer.out_channels if isinstance(layer, nn.Conv2d) else layer.out_features
-
-    def feature_maps(self, x: Images) -> dict[str, Tensor]:
-        """Return the last map at each stride, by the names and in the order of ``feature_info``."""
-        outputs = self.outputs_of(x, {info.module or info.name for info in self.feature_info})
-        return {info.name: outputs[info.module or info.name] for info in self.feature_info}
-
-    def outputs_of(self, x: Images, children: Collection[str]) -> dict[str, Tensor]:
-        """Return what some children of ``features`` give, by their names."""
-        outputs = {}
-        for name, child in self.features.named_children():
-            x = child(x)
-            if name in children:
-                outputs[name] = x
-        return outputs
 
     def forward(self, x: Images) -> Logits:
         """Return logits, N x classes, for images N x C x H x W.
@@ -75,21 +50,6 @@ class ImageClassifier(nn.Module):
     def output_layers(self) -> list[str]:
         """Return the names of the layers that give logits: all that depends on the number of classes."""
         return [f"classifier.{output_name(self.classifier)}"]
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """Replace what gives logits by fresh layers for ``num_classes`` classes, on the same device.
-
-        Raises:
-            UsageError: for fewer than one class.
-        """
-        if num_classes < 1:
-            raise UsageError(
-                expected="num_classes of 1 or more",
-                received=str(num_classes),
-                remedy="For a network without its head, use features or feature_maps.",
-            )
-        for name in self.output_layers():
-            self.set_submodule(name, _fresh(self.get_submodule(name), num_classes))
 
 
 def expect_size(x: Images, image_size: tuple[int, int] | None) -> None:
@@ -132,15 +92,6 @@ def pooled_head(channels: int, num_classes: int, drop_rate: float) -> nn.Sequent
 def output_name(head: nn.Sequential) -> str:
     """Return which child of a head gives its logits: the last convolution or dense layer."""
     return [name for name, child in head.named_children() if isinstance(child, nn.Conv2d | nn.Linear)][-1]
-
-
-def _fresh(layer: nn.Module, num_classes: int) -> nn.Module:
-    assert isinstance(layer, nn.Conv2d | nn.Linear)
-    bias, device, dtype = layer.bias is not None, layer.weight.device, layer.weight.dtype
-    if isinstance(layer, nn.Conv2d):
-        assert layer.kernel_size == (1, 1), "an output layer sees one place of the map"
-        return nn.Conv2d(layer.in_channels, num_classes, 1, bias=bias, device=device, dtype=dtype)
-    return nn.Linear(layer.in_features, num_classes, bias, device, dtype)
 
 
 def find_stem(network: nn.Module) -> nn.Conv2d | None:

@@ -1,0 +1,1 @@
+"""Decoders that say a class for each pixel, on the maps of any backbone."""
