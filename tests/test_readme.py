@@ -204,6 +204,19 @@ def test_figures_of_the_recipes_for_mnist_are_those_of_the_rows(recipe: str) -> 
     assert f"{seconds / float(one['seconds']):.2f}" == times
 
 
+@pytest.mark.parametrize(("said", "way"), [("with `--amp`", "--amp"), ("with `--amp --compile`", "--amp --compile")])
+def test_figures_of_the_loop_are_those_of_the_rows(said: str, way: str) -> None:
+    (line,) = (each for each in README.splitlines() if f"{said} |" in each)
+    rows = {row["model"]: row["times_plain"] for row in rows_of("throughput", way=f"striate {way}")}
+    assert line.split(" | ")[1] == f"{rows['resnet18']} x, {rows['resnet50']} x"
+
+
+def test_the_figure_of_the_loops_own_time_is_that_of_the_row() -> None:
+    (said,) = re.findall(r"\| ([\d.]+) x \| `benchmarks/throughput.py overhead` \|", README)
+    (row,) = rows_of("overhead", model="lenet5")
+    assert row["times_bare"] == said
+
+
 @pytest.mark.parametrize("way", ["probe", "finetune"])
 def test_figures_of_transfer_are_those_of_the_rows(way: str) -> None:
     ((accuracy, seconds),) = re.findall(rf"\| ([\d.]+) %, (\d+) s \| `benchmarks/transfer.py {way}` \|", README)

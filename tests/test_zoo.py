@@ -4,6 +4,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from striate.blocks.classifier import ImageClassifier
 from striate.blocks.excitation import SqueezeExcitation
 from striate.costing.layers import layer_costs
 from striate.errors import StriateError, UsageError
+from striate.files import save_tensors
 from striate.zoo import ZOO, Entry, create_model, list_models
 
 SMALL = 64  # The side of a test's image, where the network's own is larger.
@@ -25,7 +27,9 @@ def ids(entry: Entry) -> str:
     return entry.name
 
 
-entries = pytest.mark.parametrize("entry", ZOO.values(), ids=ids)
+CLASSIFIERS = [entry for entry in ZOO.values() if entry.task == "classify"]
+entries = pytest.mark.parametrize("entry", CLASSIFIERS, ids=ids)
+segmenters = pytest.mark.parametrize("entry", [entry for entry in ZOO.values() if entry.task == "segment"], ids=ids)
 # Of what is the same blocks over and over, the deepest are left to the slow tests.
 DEEPEST = ("resnet152", "seresnet152", "senet154")
 
@@ -34,30 +38,30 @@ def marked(entry: Entry) -> object:
     return pytest.param(entry, marks=pytest.mark.slow) if entry.name in DEEPEST else entry
 
 
-with_the_deepest_slow = pytest.mark.parametrize("entry", list(map(marked, ZOO.values())), ids=ids)
-backbones = pytest.mark.parametrize("entry", [entry for entry in ZOO.values() if entry.backbone], ids=ids)
-DILATED = [entry for entry in ZOO.values() if "output_stride" in inspect.signature(entry.build).parameters]
+with_the_deepest_slow = pytest.mark.parametrize("entry", list(map(marked, CLASSIFIERS)), ids=ids)
+backbones = pytest.mark.parametrize("entry", [entry for entry in CLASSIFIERS if entry.backbone], ids=ids)
+DILATED = [entry for entry in CLASSIFIERS if "output_stride" in inspect.signature(entry.build).parameters]
 dilated = pytest.mark.parametrize("entry", DILATED, ids=ids)
 dilated_with_the_deepest_slow = pytest.mark.parametrize("entry", list(map(marked, DILATED)), ids=ids)
-with_heads = pytest.mark.parametrize("entry", [entry for entry in ZOO.values() if entry.with_aux_heads], ids=ids)
+with_heads = pytest.mark.parametrize("entry", [entry for entry in CLASSIFIERS if entry.with_aux_heads], ids=ids)
 
 
 def side(entry: Entry) -> int:
     return min(SMALL, entry.image_size[0])
 
 
-def build(entry: Entry, **options: Any) -> ImageClassifier:
+def build(entry: Entry, **options: Any) -> Any:
     torch.manual_seed(0)
     return create_model(entry.name, **{"image_size": side(entry), **options})
 
 
-def build_meta(entry: Entry, **options: Any) -> ImageClassifier:
+def build_meta(entry: Entry, **options: Any) -> Any:
     with torch.device("meta"):
         return create_model(entry.name, **options)
 
 
-@pytest.fixture(scope="module", params=ZOO.values(), ids=ids)
-def network(request: pytest.FixtureRequest) -> ImageClassifier:
+@pytest.fixture(scope="module", params=CLASSIFIERS, ids=ids)
+def network(request: pytest.FixtureRequest) -> Any:
     """A small form of each network, in evaluation mode; no test changes it."""
     made = build(request.param).eval()
     made.entry = request.param
@@ -69,7 +73,7 @@ def images(entry: Entry, count: int = 2, size: int | None = None) -> Tensor:
     return torch.randn(count, entry.in_chans, size, size, generator=torch.Generator().manual_seed(1))
 
 
-@entries
+@pytest.mark.parametrize("entry", ZOO.values(), ids=ids)
 def test_has_the_published_number_of_parameters_and_multiply_adds(entry: Entry) -> None:
     network = build_meta(entry, image_size=entry.image_size)
     assert sum(p.numel() for p in network.parameters()) == entry.parameters
@@ -294,7 +298,7 @@ def shapes_of(entry: Entry) -> Iterator[tuple[int, ...]]:
     return iter(shapes)
 
 
-@pytest.mark.parametrize("module", sorted({entry.module for entry in ZOO.values()}))
+@pytest.mark.parametrize("module", sorted({entry.module for entry in CLASSIFIERS}))
 def test_shapes_in_comments_and_docstrings_are_those_of_the_first_network_of_the_file(module: str) -> None:
     entry = next(entry for entry in ZOO.values() if entry.module == module)
     file = importlib.import_module(f"striate.models.{module}")
@@ -309,6 +313,36 @@ def test_shapes_in_comments_and_docstrings_are_those_of_the_first_network_of_the
         for shape in written:
             sides = tuple(int(number) for number in shape.split(" x "))
             assert sides in made, f"nothing gives {shape} there"
+
+
+@segmenters
+def test_a_network_for_each_pixel_takes_options_of_its_backbone_and_any_size(entry: Entry) -> None:
+    network = build_meta(entry, num_classes=5, in_chans=4, backbone="resnet18", stem_stride=2)
+    assert network(torch.empty(2, 4, 50, 41, device="meta")).shape == (2, 5, 50, 41)
+    assert (network.num_classes, network.image_size) == (5, None)
+    network.reset_classifier(19)
+    assert network(torch.empty(2, 4, 50, 41, device="meta")).shape == (2, 19, 50, 41)
+    changed = {name.rpartition(".")[0] for name, p in network.named_parameters() if 19 in p.shape}
+    assert changed == set(network.output_layers())
+    with pytest.raises(UsageError, match=f"a network for whole images as backbone of {entry.name}; received unet"):
+        build_meta(entry, backbone="unet")
+    with pytest.raises(UsageError, match="an option of resnet18; received 'rates'"):
+        build_meta(entry, backbone="resnet18", rates=3)
+    with pytest.raises(UsageError, match="num_classes of 1 or more"):
+        build_meta(entry, num_classes=0)
+
+
+@segmenters
+def test_a_network_for_each_pixel_begins_with_weights_of_its_backbone(entry: Entry, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    backbone = create_model("mobilenet_v2", output_stride=16 if entry.name == "deeplabv3" else 32)
+    save_tensors(tmp_path / "backbone.safetensors", backbone.state_dict())
+    network = create_model(entry.name, num_classes=3, pretrained=tmp_path / "backbone.safetensors")
+    found, expected = network.features.state_dict(), backbone.features.state_dict()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in found)
+    with pytest.raises(StriateError, match="tensors of resnet18"):
+        create_model(entry.name, backbone="resnet18", pretrained=tmp_path / "backbone.safetensors")
 
 
 def test_the_layers_account_for_every_parameter(network: Any) -> None:

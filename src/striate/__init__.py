@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from striate.planning.apply import micro_batches as micro_batches
     from striate.planning.plan import Plan as Plan
     from striate.planning.plan import read_plan as read_plan
+    from striate.results import ClassMap as ClassMap
     from striate.training.config import TrainConfig as TrainConfig
     from striate.training.records import EpochRecord as EpochRecord
     from striate.training.records import StepRecord as StepRecord
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Checked": "striate.jobs.check",
+    "ClassMap": "striate.results",
     "Cost": "striate.jobs.cost",
     "EpochRecord": "striate.training.records",
     "Finished": "striate.jobs.train",
@@ -78,6 +80,7 @@ _HOMES = {
 
 __all__ = [
     "Checked",
+    "ClassMap",
     "Cost",
     "EpochRecord",
     "Finished",

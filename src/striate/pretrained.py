@@ -54,12 +54,13 @@ class Pretrained:
     licence: str = ""
 
 
-def open_pretrained(source: str | Path, model: str) -> Pretrained:
+def open_pretrained(source: str | Path, model: str, *backbones: str) -> Pretrained:
     """Find weights, and download them where that is asked for and they are not at hand yet.
 
     Args:
         source: a safetensors file, a folder of weights, a run, or ``hub``.
         model: the network's name in the zoo.
+        backbones: networks whose weights it can begin with as well; of the hub, these are taken.
 
     Raises:
         UsageError: for another network's weights, or a network that has none on the hub.
@@ -72,7 +73,7 @@ def open_pretrained(source: str | Path, model: str) -> Pretrained:
             remedy="`striate models` says which are at hand; leave it out for fresh weights.",
         )
     if source == HUB:
-        return _from_hub(model)
+        return _from_hub((model, *backbones)[-1])
     place = find_weights(source)
     if place.name == WEIGHTS_FILE and (place.parent / CONFIG_FILE).is_file():
         place = place.parent
@@ -81,11 +82,13 @@ def open_pretrained(source: str | Path, model: str) -> Pretrained:
     if _is_published(place):
         return _published(place, str(source))
     config = read_weights_config(place)
-    if config.model != model:
+    if config.model not in (model, *backbones):
         raise UsageError(
-            expected=f"weights of {model}",
+            expected=f"weights of {' or '.join((model, *backbones))}",
             received=f"those of {config.model} in {place}",
-            remedy=f"Take --model {config.model}, or name other weights.",
+            remedy=f"Take it as backbone: --model-kwargs backbone={config.model}; or name other weights."
+            if backbones
+            else f"Take --model {config.model}, or name other weights.",
         )
     return Pretrained(place / WEIGHTS_FILE, str(source), config, config.preprocessing, config.licence)
 

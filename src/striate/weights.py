@@ -21,11 +21,12 @@ from striate.files import cache_folder, load_tensors, replace_file, save_tensors
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from striate.blocks.classifier import ImageClassifier
+    from striate.blocks.network import Network
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 AUXILIARY = ("aux1.", "aux2.")
+FEATURES = "features."
 COUNTER = "num_batches_tracked"
 STATISTICS = ("running_mean", "running_var", COUNTER)
 LARGEST_HEADER = 100_000_000
@@ -92,7 +93,7 @@ def save_weights(folder: str | Path, state: Mapping[str, "Tensor"], config: Weig
 
 
 def load_pretrained(
-    network: "ImageClassifier",
+    network: "Network",
     name: str,
     source: Path,
     peer_names: Sequence[tuple[str, str]],
@@ -111,13 +112,7 @@ def load_pretrained(
         UsageError: for a network on torch's meta device.
         StriateError: listing what is missing, left over or of another shape.
     """
-    own = network.state_dict()
-    if any(tensor.is_meta for tensor in own.values()):
-        raise UsageError(
-            expected="a device with memory, to put weights on",
-            received="meta",
-            remedy="Build the network outside `torch.device('meta')`.",
-        )
+    own = _state_of(network)
     drops_heads = has_heads and not any(ours.startswith(AUXILIARY) for ours in own)
     state: dict[str, Tensor] = {}
     for theirs, tensor in load_tensors(source).items():
@@ -128,9 +123,44 @@ def load_pretrained(
     state |= {ours: tensor for ours, tensor in own.items() if ours.endswith(COUNTER) and ours not in state}
     fresh = [layer for layer in network.output_layers() if _is_for_other_classes(layer, state, own)]
     for layer in fresh:
-        state |= {ours: own[ours] for ours in (f"{layer}.weight", f"{layer}.bias")}
+        state |= {ours: tensor for ours, tensor in own.items() if ours.startswith(f"{layer}.")}
     load_state(network, state, str(source), name)
     return fresh
+
+
+def load_features(network: "Network", backbone: str, source: Path, peer_names: Sequence[tuple[str, str]]) -> None:
+    """Put the feature layers of published weights, or ours, into a network that stands on them.
+
+    Args:
+        network: fresh.
+        backbone: the name in the zoo of the network whose weights they are.
+        source: a safetensors file.
+        peer_names: as for `load_pretrained`.
+
+    Raises:
+        UsageError: for a network on torch's meta device.
+        StriateError: listing what is missing, left over or of another shape.
+    """
+    own = {name: tensor for name, tensor in _state_of(network).items() if name.startswith(FEATURES)}
+    state: dict[str, Tensor] = {}
+    for theirs, tensor in load_tensors(source).items():
+        ours = theirs if theirs in own else _renamed(theirs, peer_names)
+        if ours.startswith(FEATURES):
+            state[ours] = tensor
+    state |= {ours: tensor for ours, tensor in own.items() if ours.endswith(COUNTER) and ours not in state}
+    bare = {name.removeprefix(FEATURES): tensor for name, tensor in state.items()}
+    load_state(network.features, bare, str(source), backbone)
+
+
+def _state_of(network: "Network") -> dict[str, "Tensor"]:
+    own: dict[str, Tensor] = network.state_dict()
+    if any(tensor.is_meta for tensor in own.values()):
+        raise UsageError(
+            expected="a device with memory, to put weights on",
+            received="meta",
+            remedy="Build the network outside `torch.device('meta')`.",
+        )
+    return own
 
 
 def _as_dense(tensor: "Tensor", own: "Tensor | None") -> "Tensor":
@@ -140,11 +170,21 @@ def _as_dense(tensor: "Tensor", own: "Tensor | None") -> "Tensor":
 
 
 def _is_for_other_classes(layer: str, state: Mapping[str, "Tensor"], own: Mapping[str, "Tensor"]) -> bool:
-    weight, bias = (state.get(f"{layer}.{part}") for part in ("weight", "bias"))
-    if weight is None or bias is None or weight.ndim == 0:
+    """Tell whether what is there for a layer differs from ours in the number of classes alone."""
+    names = [ours for ours in own if ours.startswith(f"{layer}.")]
+    weight = state.get(f"{layer}.weight")
+    if weight is None or weight.ndim == 0 or any(ours not in state for ours in names):
         return False
-    ours = own[f"{layer}.weight"].shape
-    return weight.shape[1:] == ours[1:] and weight.shape[:1] == bias.shape and weight.shape[0] != ours[0]
+    classes = weight.shape[0], own[f"{layer}.weight"].shape[0]
+    return classes[0] != classes[1] and all(
+        state[ours].ndim == own[ours].ndim and _differ_by(classes, state[ours].shape, own[ours].shape) for ours in names
+    )
+
+
+def _differ_by(classes: tuple[int, int], theirs: Sequence[int], ours: Sequence[int]) -> bool:
+    """Tell whether the first side is the number of classes, and each other side that or the same."""
+    first, *others = zip(theirs, ours, strict=True)
+    return first == classes and all(pair == classes or pair[0] == pair[1] for pair in others)
 
 
 def _renamed(name: str, peer_names: Sequence[tuple[str, str]]) -> str:

@@ -57,6 +57,7 @@ UNPADDED = {
     "to fewer places": (pooled(nn.AdaptiveMaxPool2d((4, 5)), 20), (3, 10, 12)),
     "fixed": (pooled(nn.AvgPool2d((8, 10))), (3, 10, 12)),
     "mean": (Mean(), (3, 10, 12)),
+    "flattened twice": (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Flatten(), nn.Linear(16, 3)), (3, 4, 4)),
 }
 
 
@@ -76,7 +77,7 @@ def test_without_padding_it_is_the_classifier_slid_over_the_image(kind: str, str
     torch.testing.assert_close(found[0].flatten(1).T, expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max()))
 
 
-SMALL = [name for name, entry in ZOO.items() if entry.parameters < 7e6]
+SMALL = [name for name, entry in ZOO.items() if entry.parameters < 7e6 and entry.task == "classify"]
 
 
 @pytest.mark.parametrize("name", [*SMALL, "resnet18", "xception"])
@@ -129,6 +130,23 @@ def test_tells_what_it_changed() -> None:
     ]
 
 
+@pytest.mark.parametrize(("name", "side"), [("lenet5", 30), ("strided_cnn_28", 28), ("mnist_cnn", 30)])
+def test_answers_for_the_windows_that_lie_in_the_image_and_no_more(name: str, side: int) -> None:
+    network = create_model(name, image_size=side)
+    converted = fully_convolutional(frame(network), (1, side, side))
+    for height, width in ((side, side), (61, 70), (64, 47)):
+        rows, columns = ((s - side) // step + 1 for s, step in zip((height, width), converted.stride, strict=True))
+        with torch.no_grad():
+            assert converted(torch.randn(1, 1, height, width)).shape == (1, 10, rows, columns)
+        assert converted.places((height, width)) == (rows, columns)
+
+
+def test_a_pooling_to_more_places_than_there_are_is_refused() -> None:
+    network = nn.Sequential(nn.AdaptiveAvgPool2d(6), nn.Flatten(), nn.Linear(108, 3))
+    with pytest.raises(StriateError):
+        fully_convolutional(network, (3, 4, 4))
+
+
 class Deciding(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x.flatten(1) if x.sum() > 0 else -x.flatten(1)
@@ -160,7 +178,7 @@ SHARED = nn.Linear(16, 16)
         (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), SHARED, nn.ReLU(), SHARED), "used 2 times"),
         (
             nn.Sequential(nn.AdaptiveAvgPool2d(3), nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4, 2)),
-            "made of a fixed|fixed size",
+            "makes it of a fixed size",
         ),
         (Turned(), "on an image of"),
         (nn.Conv2d(4, 4, 3), "of 3x4x4: Given groups=1"),

@@ -285,7 +285,7 @@ def test_xceptions_paths_begin_with_an_activation_but_for_the_first() -> None:
 
 def test_alexnets_dropout_is_behind_its_hidden_layers() -> None:
     with torch.device("meta"):
-        kinds = [type(layer).__name__ for layer in create_model("alexnet").classifier]
+        kinds = [type(layer).__name__ for layer in create_model("alexnet").get_submodule("classifier").children()]
     assert kinds == ["Flatten", *(["Linear", "ReLU", "Dropout"] * 2), "Linear"]
 
 

@@ -99,7 +99,7 @@ def find_stem(network: nn.Module) -> nn.Conv2d | None:
     return next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
 
 
-def stretch_stem(name: str, network: ImageClassifier, stride: int) -> None:
+def stretch_stem(name: str, network: Network, stride: int) -> None:
     """Give a network's first convolution a larger stride; all its maps become smaller by as much.
 
     Raises:

@@ -1,7 +1,8 @@
 """What ``striate predict`` says of images at each place of them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ from rich.console import Console
 
 from striate.cli.progress import bars, show_counted
 from striate.cli.tables import say
+from striate.errors import UsageError
 from striate.files import replace_file
 from striate.jobs.maps import Mapped, Sweeping, map_classes
 from striate.jobs.predict import Skipped
-from striate.jobs.usage import expect_class
+from striate.jobs.usage import check_map, expect_class
 from striate.reporting.heatmaps import paint
 from striate.units import format_bytes, format_size
 
@@ -32,11 +34,16 @@ def map_images(
     as_json: bool,
 ) -> None:
     """Print what a network sees in images, and where; arguments are the verb's."""
+    check_map(run, images, limit)
     if heatmap is not None:
         expect_class(run, heatmap)
+    elif output is not None:
+        raise UsageError(
+            expected="--output with --heatmap CLASS, which says what to paint", received="it without", remedy="Add it."
+        )
     out, err = Console(), Console(stderr=True)
     found: list[dict[str, Any]] = []
-    skipped = 0
+    skipped, painted = 0, set[Path]()
     with bars(err) as progress:
         bar = progress.add_task("", total=None, visible=False, state="")
         for record in map_classes(
@@ -56,7 +63,10 @@ def map_images(
                     say(err, f"passed over {record.source}: {record.reason}")
                 case Mapped():
                     progress.update(bar, visible=False)
-                    path = None if heatmap is None else _paint(record, heatmap, output or Path("heatmaps"))
+                    path = None
+                    if heatmap is not None:
+                        path = _paint(record, heatmap, output or Path("heatmaps"), painted)
+                        painted.add(path)
                     document = _document(record, heatmap, path, top)
                     found.append(document)
                     if not as_json:
@@ -67,10 +77,13 @@ def map_images(
         say(err, f"{skipped:,} passed over")
 
 
-def _paint(record: Mapped, name: str, folder: Path) -> Path:
+def _paint(record: Mapped, name: str, folder: Path, painted: Collection[Path]) -> Path:
+    """Write a picture; of files of one name, each has its own."""
     picture = Image.fromarray(paint(record.image, record.result, name))
-    safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in f"{Path(record.source).stem}")
-    path = folder / f"{safe}-{name.replace('/', '_')}.png"
+    stem = f"{Path(record.source).stem}-{name}"
+    safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in stem)
+    names = (folder / f"{safe}{f'-{number}' if number > 1 else ''}.png" for number in count(1))
+    path = next(path for path in names if path not in painted)
     replace_file(path, lambda beside: picture.save(beside, format="PNG"))
     return path
 

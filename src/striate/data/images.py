@@ -24,6 +24,7 @@ from striate.data.names import MAX_PIXELS
 from striate.data.preprocessing import Interpolation
 from striate.errors import UsageError
 from striate.files import spell
+from striate.shapes import Span
 
 SUFFIXES = frozenset(
     f".{name}"
@@ -107,6 +108,22 @@ class Picture:
     def pixels(self) -> UInt8[Tensor, "C H W"]:
         """Return all of it as it is."""
         return self.cut(whole(self.size), self.size)
+
+    def scaled(self, size: Size, interpolation: Interpolation = "bilinear") -> "Picture":
+        """Return it at another (height, width), as Pillow scales it, antialiased."""
+        method = Image.Resampling[interpolation.upper()]
+        return Picture(tuple(layer.resize((size[1], size[0]), method) for layer in self.layers))
+
+    def window(self, rows: Span, columns: Span) -> UInt8[Tensor, "C h w"]:
+        """Return a part of it as it is, copying nothing else."""
+        box = (columns.start, rows.start, columns.end, rows.end)
+        parts = [np.asarray(layer.crop(box)).reshape(rows.size, columns.size, -1) for layer in self.layers]
+        return torch.from_numpy(np.concatenate(parts, axis=2)).permute(2, 0, 1)
+
+    @property
+    def held(self) -> int:
+        """Bytes that Pillow keeps of it: four a pixel where there is colour."""
+        return sum(layer.width * layer.height * (1 if layer.mode == "L" else 4) for layer in self.layers)
 
     def thumbnail(self, side: int = 128) -> UInt8[np.ndarray, "h w c"]:
         """Return it for people to look at: of ``side`` pixels at most, grey or the first three channels."""

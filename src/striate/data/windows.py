@@ -11,11 +11,13 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from striate.data.frames import Size, whole
+from striate.data.frames import Size
 from striate.data.images import TIFF_MARKS, ImageFileError, Picture, read_image
+from striate.data.names import MAX_PIXELS
 from striate.shapes import Span
 
 GREY, RGB = 1, 2  # What a TIFF says that its levels are.
+TILES = 2  # Of a TIFF that is read: one as it is in the file, and decoded.
 
 
 @runtime_checkable
@@ -23,7 +25,7 @@ class Windows(Protocol):
     """An image of which parts are read."""
 
     size: Size
-    held: int  # Bytes that it keeps of it.
+    held: int  # Bytes that it keeps of it, or takes while it reads, besides what it returns.
 
     def read(self, rows: Span, columns: Span) -> UInt8[Tensor, "C h w"]:
         """Return a part of it."""
@@ -35,17 +37,15 @@ class PictureWindows:
 
     Args:
         picture: of any size.
-        size: (height, width) to scale it to; None for its own.
     """
 
-    def __init__(self, picture: Picture, size: Size | None = None) -> None:
-        self._pixels = picture.cut(whole(picture.size), size or picture.size)
-        self.size: Size = (self._pixels.shape[1], self._pixels.shape[2])
-        self.held = self._pixels.nbytes
+    def __init__(self, picture: Picture) -> None:
+        self._picture = picture
+        self.size, self.held = picture.size, picture.held
 
     def read(self, rows: Span, columns: Span) -> UInt8[Tensor, "C h w"]:
         """Return a part of it."""
-        return self._pixels[:, rows.start : rows.end, columns.start : columns.end]
+        return self._picture.window(rows, columns)
 
 
 class TiffWindows:
@@ -56,12 +56,11 @@ class TiffWindows:
         page: of tifffile's.
     """
 
-    held = 0
-
     def __init__(self, path: Path, page: Any) -> None:
         self._path, self._page = path, page
         self.size: Size = (page.imagelength, page.imagewidth)
         self._tile = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
+        self.held = TILES * self._tile[0] * self._tile[1] * page.samplesperpixel
 
     def read(self, rows: Span, columns: Span) -> UInt8[Tensor, "C h w"]:
         """Return a part of it.
@@ -108,24 +107,24 @@ def _common(wanted: Span, start: int, count: int) -> tuple[slice, slice]:
 
 
 @contextmanager
-def open_windows(path: Path, channels: int, max_pixels: int) -> Iterator[Windows]:
-    """Open an image to read parts of it.
+def open_windows(path: Path, channels: int, max_pixels: int | None = None) -> Iterator[Windows]:
+    """Open an image to read parts of it: a TIFF in tiles or strips of 8-bit grey or RGB, or any that is decoded whole.
 
     Args:
         path: of the file.
         channels: 1, 3 or 4, as for `read_image`.
-        max_pixels: an image of more is refused, unless it is a TIFF whose tiles can be read one by one: 8 bits a level,
-            grey or RGB as the network takes it.
+        max_pixels: an image of more is refused; by default, one of more than `MAX_PIXELS` that is decoded whole.
 
     Raises:
         ImageFileError: where it cannot be read.
     """
     with ExitStack() as stack:
         page = _first_page(path, stack)
-        if page is not None and _comes_in_parts(page, channels):
+        is_in_parts = page is not None and _comes_in_parts(page, channels)
+        if is_in_parts and (max_pixels is None or page.imagelength * page.imagewidth <= max_pixels):
             yield TiffWindows(path, page)
         else:
-            yield PictureWindows(read_image(path, channels, max_pixels))
+            yield PictureWindows(read_image(path, channels, MAX_PIXELS if max_pixels is None else max_pixels))
 
 
 def _first_page(path: Path, stack: ExitStack) -> Any:

@@ -149,6 +149,9 @@ class Conversion:
             self._open(node)
             if isinstance(self._module(node), nn.Linear):
                 dense.append(node)
+            elif _alike(ran.gave[node], ran.gave[source]) and not ran.treats_places_alike(node):
+                self._note(node, "")  # What flattens a row changes nothing.
+                node.replace_all_uses_with(source)
             else:
                 self._let_take_maps(node)
             node = source
@@ -238,7 +241,8 @@ class Conversion:
     def _pools(self, made: Tensor, given: Tensor, kind: type[nn.AvgPool2d] | type[nn.MaxPool2d]) -> bool:
         if made.ndim != 4 or given.ndim != 4 or min(made.shape[2:]) < 1:
             return False
-        return _alike(made, kind(_kernel(made, given))(given))
+        kernel = _kernel(made, given)
+        return min(kernel) > 0 and _alike(made, kind(kernel)(given))
 
     def _pool(self, node: fx.Node, source: fx.Node, kind: type[nn.AvgPool2d] | type[nn.MaxPool2d]) -> None:
         """Put a pooling of windows as large in the place of a step that pools a whole map."""

@@ -50,8 +50,17 @@ class FullyConvolutional(nn.Module):
                 received=format_size((x.shape[-2], x.shape[-1])),
                 remedy="Scale them up.",
             )
+        rows, columns = self.places((x.shape[-2], x.shape[-1]))
         outputs: Tensor = self.network(x)
-        return outputs
+        return outputs[:, :, :rows, :columns]  # Padding may make one more, of a window that hangs over the edge.
+
+    def places(self, image_size: Size) -> Size:
+        """Return how many windows lie in an image, on top of each other and side by side."""
+        rows, columns = (
+            (side - window) // stride + 1
+            for side, window, stride in zip(image_size, self.window, self.stride, strict=True)
+        )
+        return rows, columns
 
 
 def fully_convolutional(

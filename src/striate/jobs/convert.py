@@ -14,7 +14,7 @@ from striate.blocks.classifier import ImageClassifier, find_stem
 from striate.data.frames import middle
 from striate.data.images import Picture
 from striate.data.transforms import normalise, to_input
-from striate.errors import UsageError
+from striate.errors import StriateError, UsageError
 from striate.graph.programs import Inference
 from striate.graph.trace import trace
 from striate.inference.conversion import Change
@@ -27,6 +27,7 @@ from striate.training.folder import RunFolder
 from striate.weights import WeightsConfig, save_weights
 from striate.zoo import load_network
 
+TOLERANCE = 1e-3  # Of the largest logit: other kernels add in another order.
 COMPARED, SLID = 8, 4  # Images: by the classifier's own size, and larger.
 AT_ONCE = 16
 LARGER = 2  # Windows along each side of the larger ones.
@@ -80,7 +81,8 @@ def fully_convolutional(
     """Return a classifier with convolutions in place of its dense layers, for larger images; both share all weights.
 
     Args:
-        network: of the zoo, or any module that ends in dense layers or in a pooling over the whole map.
+        network: put into evaluation mode; of the zoo, or any module that ends in dense layers or in a pooling over the
+            whole map.
         image_shape: (channels, height, width) of the images that it was made for; by default, that of a network which
             was built for one.
         stride: of the first layer that sees the whole map: places of the map from one answer to the next.
@@ -94,7 +96,7 @@ def fully_convolutional(
         if not isinstance(size, tuple) or stem is None:
             raise UsageError(
                 expected="image_shape, the (channels, height, width) of the images that the network was made for",
-                received="a network that takes images of any size",
+                received="a network that does not say",
                 remedy="Such as fully_convolutional(network, (3, 224, 224)): the window that each answer is about.",
             )
         image_shape = (stem.in_channels, size[0], size[1])
@@ -113,8 +115,9 @@ def load_map_network(run: str | Path, stride: int | None = None) -> tuple[FullyC
     """
     network, config = load_network(run)
     shape = (config.in_chans, *config.image_size)
-    chosen = stride or config.fully_convolutional or 1
-    return fully_convolutional(network, shape, stride=chosen), config
+    if stride is None:
+        stride = config.fully_convolutional or 1
+    return fully_convolutional(network, shape, stride=stride), config
 
 
 def convert(
@@ -142,6 +145,12 @@ def convert(
     with torch.inference_mode():
         ours, theirs = converted(batch).flatten(1), network(batch)
     difference = float((ours - theirs).abs().max() / theirs.abs().max().clamp_min(1e-6))
+    if not difference <= TOLERANCE:
+        raise StriateError(
+            expected=f"logits within {TOLERANCE:.1%} of the classifier's own, on images of its size",
+            received=f"{difference:.2%} of the largest, on {len(batch)} images",
+            remedy="Nothing was written. Please report this network.",
+        )
     slid = _slide(network, converted, [_enlarged(picture, config) for picture in pictures[:SLID]])
     folder = Path(output or Path(run) / "fully_convolutional")
     state = network.state_dict() | converted.network.state_dict()  # With auxiliary heads, where there are any.

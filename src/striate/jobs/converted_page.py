@@ -26,7 +26,7 @@ def in_words(done: Converted) -> list[str]:
             "that is the window."
         )
     if not why:
-        why.append("No layer pads its maps or looks beyond its window, so that nothing but rounding differs.")
+        why.append("No layer pads its maps or looks beyond its window.")
     return [
         f"It answers for each window of {window} pixels, {down} pixels apart down and {across} across; on images of "
         f"{window} it equals the classifier to {done.difference:.1e} of the largest logit.",

@@ -18,20 +18,20 @@ from striate.data.images import ImageFileError
 from striate.data.names import MAX_PIXELS
 from striate.data.transforms import normalise
 from striate.data.windows import PictureWindows, Windows, open_windows
-from striate.errors import BudgetError
 from striate.inference.convolutional import FullyConvolutional
+from striate.inference.folding import fold_norms
 from striate.inference.tiles import Tiled
 from striate.inference.tiles.steps import Region
 from striate.jobs.convert import load_map_network
-from striate.jobs.predict import Skipped, Source, find_sources, prepare
-from striate.jobs.usage import check_prediction
+from striate.jobs.predict import PASS_OVER, Skipped, Source, find_sources, prepare
+from striate.jobs.usage import check_map
 from striate.results import ClassMap
 from striate.shapes import Span
-from striate.units import format_bytes, format_size, parse_bytes
+from striate.units import parse_bytes
 from striate.weights import WeightsConfig
 
 SHOWN = 1024  # Pixels of the longer side of what is painted on.
-BAND = 64  # Of its rows.
+BAND_BYTES = 1_000_000  # Of it, read at once.
 
 
 class Sweeping(Counted):
@@ -80,36 +80,47 @@ def map_classes(
             then, with the same result.
         limit: at most so many images.
         skip_bad: yield a `Skipped` for an image that cannot be read, and go on.
-        max_pixels: an image of more cannot, unless it is a TIFF that is read part by part.
+        max_pixels: an image of more cannot, unless it is a TIFF that is read part by part, and there is a budget.
 
     Raises:
         UsageError: where there is no trained classifier, or an image cannot be read.
         BudgetError: where ``memory`` is too little.
     """
     images = [images] if isinstance(images, str | Path) else images
-    check_prediction(run, images)
+    check_map(run, images, limit)
     budget = None if memory is None else parse_bytes(memory)
     network, config = load_map_network(run)
+    fold_norms(network)
     for source in islice(find_sources(run, images, config), limit):
         try:
             with ExitStack() as stack:
-                windows = _open(source, config, network.window, image_size, max_pixels, stack)
+                is_limited = budget is None or max_pixels != MAX_PIXELS
+                windows = _open(source, config, network.window, image_size, max_pixels, is_limited, stack)
                 yield from _map(source.name, network, config, windows, budget)
         except ImageFileError as error:
             if not skip_bad:
+                error.remedy = f"{error.remedy} {PASS_OVER}"
                 raise
             yield Skipped(source.name, error.reason)
 
 
 def _open(
-    source: Source, config: WeightsConfig, window: Size, side: int | None, max_pixels: int, stack: ExitStack
+    source: Source,
+    config: WeightsConfig,
+    window: Size,
+    side: int | None,
+    max_pixels: int,
+    is_limited: bool,
+    stack: ExitStack,
 ) -> Windows:
     if isinstance(source.image, Path) and side is None:
-        windows = stack.enter_context(open_windows(source.image, config.in_chans, max_pixels))
+        limit = max_pixels if is_limited else None
+        windows = stack.enter_context(open_windows(source.image, config.in_chans, limit))
         if all(is_ >= wanted for is_, wanted in zip(windows.size, window, strict=True)):
             return windows
     picture = prepare(source, config, max_pixels)
-    return PictureWindows(picture, _scaled(picture.size, window, side))
+    size = _scaled(picture.size, window, side)
+    return PictureWindows(picture if size == picture.size else picture.scaled(size, config.preprocessing.interpolation))
 
 
 def _scaled(size: Size, window: Size, side: int | None) -> Size:
@@ -129,31 +140,25 @@ def _map(
 
     height, width = windows.size
     like = torch.empty(1, config.in_chans, height, width, device="meta").contiguous(memory_format=torch.channels_last)
-    own = network.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    left = None if budget is None else budget - windows.held
-    if left is not None and left <= 0:
-        raise BudgetError(
-            expected=f"--memory of more than the image of {format_size(windows.size)} takes itself",
-            received=f"{format_bytes(budget or 0)}, where that is {format_bytes(windows.held)}",
-            remedy="Grant more, give a smaller --image-size, or a tiled TIFF, which is read part by part.",
-        )
-    tiled = Tiled(own, like, cpu(), left)
-    logits = torch.empty(tiled.output_shape)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    places = network.places(windows.size)
+    result_bytes = len(config.classes) * places[0] * places[1] * torch.float32.itemsize
+    tiled = Tiled(network, like, cpu(), budget, reserved=windows.held + result_bytes)
+    shares = torch.empty(len(config.classes), *places)
     for tile in tiled.run(read):
         if tile.values is not None and tile.region is not None:
             (top, bottom), (first, last) = tile.region
-            logits[..., top:bottom, first:last] = tile.values
+            shares[:, top:bottom, first:last] = tile.values[0].softmax(0)
         yield Sweeping(tile.done, tile.total)
-    shares = logits[0].double().softmax(0).float().numpy()
-    result = ClassMap(config.classes, shares, network.window, network.stride, windows.size)
-    peak = None if budget is None else tiled.peak + windows.held
-    yield Mapped(name, result, _small(windows), tiled.parts, peak)
+    result = ClassMap(config.classes, shares.numpy(), network.window, network.stride, windows.size)
+    yield Mapped(name, result, _small(windows), tiled.parts, None if budget is None else tiled.peak)
 
 
 def _small(windows: Windows) -> UInt8[np.ndarray, "h w c"]:
     """Return an image for people to look at, read in bands."""
     height, width = windows.size
     step = max(-(-max(height, width) // SHOWN), 1)
-    bands = (Span(top, min(top + BAND * step, height)) for top in range(0, height, BAND * step))
-    pixels = torch.cat([windows.read(band, Span(0, width))[:, ::step, ::step] for band in bands], 1)
+    rows = max(BAND_BYTES // (windows.read(Span(0, 1), Span(0, width)).numel() * step), 1) * step
+    bands = (Span(top, min(top + rows, height)) for top in range(0, height, rows))
+    pixels = torch.cat([windows.read(band, Span(0, width))[:, ::step, ::step].clone() for band in bands], 1)
     return pixels[: 3 if len(pixels) >= 3 else 1].permute(1, 2, 0).contiguous().numpy()

@@ -21,6 +21,7 @@ from striate.data.source import finish
 from striate.data.transforms import to_input
 from striate.errors import UsageError
 from striate.files import spell
+from striate.inference.folding import fold_norms
 from striate.inference.predict import outputs_of, to_classes, to_numbers
 from striate.jobs.own_data import own_splits
 from striate.jobs.usage import STANDARD_INPUT, check_prediction, is_same_data, own_data
@@ -30,6 +31,7 @@ from striate.weights import WeightsConfig
 from striate.zoo import load_network
 
 AT_ONCE = 16
+PASS_OVER = "Or pass over such images: --skip-bad."
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +107,9 @@ def predict(
         UsageError: where there is no trained network, or an image cannot be read.
     """
     images = [images] if isinstance(images, str | Path) else images
-    check_prediction(run, images)
-    if limit is not None and limit < 1:
-        raise UsageError(expected="a limit of 1 image or more", received=str(limit), remedy="Leave it out for all.")
+    check_prediction(run, images, limit)
     network, config = load_network(run)
+    fold_norms(network)
     sources = islice(find_sources(run, images, config), limit)
     while chunk := [_read(source, config, skip_bad, max_pixels) for source in islice(sources, AT_ONCE)]:
         ready = [each for each in chunk if isinstance(each, _Ready)]
@@ -136,7 +137,7 @@ def _read(source: Source, config: WeightsConfig, skip_bad: bool, max_pixels: int
         picture = prepare(source, config, max_pixels)
     except ImageFileError as error:
         if not skip_bad:
-            error.remedy = f"{error.remedy} Or pass over such images: --skip-bad."
+            error.remedy = f"{error.remedy} {PASS_OVER}"
             raise
         return Skipped(source.name, error.reason)
     # Whole pictures take much; no more than one is kept.

@@ -23,7 +23,7 @@ from striate.training.probe import last_layer
 from striate.training.tasks import Classification, ImageTask, Regression
 from striate.units import parse_bytes
 from striate.weights import WeightsConfig, read_weights_config
-from striate.zoo import create_model, fill, find_model
+from striate.zoo import body_of, create_model, fill, find_model, names_of_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +65,14 @@ def find_beginning(config: TrainConfig, folder: RunFolder | None) -> Beginning:
         )
     if config.pretrained is None:
         return Beginning()
-    weights = open_pretrained(config.pretrained, config.model)
-    own = weights.config
+    weights = open_pretrained(config.pretrained, *names_of_weights(config.model, config.model_kwargs))
     entry = find_model(config.model)
     usual = usual_preprocessing(entry.image_size) if entry.in_chans == 3 else None
     return Beginning(
         weights,
         weights.preprocessing or usual,
-        None if own is None else own.frozen_norm,
-        {} if own is None else own.model_options,
+        None if weights.config is None else weights.config.frozen_norm,
+        {} if weights.config is None else weights.config.model_options,
         weights.origin,
         weights.licence,
     )
@@ -124,14 +123,14 @@ def prepare(config: TrainConfig, found: Splits, beginning: Beginning) -> Prepare
     if config.init is not None:
         initialise(network, config.init)
     if beginning.weights is not None:
-        _begin(network, config, beginning.weights, classes, notes)
+        _begin(network, config, beginning.weights, options, classes, notes)
     frozen_norm = config.frozen_norm if config.frozen_norm is not None else beginning.frozen_norm
     if frozen_norm is None:
-        frozen_norm = norms_are_folded(network)
+        frozen_norm = norms_are_folded(body_of(network, config.model))
         if frozen_norm:
             notes.append("batch norm is folded into these weights, and keeps its statistics")
     if frozen_norm:
-        freeze_norms(network)
+        freeze_norms(body_of(network, config.model))
     weights = WeightsConfig(
         model=config.model,
         model_options=options,
@@ -147,9 +146,16 @@ def prepare(config: TrainConfig, found: Splits, beginning: Beginning) -> Prepare
     return Prepared(splits, task, network, weights, head)
 
 
-def _begin(network: Any, config: TrainConfig, weights: Pretrained, classes: tuple[str, ...], notes: list[str]) -> None:
+def _begin(
+    network: Any,
+    config: TrainConfig,
+    weights: Pretrained,
+    options: Mapping[str, Any],
+    classes: tuple[str, ...],
+    notes: list[str],
+) -> None:
     """Put weights into a network; its last layer begins afresh unless they are for these very classes."""
-    fresh = fill(network, config.model, weights.file)
+    fresh = fill(network, config.model, weights, options)
     if not fresh and (weights.config is None or not classes or weights.config.classes != classes):
         network.reset_classifier(network.num_classes)
         fresh = network.output_layers()

@@ -19,6 +19,7 @@ from striate.errors import StriateError, UsageError, nearest
 from striate.graph.programs import Inference, Program, Training
 from striate.jobs.networks import InputSpec, build_network, natural_input
 from striate.planning.plan import Plan
+from striate.segmentation.segmenter import Segmenter
 from striate.training.config import OptimizerName
 from striate.training.optimizers import build_optimizer
 from striate.training.tasks.images import AUXILIARY_WEIGHT
@@ -120,8 +121,9 @@ def build_program(
         network: any module.
         inputs: its arguments, with the batch.
         settings: how it is run.
-        loss: of the network's output and ``targets``, a scalar. By default cross-entropy for logits, N x classes, and
-            the mean of anything else; for a network with auxiliary heads the sum that it is trained with.
+        loss: of the network's output and ``targets``, a scalar. By default cross-entropy for logits, N x classes or,
+            of a network for each pixel, N x classes x H x W, and the mean of anything else; for a network with
+            auxiliary heads the sum that it is trained with.
         targets: what a loss of one's own takes besides the output.
         foreach: whether the optimizer treats all parameters at once, as torch does on a card and not on a CPU.
     """
@@ -138,7 +140,8 @@ def build_program(
     if loss is None:
         forward = getattr(type(network), "forward_all", None)
         loss = _usual_loss if forward is None else _auxiliary_loss
-        targets = [torch.zeros(settings.batch_size, dtype=torch.int64)]
+        sides = inputs[0].shape[2:] if isinstance(network, Segmenter) else ()
+        targets = [torch.zeros(settings.batch_size, *sides, dtype=torch.int64)]
     name = settings.optimizer
     masters = settings.master_weights
     optimizer = None if name is None else partial(build_optimizer, name=name, master_weights=masters, foreach=foreach)
@@ -146,7 +149,7 @@ def build_program(
 
 
 def _usual_loss(output: Any, targets: Tensor) -> Tensor:
-    if isinstance(output, Tensor) and output.ndim == 2 and len(output) == len(targets):
+    if isinstance(output, Tensor) and output.ndim > 1 and (len(output), *output.shape[2:]) == targets.shape:
         return F.cross_entropy(output, targets)
     means = [part.mean() for part in tree_leaves(output) if isinstance(part, Tensor) and part.requires_grad]
     if not means:

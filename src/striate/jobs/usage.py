@@ -42,7 +42,13 @@ def check_training(config: TrainConfig, resume: str | Path | None = None) -> Non
     Raises:
         UsageError: for an unknown network or data set, an output that is taken, or a resumed run with other settings.
     """
-    find_model(config.model)
+    entry = find_model(config.model)
+    if entry.task != "classify":
+        raise UsageError(
+            expected="a network for whole images, to train it on their classes or numbers",
+            received=f"{config.model}, which says a class for each pixel",
+            remedy="Such as mobilenet_v2; `striate models` lists them all.",
+        )
     find_data(config.data)
     if config.cache is not None:
         parse_bytes(config.cache)
@@ -93,12 +99,14 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     return size
 
 
-def check_prediction(run: str | Path, images: Sequence[str | Path]) -> None:
+def check_prediction(run: str | Path, images: Sequence[str | Path], limit: int | None = None) -> None:
     """Refuse what could not be predicted.
 
     Raises:
-        UsageError: where there is no trained network, or no image of that name.
+        UsageError: where there is no trained network, no image of that name, or less than one image is wanted.
     """
+    if limit is not None and limit < 1:
+        raise UsageError(expected="a limit of 1 image or more", received=str(limit), remedy="Leave it out for all.")
     read_weights_config(find_weights(run))
     own = own_data(run)
     for image in images:
@@ -125,12 +133,7 @@ def check_export(run: str | Path, images: Sequence[str | Path]) -> None:
             remedy="Install them: pip install 'striate[export]'.",
         )
     check_prediction(run, images)
-    if not images and own_data(run) is None:
-        raise UsageError(
-            expected="images to check the exported network on",
-            received="weights without a run, which would say what they were trained on",
-            remedy="Name some image files, or a folder of them.",
-        )
+    _expect_images(run, images, "to check the exported network on")
 
 
 def check_conversion(run: str | Path, images: Sequence[str | Path]) -> None:
@@ -139,7 +142,17 @@ def check_conversion(run: str | Path, images: Sequence[str | Path]) -> None:
     Raises:
         UsageError: where there is no trained classifier, or no image to compare on.
     """
-    check_prediction(run, images)
+    check_map(run, images)
+    _expect_images(run, images, "to compare the converted network on")
+
+
+def check_map(run: str | Path, images: Sequence[str | Path], limit: int | None = None) -> None:
+    """Refuse what could not be asked at each place of an image.
+
+    Raises:
+        UsageError: as `check_prediction` does, and where a number was learned.
+    """
+    check_prediction(run, images, limit)
     config = read_weights_config(find_weights(run))
     if config.task != "classify":
         raise UsageError(
@@ -147,9 +160,12 @@ def check_conversion(run: str | Path, images: Sequence[str | Path]) -> None:
             received=f"{config.model}, which says a number",
             remedy="What a number would mean at a place of an image, nobody knows.",
         )
+
+
+def _expect_images(run: str | Path, images: Sequence[str | Path], what_for: str) -> None:
     if not images and own_data(run) is None:
         raise UsageError(
-            expected="images to compare the converted network on",
+            expected=f"images {what_for}",
             received="weights without a run, which would say what they were trained on",
             remedy="Name some image files, or a folder of them.",
         )

@@ -12,7 +12,7 @@ pixels, or 8 x 8, instead of 32 x 32; and five branches on it that see different
     head        1x1                                 classes, enlarged bilinearly to the image
 
 Deviation: no batch norm on the mean, which is one value for each image and channel: on one image at a time, as within a
-budget, it would have no variance.
+budget, it would have no variance. No multi-grid: all layers behind the last stride are dilated alike.
 """
 
 from collections import OrderedDict
@@ -29,10 +29,11 @@ from striate.segmentation.segmenter import Segmenter
 
 WIDTH = 256
 RATES = (6, 12, 18)
+BACKBONE_OPTIONS = {"output_stride": 16}
 
 
-class Pyramid(nn.Module):
-    """Branches that see differently far, put together.
+class ASPP(nn.Module):
+    """Atrous spatial pyramid pooling: branches that see differently far, put together.
 
     Args:
         in_chans: of the map.
@@ -66,10 +67,10 @@ class DeepLab(Segmenter):
     """
 
     def __init__(self, backbone: Network, num_classes: int) -> None:
-        last = backbone.feature_info[-1]
-        super().__init__(backbone, (last.stride,))
+        super().__init__(backbone, tuple(info.stride for info in backbone.feature_info[-1:]) or (16,))
+        (last,) = self.infos
         scale = max(16 // last.stride, 1)
-        self.decoder = Pyramid(last.channels, tuple(rate * scale for rate in RATES))
+        self.decoder = ASPP(last.channels, tuple(rate * scale for rate in RATES))
         self.head = nn.Conv2d(WIDTH, num_classes, 1)
         initialise(self.decoder, "he")
 

@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from striate.blocks.network import Network
-from striate.segmentation.segmenter import Segmenter, enlarging, fitted
+from striate.segmentation.segmenter import Segmenter, fitted, upsampling
 
 
 class FCN(Segmenter):
@@ -37,13 +37,9 @@ class FCN(Segmenter):
     def __init__(self, backbone: Network, strides: tuple[int, ...], num_classes: int) -> None:
         super().__init__(backbone, strides)
         self.score = nn.ModuleDict({str(info.stride): nn.Conv2d(info.channels, num_classes, 1) for info in self.infos})
-        for layer in list(self.score.values())[1:]:
-            assert isinstance(layer, nn.Conv2d)
-            nn.init.zeros_(layer.weight)
-            assert layer.bias is not None
-            nn.init.zeros_(layer.bias)
+        self._begin_finer_at_zero()
         factors = [2] * (len(strides) - 1) + [strides[-1]]
-        self.enlarge = nn.ModuleList(enlarging(num_classes, factor) for factor in factors)
+        self.enlarge = nn.ModuleList(upsampling(num_classes, factor) for factor in factors)
 
     def decode(self, maps: dict[str, Tensor]) -> Float[Tensor, "N K H W"]:
         """Return logits for each pixel."""
@@ -54,6 +50,16 @@ class FCN(Segmenter):
         assert scores is not None
         return scores
 
+    def reset_classifier(self, num_classes: int) -> None:
+        """Replace the layers that score, and those that enlarge scores, by fresh ones."""
+        super().reset_classifier(num_classes)
+        self._begin_finer_at_zero()
+
+    def _begin_finer_at_zero(self) -> None:
+        for layer in list(self.score.values())[1:]:
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
+
     def output_layers(self) -> list[str]:
         """Return the layers that score, and those that enlarge scores."""
         return [f"score.{name}" for name in self.score] + [f"enlarge.{place}" for place in range(len(self.enlarge))]
@@ -61,7 +67,7 @@ class FCN(Segmenter):
     def fresh(self, layer: nn.Module, num_classes: int) -> nn.Module:
         """Return a layer like one of these, for so many classes."""
         if isinstance(layer, nn.ConvTranspose2d):
-            return enlarging(num_classes, layer.stride[0]).to(layer.weight)
+            return upsampling(num_classes, layer.stride[0]).to(layer.weight)
         return super().fresh(layer, num_classes)
 
 

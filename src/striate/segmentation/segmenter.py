@@ -78,7 +78,7 @@ def bilinear_kernel(factor: int) -> Float[Tensor, "k k"]:
     return shares[:, None] * shares
 
 
-def enlarging(channels: int, factor: int) -> nn.ConvTranspose2d:
+def upsampling(channels: int, factor: int) -> nn.ConvTranspose2d:
     """Return a transposed convolution that enlarges each map bilinearly to begin with, and learns on from there."""
     layer = nn.ConvTranspose2d(channels, channels, 2 * factor, factor, padding=factor // 2, bias=False)
     with torch.no_grad():

@@ -28,7 +28,8 @@ class _Alike(Step):
             value = values[index]
             if isinstance(value, Part):
                 return value.cut(out)
-            if self.operator.pointwise:  # Each side of what is there whole is that of the map, or 1.
+            # Each side of what is there whole is that of the map, or 1; of a norm's numbers, none is.
+            if self.operator.pointwise or self.operator.kind in ("cat", "stack", "copy_"):
                 for dim, (side, span) in enumerate(zip(size, out, strict=True), -2):
                     if value.ndim >= -dim and value.shape[dim] == side > 1:
                         value = value.narrow(dim, span.start, span.size)
@@ -67,6 +68,10 @@ class _Windowed(Step):
         wanted, shape = self.needs(out), self.shape(self.maps[0])
         there = wanted.clipped(shape)
         return [(is_.start - asked.start, asked.end - is_.end) for is_, asked in zip(there, wanted, strict=True)]
+
+    def copies(self, out: Region) -> bool:
+        """Tell whether an edge has to be filled up."""
+        return any(edge > 0 for pair in self.edges(out) for edge in pair)
 
     def filled(self, values: Values, out: Region, level: float) -> Tensor:
         """Return what a part of the result needs, with ``level`` beyond the edges."""
@@ -230,9 +235,11 @@ def find_step(operator: Operator, graph: OperatorGraph, maps: tuple[int, ...]) -
         return None
     if operator.kind == CONVOLUTION and len(windows) == 2:
         return _Transposed(*given, sides) if is_transposed(operator) else _Convolved(*given, sides)
+    pool = POOLS.get(operator.kind)
+    if pool is not None and any(other in reader.inputs for other in operator.outputs[1:] for reader in graph.operators):
+        return None  # Places of the largest values count from the beginning of the whole map.
     if operator.kind == "constant_pad_nd":
         return _Padded(*given, sides)
-    pool = POOLS.get(operator.kind)
     return None if pool is None else pool(*given, sides)
 
 
@@ -256,7 +263,7 @@ def _is_alike(operator: Operator, graph: OperatorGraph, maps: tuple[int, ...]) -
         return False
     names = ALONG[kind]
     sides = len(graph.tensors[maps[0]].shape) + (kind in ADDS_DIM)
-    usual = None if kind in ("sum", "mean", "amax", "amin", "argmax", "argmin", "var", "std", "squeeze", "flip") else 0
+    usual = 0 if kind in ("cat", "stack", "split", "split_with_sizes", "unbind", "slice") else None
     dims: list[int] = []
     for name in (names,) if isinstance(names, str) else names:
         value = operator.arguments.get(name, usual)

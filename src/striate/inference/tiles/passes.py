@@ -7,11 +7,10 @@ with n such operators in a row takes n + 1 sweeps, each of which runs all that i
 keep to memory that does not grow with the image.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 
 from striate.errors import StriateError
@@ -20,7 +19,7 @@ from striate.graph.programs import Inference
 from striate.graph.trace import trace
 from striate.graph.windows import ADAPTIVE
 from striate.inference.tiles.kinds import find_step
-from striate.inference.tiles.steps import Part, Region, Step, call, whole
+from striate.inference.tiles.steps import Region, Step, whole
 
 LAST_TWO = {-1, -2}
 
@@ -60,7 +59,7 @@ class Passes:
         (self.image,) = self.graph.inputs
         self.output = _only_output(self.graph)
         self.held = self._held()
-        self.maps = {self.image}
+        self.maps, self._ever_maps = {self.image}, {self.image}
         self.steps: dict[int, Step] = {}
         self.sweeps: list[Sweep] = []
         self.once: list[int] = []
@@ -116,15 +115,41 @@ class Passes:
         found.append((BEFORE, needed.get(self.image, whole((1, 1)))))
         return found[::-1]
 
+    def estimate(self, sweep: Sweep, region: Region) -> int:
+        """Return about how many bytes making a part of a sweep's map takes: of its largest operator, in and out."""
+        sizes = [0]
+        for index, out in self.parts_of(sweep, region)[1:]:
+            step = self.steps[index]
+            made = self.bytes_of(step.operator.outputs[0], out)
+            needed = step.needs(out)
+            given = sum(self.bytes_of(tensor, needed.clipped(self.shape(tensor))) for tensor in step.maps)
+            sizes.append(made + given + (given if step.copies(out) else 0))
+        return max(sizes)
+
+    def bytes_of(self, tensor: int, region: Region) -> int:
+        """Return the bytes of a part of a map."""
+        spec = self.graph.tensors[tensor]
+        height, width = region.size
+        return spec.size // (spec.shape[-2] * spec.shape[-1]) * height * width
+
     def _held(self) -> dict[int, str]:
         """Return the names of the network's own tensors, by their index."""
-        own = {name: tuple(tensor.shape) for name, tensor in _tensors(self.network)}
+        made = {tensor for operator in self.graph.operators for tensor in operator.outputs}
+        sizes = {name: (tensor.nbytes, tensor.untyped_storage().nbytes()) for name, tensor in _tensors(self.network)}
         names: dict[int, str] = {}
         for index, spec in enumerate(self.graph.tensors):
             storage = self.graph.storages[spec.storage]
+            if index in made:
+                continue
             if storage.role in (Role.PARAMETER, Role.BUFFER):
-                if own[storage.name] == spec.shape and index not in names:
-                    names[index] = storage.name
+                own, whole_storage = sizes[storage.name]
+                if own != whole_storage:
+                    raise StriateError(
+                        expected="parameters and buffers with memory of their own, to run a network part by part",
+                        received=f"{storage.name}, which is a part of something larger",
+                        remedy="Give it a copy: tensor.clone().",
+                    )
+                names[index] = storage.name
             elif storage.born == BEFORE and storage.role is not Role.INPUT:
                 raise StriateError(
                     expected="a network whose tensors are all parameters or buffers, to run it part by part",
@@ -136,32 +161,40 @@ class Passes:
     def _place(self, index: int, operator: Operator) -> None:
         maps = tuple(dict.fromkeys(tensor for tensor in operator.inputs if tensor in self.maps))
         step = find_step(operator, self.graph, maps)
-        if step is not None and (maps or _grows(operator, self.graph)):
+        changed = set(operator.outputs) & set(operator.inputs)
+        if step is not None and changed <= set(maps) and (maps or _grows(operator, self.graph)):
             self.steps[index] = step
             self.maps.update(operator.outputs)
+            self._ever_maps.update(operator.outputs)
             return
         self.once.append(index)
-        pools = bool(maps) and _pooled_sizes(operator, self.graph) is not None
+        pools = bool(maps) and pooled_sizes(operator, self.graph) is not None
         self.sweeps += [Sweep(tensor, index, pools, self.layer_of(index)) for tensor in maps]
         self.maps.difference_update(operator.outputs)
 
     def _expect_one_view(self) -> None:
-        """Refuse maps that are changed in place through one view, and read through another."""
+        """Refuse maps that are changed in place through one view, and read through another.
+
+        Of tensors that are there whole, views are views here too.
+        """
         made = {self.image: BEFORE}
-        read = {self.output: len(self.graph.operators)}
+        read: dict[int, int] = {}
+        by_storage: dict[int, set[int]] = {}
         for index, operator in enumerate(self.graph.operators):
             read.update(dict.fromkeys(operator.inputs, index))
             for tensor in operator.outputs:
                 made.setdefault(tensor, index)
         read[self.output] = len(self.graph.operators)
-        for index, step in self.steps.items():
-            for changed in set(step.operator.outputs) & set(step.operator.inputs):
-                block = self.graph.tensors[changed].storage
-                for other in self.maps - {changed}:
-                    if self.graph.tensors[other].storage == block and made[other] < index < read.get(other, BEFORE):
+        for tensor, spec in enumerate(self.graph.tensors):
+            by_storage.setdefault(spec.storage, set()).add(tensor)
+        for index, operator in enumerate(self.graph.operators):
+            for changed in set(operator.outputs) & set(operator.inputs):
+                for other in by_storage[self.graph.tensors[changed].storage] - {changed}:
+                    is_alias = made.get(other, BEFORE) < index < read.get(other, BEFORE)
+                    if is_alias and self._ever_maps & {changed, other}:
                         raise StriateError(
                             expected="maps that are not changed in place through one view and read through another",
-                            received=f"{step.operator.kind} in {self.layer_of(index)}",
+                            received=f"{operator.kind} in {self.layer_of(index)}",
                             remedy="Change a copy of it.",
                         )
 
@@ -187,7 +220,7 @@ def _grows(operator: Operator, graph: OperatorGraph) -> bool:
     return after[-2] * after[-1] > before[-2] * before[-1]
 
 
-def _pooled_sizes(operator: Operator, graph: OperatorGraph) -> tuple[int, int] | None:
+def pooled_sizes(operator: Operator, graph: OperatorGraph) -> tuple[int, int] | None:
     """Return the height and width to which an operator pools a map by means; None for one that does not."""
     shape, out = (graph.tensors[tensors[0]].shape for tensors in (operator.inputs, operator.outputs))
     if operator.kind == "mean" and operator.arguments.get("dtype") is None:
@@ -196,130 +229,3 @@ def _pooled_sizes(operator: Operator, graph: OperatorGraph) -> tuple[int, int] |
     if operator.kind in ADAPTIVE and "avg" in operator.kind and operator.kind.endswith("2d"):
         return out[-2], out[-1]
     return None
-
-
-class PartProgram(nn.Module):
-    """One part of a sweep, as a module: from a part of the image and what is there whole to a part of the map.
-
-    Args:
-        passes: of the network.
-        sweep: of these.
-        region: of the sweep's map.
-        resident: indices of the tensors that are there whole, in the order in which they are given.
-    """
-
-    def __init__(self, passes: Passes, sweep: Sweep, region: Region, resident: Sequence[int]) -> None:
-        super().__init__()
-        self.network = passes.network
-        self._passes, self._sweep, self._region, self._resident = passes, sweep, region, tuple(resident)
-        (_, self.image_region), *self._parts = passes.parts_of(sweep, region)
-        last = {tensor: place for place, (index, _) in enumerate(self._parts) for tensor in passes.steps[index].maps}
-        self._dying: list[list[int]] = [[] for _ in self._parts]
-        for tensor, place in last.items():
-            if tensor != sweep.map:
-                self._dying[place].append(tensor)
-
-    def forward(self, image: Tensor, *resident: Tensor) -> Tensor:
-        """Return the part of the sweep's map."""
-        passes = self._passes
-        values: dict[int, Tensor | Part] = {passes.image: Part(image, self.image_region)}
-        values.update(zip(self._resident, resident, strict=True))
-        values.update({index: _named(self.network, name) for index, name in passes.held.items()})
-        del image
-        for (index, region), dying in zip(self._parts, self._dying, strict=True):
-            step = passes.steps[index]
-            made = step.run(values, region)
-            for tensor, value in zip(step.operator.outputs, made, strict=False):
-                if isinstance(value, Tensor):
-                    values[tensor] = Part(value, region)
-            del made, value
-            for tensor in dying:
-                del values[tensor]
-        part = values[self._sweep.map]
-        assert isinstance(part, Part)
-        return part.cut(self._region)
-
-
-def _named(network: nn.Module, name: str) -> Tensor:
-    home, _, attribute = name.rpartition(".")
-    tensor: Tensor = getattr(network.get_submodule(home), attribute)
-    return tensor
-
-
-def run_once(passes: Passes, index: int, values: Mapping[int, Tensor]) -> dict[int, Tensor]:
-    """Run an operator whose inputs are all there whole; return what it makes, by its index."""
-    operator = passes.graph.operators[index]
-
-    def value(tensor: int) -> Tensor:
-        return values[tensor] if tensor in values else _named(passes.network, passes.held[tensor])
-
-    with torch.inference_mode():
-        made = call(operator, value)
-    outputs = made if isinstance(made, tuple | list) else (made,)
-    return {tensor: each for tensor, each in zip(operator.outputs, outputs, strict=False) if each is not None}
-
-
-class Collecting:
-    """All of a map, put together part by part.
-
-    Args:
-        passes: of the network.
-        sweep: over the map.
-    """
-
-    def __init__(self, passes: Passes, sweep: Sweep) -> None:
-        self._shape = passes.shape(sweep.map)
-        self._whole: Tensor | None = None
-
-    def add(self, part: Tensor, region: Region) -> None:
-        """Take in a part of the map."""
-        if self._whole is None:
-            self._whole = part.new_empty(self._shape)
-        Part(self._whole, whole(self._shape)).cut(region).copy_(part)
-
-    def result(self) -> Tensor:
-        """Return the map."""
-        assert self._whole is not None
-        return self._whole
-
-
-class Pooling:
-    """Means over a map, added up part by part.
-
-    Args:
-        passes: of the network.
-        sweep: over the map.
-    """
-
-    def __init__(self, passes: Passes, sweep: Sweep) -> None:
-        operator = passes.graph.operators[sweep.before]
-        sizes = _pooled_sizes(operator, passes.graph)
-        assert sizes is not None
-        *_, height, width = passes.shape(sweep.map)
-        self._rows, self._columns = _shares(height, sizes[0]), _shares(width, sizes[1])
-        self._sums: Tensor | None = None
-        self._shape = passes.shape(operator.outputs[0])
-
-    def add(self, part: Tensor, region: Region) -> None:
-        """Take in a part of the map."""
-        rows, columns = (
-            shares[:, span.start : span.end].to(part)
-            for shares, span in zip((self._rows, self._columns), region, strict=True)
-        )
-        sums = (rows @ part @ columns.T).double()
-        self._sums = sums if self._sums is None else self._sums + sums
-        self._dtype = part.dtype
-
-    def result(self) -> Tensor:
-        """Return the means."""
-        assert self._sums is not None
-        return self._sums.to(self._dtype).reshape(self._shape)
-
-
-def _shares(before: int, after: int) -> Tensor:
-    """Return how much each of ``before`` places counts in each of ``after`` means, after x before."""
-    shares = torch.zeros(after, before, dtype=torch.float64)
-    for place in range(after):
-        start, end = place * before // after, -(-(place + 1) * before // after)
-        shares[place, start:end] = 1 / (end - start)
-    return shares

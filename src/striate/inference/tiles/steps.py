@@ -104,6 +104,10 @@ class Step(ABC):
     def run(self, values: Values, out: Region) -> tuple[Any, ...]:
         """Return that part of what it makes."""
 
+    def copies(self, out: Region) -> bool:
+        """Tell whether it makes a copy of what it needs, to fill it up at an edge."""
+        return False
+
     def shape(self, tensor: int) -> tuple[int, ...]:
         """Return the shape that a tensor has on the whole image."""
         return self.graph.tensors[tensor].shape

@@ -1,0 +1,43 @@
+"""Batch norm multiplied into the convolutions ahead of it, for prediction alone."""
+
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+
+def fold_norms(network: nn.Module) -> int:
+    """Multiply what batch norms do with fixed statistics into the convolutions that they follow directly.
+
+    The network then has fewer operators and maps, and gives the same but for rounding; it is no longer to be trained.
+
+    Args:
+        network: changed in place, and put into evaluation mode. Looked at are the children of each `nn.Sequential`;
+            what is put together by code of its own stays as it is.
+
+    Returns:
+        How many were folded.
+    """
+    network.eval()
+    folded = 0
+    for row in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
+        for (_, conv), (name, norm) in pairwise(list(row.named_children())):
+            if isinstance(conv, nn.Conv2d) and _is_fixed_norm(norm):
+                fixed: Any = norm
+                with torch.no_grad():
+                    conv.weight, conv.bias = fuse_conv_bn_weights(
+                        *(conv.weight, conv.bias, fixed.running_mean, fixed.running_var),
+                        *(fixed.eps, fixed.weight, fixed.bias),
+                    )
+                setattr(row, name, nn.Identity())
+                folded += 1
+    return folded
+
+
+def _is_fixed_norm(module: Any) -> bool:
+    """Tell whether a module is a batch norm, also one that is frozen, with statistics of its own."""
+    if not isinstance(module, nn.Module) or not hasattr(module, "eps"):
+        return False
+    return isinstance(getattr(module, "running_mean", None), torch.Tensor)

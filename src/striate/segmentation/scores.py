@@ -1,0 +1,89 @@
+"""How right a class for each pixel is: shares of pixels, overlaps of regions, and both near the borders of regions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Int64
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True, slots=True)
+class PixelScores:
+    """What a class for each pixel is worth, on pixels whose class is known.
+
+    Args:
+        accuracy: the share of the pixels that is right.
+        ious: of each class, the pixels that are of it and said to be, as a share of those that are either (Everingham
+            et al., "The Pascal visual object classes challenge", 2015, section 3.3); None where there are no such.
+    """
+
+    accuracy: float
+    ious: tuple[float | None, ...]
+
+    @property
+    def mean_iou(self) -> float:
+        """The mean over the classes that are there, or said to be; 0 where none is."""
+        known = [iou for iou in self.ious if iou is not None]
+        return sum(known) / len(known) if known else 0.0
+
+
+def confusion_matrix(
+    said: Int64[Tensor, "N H W"], truth: Int64[Tensor, "N H W"], classes: int, where: Bool[Tensor, "N H W"]
+) -> Int64[Tensor, "K K"]:
+    """Return how many pixels of each class (rows) were said to be of each class (columns).
+
+    Args:
+        said: the class of each pixel.
+        truth: likewise.
+        classes: how many there are.
+        where: pixels that count; the class of all others may be any number.
+    """
+    pairs = truth[where] * classes + said[where]
+    return torch.bincount(pairs, minlength=classes**2).view(classes, classes)
+
+
+def scores_of(counts: Int64[Tensor, "K K"]) -> PixelScores:
+    """Return what such counts, added up over all images, are worth."""
+    right, all_ = counts.diagonal(), int(counts.sum())
+    either = counts.sum(0) + counts.sum(1) - right
+    ious = [int(a) / int(b) if b else None for a, b in zip(right, either, strict=True)]
+    return PixelScores(int(right.sum()) / max(all_, 1), tuple(ious))
+
+
+def boundary_band(truth: Int64[Tensor, "N H W"], known: Bool[Tensor, "N H W"], width: int) -> Bool[Tensor, "N H W"]:
+    """Return the pixels at most ``width`` away, along rows and columns, from one whose neighbour is of another class.
+
+    Restricted to these, scores say how well a network knows where things end (Kohli, Ladický and Torr, "Robust higher
+    order potentials for enforcing label consistency", 2009, section 5.2).
+
+    Args:
+        truth: the class of each pixel.
+        known: whether it is; a border with what is not known is none.
+        width: in pixels; 0 for the pixels at the border alone.
+    """
+    border = torch.zeros_like(known)
+    for dim in (1, 2):
+        length = truth.shape[dim] - 1
+        one, other = (truth.narrow(dim, start, length) for start in (0, 1))
+        both = known.narrow(dim, 0, length) & known.narrow(dim, 1, length)
+        differ = (one != other) & both
+        border.narrow(dim, 0, length).logical_or_(differ)
+        border.narrow(dim, 1, length).logical_or_(differ)
+    spread = F.max_pool2d(border.float().unsqueeze(1), 2 * width + 1, 1, width).squeeze(1)
+    return (spread > 0) & known
+
+
+def median_frequency_weights(pixels: Sequence[int]) -> tuple[float, ...]:
+    """Return a weight for each class, larger for rarer ones: the median of all shares over its own.
+
+    Eigen and Fergus, "Predicting depth, surface normals and semantic labels", 2015, section 6.3, with the share of all
+    pixels in place of that of the images with the class.
+
+    Args:
+        pixels: of each class; a class without any has a weight of 1.
+    """
+    shares = torch.tensor([count for count in pixels if count], dtype=torch.float64)
+    middle = float(shares.quantile(0.5)) if len(shares) else 1.0
+    return tuple(middle / count if count else 1.0 for count in pixels)
