@@ -8,6 +8,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -32,9 +33,7 @@ def compare(model: str, side: int, rounds: int) -> None:
     network = create_model(model).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     converted = fully_convolutional(network, (entry.in_chans, *entry.image_size))
     image = torch.randn(1, entry.in_chans, side, side).to(memory_format=torch.channels_last)
-    rows, columns = (
-        (side - window) // stride + 1 for window, stride in zip(converted.window, converted.stride, strict=True)
-    )
+    rows, columns = converted.places((side, side))
     slid_macs = rows * columns * sum(layer.macs for layer in layer_costs(network, (entry.in_chans, *entry.image_size)))
     macs = sum(layer.macs for layer in layer_costs(converted, (entry.in_chans, side, side)))
 
@@ -51,7 +50,7 @@ def compare(model: str, side: int, rounds: int) -> None:
     for _ in range(rounds):
         one = statistics.median(seconds(once) for _ in range(3))
         for batch, ratios in found.items():
-            ratios.append(seconds(lambda batch=batch: slid(batch)) / one)  # type: ignore[misc]
+            ratios.append(seconds(partial(slid, batch)) / one)
     times, batch = min((statistics.median(ratios), batch) for batch, ratios in found.items())
     allowed = slid_macs / macs
     append_row(

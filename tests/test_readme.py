@@ -173,24 +173,22 @@ def test_contributing_names_targets_that_exist() -> None:
     assert named <= set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
 
 
+def rows_of(name: str, **chosen: str) -> list[dict[str, str]]:
+    """Return the rows of a benchmark with these values that were measured at one commit, the last one."""
+    with (ROOT / "benchmarks" / "results" / f"{name}.csv").open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if chosen.items() <= row.items()]
+    return [row for row in rows if row["commit"] == rows[-1]["commit"]]
+
+
 @pytest.mark.parametrize(
     ("script", "recipe"),
     [("digits", "lenet5-digits"), ("digits_alexnet", "alexnet_28-digits"), ("mnist", "lenet5-mnist")],
 )
 def test_figures_are_those_of_the_measured_rows(script: str, recipe: str) -> None:
     (said,) = re.findall(rf"\| ([\d.]+) % \| `benchmarks/{script}.py` \|", README)
-    with (ROOT / "benchmarks" / "results" / "accuracy.csv").open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["recipe"] == recipe]
-    last = [float(row["test_accuracy"]) for row in rows if row["commit"] == rows[-1]["commit"]]
+    last = [float(row["test_accuracy"]) for row in rows_of("accuracy", recipe=recipe)]
     assert len(last) == 3
     assert f"{statistics.mean(last):.2%}" == f"{said}%"
-
-
-def rows_of(name: str, **chosen: str) -> list[dict[str, str]]:
-    """Return the rows of a benchmark with these values that were measured at one commit, the last one."""
-    with (ROOT / "benchmarks" / "results" / f"{name}.csv").open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if chosen.items() <= row.items()]
-    return [row for row in rows if row["commit"] == rows[-1]["commit"]]
 
 
 @pytest.mark.parametrize("recipe", ["mnist-fast", "mnist-best"])
@@ -240,9 +238,7 @@ def test_figures_of_transfer_are_those_of_the_rows(way: str) -> None:
 def test_figures_of_predicted_peaks_are_those_of_the_rows(said: str, which: str, tool: str) -> None:
     lines = [line for line in README.splitlines() if said in line and f"`benchmarks/cost.py {which}`" in line]
     (figures,) = re.findall(r", (\d+) programs.* median ([\d.]+) %, largest ([\d.]+) %", "".join(lines))
-    with (ROOT / "benchmarks" / "results" / "cost.csv").open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if (row["set"], row["tool"]) == (which, tool)]
-    last = [abs(float(row["error"])) for row in rows if row["commit"] == rows[-1]["commit"]]
+    last = [abs(float(row["error"])) for row in rows_of("cost", set=which, tool=tool)]
     assert figures == (str(len(last)), f"{statistics.median(last):.3%}"[:-1], f"{max(last):.2%}"[:-1])
 
 
@@ -256,18 +252,14 @@ def test_figures_of_predicted_peaks_are_those_of_the_rows(said: str, which: str,
 )
 def test_figures_of_planned_steps_are_those_of_the_rows(said: str, ways: list[str]) -> None:
     (line,) = (line for line in README.splitlines() if said in line and "`benchmarks/plan.py table`" in line)
-    with (ROOT / "benchmarks" / "results" / "plan.csv").open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["network"] == "resnet50"]
-    last = {row["way"]: row for row in rows if row["commit"] == rows[-1]["commit"]}
+    last = {row["way"]: row for row in rows_of("plan", network="resnet50")}
     plain = int(last["plain"]["measured"])
     figures = [f"{plain / int(last[way]['measured']):.2f} x, {float(last[way]['time']):.2f}" for way in ways]
     assert line.split(" | ")[1] == "; ".join(figures)
 
 
 def test_figures_of_random_plans_are_those_of_the_rows() -> None:
-    with (ROOT / "benchmarks" / "results" / "plan_triples.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    last = [row for row in rows if row["commit"] == rows[-1]["commit"]]
+    last = rows_of("plan_triples")
     fitting = [row for row in last if row["fits"] == "True"]
     over = sum(int(row["measured"]) > int(row["budget"]) for row in fitting)
     errors = [abs(int(row["predicted"]) / int(row["measured"]) - 1) for row in last]
@@ -278,8 +270,7 @@ def test_figures_of_random_plans_are_those_of_the_rows() -> None:
 
 
 def test_figures_of_predicting_itself_are_those_of_the_last_row() -> None:
-    with (ROOT / "benchmarks" / "results" / "cost_itself.csv").open(newline="", encoding="utf-8") as file:
-        *_, row = csv.DictReader(file)
+    *_, row = rows_of("cost_itself")
     (said,) = re.findall(r"\| ([\d.]+) s; ([\d.]+) s cold; (\d+) MB \| `benchmarks/cost_itself.py`", README)
     seconds = [f"{float(row[f'seconds_{name}']):.2f}" for name in ("warm_8", "cold")]
     assert said == (*seconds, f"{int(row['bytes_beyond']) / 1e6:.0f}")

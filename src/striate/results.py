@@ -101,7 +101,8 @@ class ClassMap:
     @property
     def overall(self) -> Classes:
         """The mean over all places."""
-        return Classes(self.names, tuple((mean := self.probabilities.mean((1, 2), np.float64)) / mean.sum()))
+        shares = self.probabilities.mean((1, 2), np.float64)
+        return Classes(self.names, tuple(shares / shares.sum()))
 
     def of(self, name: str) -> Float32[np.ndarray, "h w"]:
         """Return how probable one class is at each place.

@@ -114,13 +114,7 @@ def load_pretrained(
     """
     own = _state_of(network)
     drops_heads = has_heads and not any(ours.startswith(AUXILIARY) for ours in own)
-    state: dict[str, Tensor] = {}
-    for theirs, tensor in load_tensors(source).items():
-        ours = theirs if theirs in own else _renamed(theirs, peer_names)
-        if not (drops_heads and ours.startswith(AUXILIARY)):
-            state[theirs if ours in state else ours] = _as_dense(tensor, own.get(ours))
-    # Files from before torch 0.4.1 lack a count that nothing is computed from.
-    state |= {ours: tensor for ours, tensor in own.items() if ours.endswith(COUNTER) and ours not in state}
+    state = _read_as_ours(source, own, peer_names, leave_out=AUXILIARY if drops_heads else ())
     fresh = [layer for layer in network.output_layers() if _is_for_other_classes(layer, state, own)]
     for layer in fresh:
         state |= {ours: tensor for ours, tensor in own.items() if ours.startswith(f"{layer}.")}
@@ -141,15 +135,25 @@ def load_features(network: "Network", backbone: str, source: Path, peer_names: S
         UsageError: for a network on torch's meta device.
         StriateError: listing what is missing, left over or of another shape.
     """
-    own = {name: tensor for name, tensor in _state_of(network).items() if name.startswith(FEATURES)}
+    state = _read_as_ours(source, _state_of(network), peer_names)
+    bare = {ours.removeprefix(FEATURES): tensor for ours, tensor in state.items() if ours.startswith(FEATURES)}
+    load_state(network.features, bare, str(source), backbone)
+
+
+def _read_as_ours(
+    source: Path,
+    own: Mapping[str, "Tensor"],
+    peer_names: Sequence[tuple[str, str]],
+    leave_out: tuple[str, ...] = (),
+) -> dict[str, "Tensor"]:
+    """Read a file's tensors under our names, but for some; of two with one name, the second keeps its own."""
     state: dict[str, Tensor] = {}
     for theirs, tensor in load_tensors(source).items():
         ours = theirs if theirs in own else _renamed(theirs, peer_names)
-        if ours.startswith(FEATURES):
-            state[ours] = tensor
-    state |= {ours: tensor for ours, tensor in own.items() if ours.endswith(COUNTER) and ours not in state}
-    bare = {name.removeprefix(FEATURES): tensor for name, tensor in state.items()}
-    load_state(network.features, bare, str(source), backbone)
+        if not ours.startswith(leave_out):
+            state[theirs if ours in state else ours] = _as_dense(tensor, own.get(ours))
+    # Files from before torch 0.4.1 lack a count that nothing is computed from.
+    return state | {ours: tensor for ours, tensor in own.items() if ours.endswith(COUNTER) and ours not in state}
 
 
 def _state_of(network: "Network") -> dict[str, "Tensor"]:
@@ -246,15 +250,24 @@ def weights_at_hand(parameters: Mapping[str, Collection[int | None]]) -> dict[st
             elif path.suffix == ".safetensors":
                 count = _count_parameters(path)
                 for name, counts in parameters.items():
-                    if count is not None and count in counts:
+                    if count in counts:
                         found.setdefault(name, []).append(path)
         except StriateError:
             continue  # Whoever asks for those weights by name is told what is wrong with them.
     return found
 
 
-def _count_parameters(path: Path) -> int | None:
-    """Read a safetensors file's header, and count its numbers but for batch norm's statistics; None where it is none.
+def _count_parameters(path: Path) -> int:
+    """Count the numbers of a safetensors file but for batch norm's statistics; 0 where it is none."""
+    try:
+        shapes = read_shapes(path)
+        return sum(int(math.prod(shape)) for name, shape in shapes.items() if not name.endswith(STATISTICS))
+    except TypeError:
+        return 0
+
+
+def read_shapes(path: Path) -> dict[str, Sequence[int]]:
+    """Return the shapes of a safetensors file's tensors, without reading these; none where it is no such file.
 
     The header is JSON, after its length in eight bytes.
     """
@@ -262,10 +275,9 @@ def _count_parameters(path: Path) -> int | None:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             header = json.loads(file.read(min(length, LARGEST_HEADER)))
-        counted = [name for name in header if not name.endswith(("__metadata__", *STATISTICS))]
-        return sum(int(math.prod(header[name]["shape"])) for name in counted)
+        return {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
     except (OSError, ValueError, TypeError, KeyError, AttributeError, struct.error):
-        return None
+        return {}
 
 
 def find_weights(folder: str | Path) -> Path:

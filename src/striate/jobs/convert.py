@@ -15,8 +15,6 @@ from striate.data.frames import middle
 from striate.data.images import Picture
 from striate.data.transforms import normalise, to_input
 from striate.errors import StriateError, UsageError
-from striate.graph.programs import Inference
-from striate.graph.trace import trace
 from striate.inference.conversion import Change
 from striate.inference.convolutional import FullyConvolutional, padded_layers, slide
 from striate.inference.convolutional import fully_convolutional as convert_network
@@ -106,18 +104,18 @@ def fully_convolutional(
     return convert_network(network, image_shape, stride=stride)
 
 
-def load_map_network(run: str | Path, stride: int | None = None) -> tuple[FullyConvolutional, WeightsConfig]:
+def load_map_network(run: str | Path) -> tuple[FullyConvolutional, WeightsConfig]:
     """Rebuild a trained classifier as one that answers at every place, in evaluation mode.
 
     Args:
-        run: the folder of a run, or of weights with their config.
-        stride: as for `fully_convolutional`; what the config says, or 1, by default.
+        run: the folder of a run, or of weights with their config, which may say a stride.
     """
     network, config = load_network(run)
-    shape = (config.in_chans, *config.image_size)
-    if stride is None:
-        stride = config.fully_convolutional or 1
-    return fully_convolutional(network, shape, stride=stride), config
+    return _convolutional(network, config, config.fully_convolutional or 1), config
+
+
+def _convolutional(network: nn.Module, config: WeightsConfig, stride: int) -> FullyConvolutional:
+    return fully_convolutional(network, (config.in_chans, *config.image_size), stride=stride)
 
 
 def convert(
@@ -137,7 +135,7 @@ def convert(
     """
     check_conversion(run, images)
     network, config = load_network(run)
-    converted, config = load_map_network(run, stride)
+    converted = _convolutional(network, config, stride)
     given: Sequence[str | Path] = images or [RunFolder.find(run).config().data]
     sources = islice(find_sources(run, given, config), COMPARED)
     pictures = [prepare(source, config) for source in sources]
@@ -162,7 +160,7 @@ def convert(
         stride=converted.stride,
         changes=converted.changes,
         difference=difference,
-        padded=tuple(padded_layers(trace(Inference(converted.network, [batch[:1]])))),
+        padded=tuple(padded_layers(passes.graph)),
         whole=tuple(dict.fromkeys(sweep.layer for sweep in passes.sweeps if sweep.layer)),
         slid=slid,
     )

@@ -151,14 +151,14 @@ def _map(
             shares[:, top:bottom, first:last] = tile.values[0].softmax(0)
         yield Sweeping(tile.done, tile.total)
     result = ClassMap(config.classes, shares.numpy(), network.window, network.stride, windows.size)
-    yield Mapped(name, result, _small(windows), tiled.parts, None if budget is None else tiled.peak)
+    yield Mapped(name, result, _small(windows, config.in_chans), tiled.parts, None if budget is None else tiled.peak)
 
 
-def _small(windows: Windows) -> UInt8[np.ndarray, "h w c"]:
+def _small(windows: Windows, channels: int) -> UInt8[np.ndarray, "h w c"]:
     """Return an image for people to look at, read in bands."""
     height, width = windows.size
     step = max(-(-max(height, width) // SHOWN), 1)
-    rows = max(BAND_BYTES // (windows.read(Span(0, 1), Span(0, width)).numel() * step), 1) * step
+    rows = max(BAND_BYTES // (channels * width * step), 1) * step
     bands = (Span(top, min(top + rows, height)) for top in range(0, height, rows))
     pixels = torch.cat([windows.read(band, Span(0, width))[:, ::step, ::step].clone() for band in bands], 1)
     return pixels[: 3 if len(pixels) >= 3 else 1].permute(1, 2, 0).contiguous().numpy()

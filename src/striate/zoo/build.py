@@ -7,9 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from striate.errors import UsageError, nearest
-from striate.files import load_tensors
 from striate.pretrained import open_pretrained
-from striate.weights import WeightsConfig, find_weights, load_features, load_pretrained, read_weights_config
+from striate.weights import (
+    WeightsConfig,
+    find_weights,
+    load_features,
+    load_pretrained,
+    read_shapes,
+    read_weights_config,
+)
 from striate.zoo.table import Entry, find_model
 
 if TYPE_CHECKING:
@@ -101,7 +107,7 @@ def is_of_backbone(network: "Network", name: str, weights: "Pretrained") -> bool
     if weights.config is not None:
         return weights.config.model != name
     own = {child for child, _ in network.named_children() if child != "features"}
-    return not any(tensor.partition(".")[0] in own for tensor in load_tensors(weights.file))
+    return not any(tensor.partition(".")[0] in own for tensor in read_shapes(weights.file))
 
 
 def body_of(network: "Network", name: str) -> "nn.Module":
@@ -164,8 +170,7 @@ def _build(
         "image_size": size,
     }
     for key, value in chosen.items():
-        if min(value if isinstance(value, tuple) else (value,)) < 1:
-            raise UsageError(expected=f"{key} of 1 or more", received=str(value), remedy="Give a positive number.")
+        _expect_positive(key, value)
     try:
         network = entry.build(**{key: value for key, value in chosen.items() if key in known}, **options)
     except (TypeError, ValueError) as error:
@@ -214,9 +219,13 @@ def _on_backbone(
     theirs = {**entry.backbone_options, **asked}
     made = _build(backbone, None, in_chans, image_size, theirs)
     count = entry.num_classes if num_classes is None else num_classes
-    if count < 1:
-        raise UsageError(expected="num_classes of 1 or more", received=str(count), remedy="Give a positive number.")
+    _expect_positive("num_classes", count)
     return entry.build(made, num_classes=count)
+
+
+def _expect_positive(name: str, value: int | tuple[int, ...]) -> None:
+    if min(value if isinstance(value, tuple) else (value,)) < 1:
+        raise UsageError(expected=f"{name} of 1 or more", received=str(value), remedy="Give a positive number.")
 
 
 def build_network(config: WeightsConfig) -> "Network":

@@ -84,20 +84,24 @@ class _Windowed(Step):
             given = F.pad(given, [min(edge, 0) for edge in edges])
         return given
 
+    def called(self, values: Values, given: Tensor, **changed: object) -> tuple[Any, ...]:
+        """Return what the operator makes of ``given`` in place of its map, with other arguments than it had."""
+        (map_,) = self.maps
+
+        def value(index: int) -> Tensor:
+            return given if index == map_ else whole_value(values, index)
+
+        return _outputs(call(self.operator, value, **changed))
+
 
 class _Convolved(_Windowed):
     """A convolution."""
 
     def run(self, values: Values, out: Region) -> tuple[Any, ...]:
-        edges, (map_,) = self.edges(out), self.maps
+        edges = self.edges(out)
         is_even = all(ahead == behind >= 0 for ahead, behind in edges)  # It can add that itself.
         given = self.cut(values, self.needs(out)) if is_even else self.filled(values, out, 0.0)
-        padding = tuple(ahead if is_even else 0 for ahead, _ in edges)
-
-        def value(index: int) -> Tensor:
-            return given if index == map_ else whole_value(values, index)
-
-        return _outputs(call(self.operator, value, padding=padding))
+        return self.called(values, given, padding=tuple(ahead if is_even else 0 for ahead, _ in edges))
 
 
 class _Transposed(_Windowed):
@@ -107,12 +111,7 @@ class _Transposed(_Windowed):
         return Region(*(window.needs_transposed(span) for window, span in zip(self.windows, out, strict=True)))
 
     def run(self, values: Values, out: Region) -> tuple[Any, ...]:
-        given, (map_,) = self.filled(values, out, 0.0), self.maps
-
-        def value(index: int) -> Tensor:
-            return given if index == map_ else whole_value(values, index)
-
-        (made,) = _outputs(call(self.operator, value, padding=(0, 0), output_padding=(0, 0)))
+        (made,) = self.called(values, self.filled(values, out, 0.0), padding=(0, 0), output_padding=(0, 0))
         # Of the result, the first value lies where the first place's window begins.
         begins = (
             span.start * window.stride - window.before
@@ -126,17 +125,15 @@ class _MaxPooled(_Windowed):
     """The largest value in each window."""
 
     def run(self, values: Values, out: Region) -> tuple[Any, ...]:
-        given = self.filled(values, out, float("-inf"))
-        return _outputs(call(self.operator, lambda _: given, padding=(0, 0), ceil_mode=False))
+        return self.called(values, self.filled(values, out, float("-inf")), padding=(0, 0), ceil_mode=False)
 
 
 class _AvgPooled(_Windowed):
     """The mean of each window."""
 
     def run(self, values: Values, out: Region) -> tuple[Any, ...]:
-        given = self.filled(values, out, 0.0)
         once: dict[str, object] = {"padding": (0, 0), "ceil_mode": False, "divisor_override": 1}
-        (sums,) = _outputs(call(self.operator, lambda _: given, **once))
+        (sums,) = self.called(values, self.filled(values, out, 0.0), **once)
         rows, columns = (self._counts(side, span).to(sums) for side, span in enumerate(out))
         return (sums / (rows[:, None] * columns),)
 
