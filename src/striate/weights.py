@@ -40,8 +40,9 @@ class WeightsConfig(BaseModel):
         model_options: what `striate.create_model` takes besides.
         frozen_norm: whether batch norm keeps its statistics when the weights are trained on; None to look whether the
             weights have it folded into their convolutions.
-        task: what it was trained for: a class for each image, or a number.
+        task: what it was trained for: a class for each image, a number, or a class for each pixel.
         classes: their names, in the order of the logits; none for numbers.
+        colours: red, green and blue that each class of pixels is painted in, from 0 to 255; none for the usual ones.
         scale: what the network's one output is multiplied with and what is added then, for a number.
         preprocessing: of its images.
         origin: where training began from: other weights, if it did.
@@ -55,8 +56,9 @@ class WeightsConfig(BaseModel):
     model: str
     model_options: dict[str, Any] = {}
     frozen_norm: bool | None = None
-    task: Literal["classify", "regress"] = "classify"
+    task: Literal["classify", "regress", "segment"] = "classify"
     classes: tuple[str, ...]
+    colours: tuple[tuple[int, int, int], ...] = ()
     scale: tuple[float, float] | None = None
     preprocessing: Preprocessing
     origin: str = ""
@@ -65,8 +67,10 @@ class WeightsConfig(BaseModel):
 
     @model_validator(mode="after")
     def _is_whole(self) -> "WeightsConfig":
-        if (self.task == "classify") != bool(self.classes) or (self.task == "regress") != (self.scale is not None):
-            raise ValueError("classes to classify, or a scale to regress")
+        if (self.task == "regress") == bool(self.classes) or (self.task == "regress") != (self.scale is not None):
+            raise ValueError("classes of images or pixels, or a scale to regress")
+        if len(self.colours) not in (0, len(self.classes)):
+            raise ValueError(f"a colour for each of {len(self.classes)} classes, not {len(self.colours)}")
         return self
 
     @property
