@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -18,6 +19,10 @@ NOBODY = 65534
 # What the program keeps for later, no test finds from an earlier one.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="striate-tests-")
 
+# How long an example takes depends on what else the machine does.
+settings.register_profile("striate", deadline=None)
+settings.load_profile("striate")
+
 # Every annotation of a tensor in these packages is checked at each call.
 CHECKED = [
     "striate.blocks",
@@ -25,6 +30,8 @@ CHECKED = [
     "striate.data",
     "striate.inference",
     "striate.jobs",
+    "striate.reporting.masks",
+    "striate.segmentation",
     "striate.training.task",
     "striate.training.tasks",
 ]

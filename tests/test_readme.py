@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from photographs import write_folder
-from striate.data.source import load_digits
+from striate.data.embedded import load_digits
 from striate.files import save_tensors
 from striate.units import format_count
 from striate.zoo import ZOO, create_model

@@ -8,6 +8,10 @@ from jaxtyping import Float32
 
 from striate.errors import StriateError, UsageError, nearest
 
+Colour = tuple[int, int, int]  # Red, green and blue, from 0 to 255.
+
+UNKNOWN = 255  # In a class for each pixel: one that nobody knows.
+
 
 @dataclass(frozen=True, slots=True)
 class Classes:

@@ -10,8 +10,9 @@ from photographs import COLOURS, draw, write_class, write_folder
 from striate.data.checks import Finding, find_problems
 from striate.data.inspection import inspect_file, inspect_files
 from striate.data.listing import Item, list_data
+from striate.data.reading import Reading
 from striate.data.sets import ImageFiles, ImageSet
-from striate.data.source import Reading, finish, open_data, read_part
+from striate.data.source import finish, open_data, read_part
 from striate.errors import UsageError
 
 

@@ -44,7 +44,7 @@ def test_a_tiff_is_read_part_by_part(tmp_path: Path, pixels: NDArray[np.uint8], 
             assert np.array_equal(found, pixels[top:bottom, left:right].reshape(*found.shape))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.tuples(st.integers(0, 69), st.integers(1, 40), st.integers(0, 90), st.integers(1, 50)))
 def test_any_part_is_that_part(tmp_path_factory: pytest.TempPathFactory, cut: tuple[int, int, int, int]) -> None:
     path = tmp_path_factory.getbasetemp() / "any.tif"

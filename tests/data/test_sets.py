@@ -3,9 +3,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from striate.data.embedded import load_digits
 from striate.data.names import find_data
 from striate.data.sets import ImageTensors, split_by_class
-from striate.data.source import load_digits, open_data
+from striate.data.source import open_data
 from striate.errors import UsageError
 
 

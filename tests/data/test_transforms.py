@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 from pydantic import ValidationError
 
+from striate.data.embedded import load_digits
 from striate.data.images import picture_of
 from striate.data.preprocessing import Preprocessing
-from striate.data.source import load_digits
 from striate.data.statistics import measure
 from striate.data.transforms import fit, jitter, normalise, shift, turn
 

@@ -134,7 +134,7 @@ branching = st.lists(simple, min_size=2, max_size=3).map(lambda ways: Branches(*
 networks = st.lists(st.one_of(simple, simple, branching), min_size=1, max_size=5).map(lambda rows: nn.Sequential(*rows))
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 @given(networks, st.tuples(st.integers(7, 29), st.integers(7, 29)), st.integers(1, 4), st.integers(1, 4))
 def test_tiles_of_any_network_are_the_whole_image(
     network: nn.Module, size: tuple[int, int], rows: int, columns: int

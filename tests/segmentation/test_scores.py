@@ -1,5 +1,6 @@
 """Scores and losses of a class for each pixel, against loops over the pixels."""
 
+from collections.abc import Callable
 from math import log
 
 import pytest
@@ -8,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from striate.results import UNKNOWN
 from striate.segmentation.losses import dice_loss, pixel_cross_entropy
-from striate.segmentation.scores import boundary_band, confusion_matrix, median_frequency_weights, scores_of
+from striate.segmentation.scores import boundary_band, median_frequency_weights, overlaps, scores_of
 
-CLASSES, VOID = 4, 11
+CLASSES, VOID = 4, UNKNOWN
 
 
 def drawn(seed: int, size: tuple[int, int, int] = (2, 7, 9)) -> tuple[Tensor, Tensor, Tensor]:
@@ -26,7 +28,14 @@ def drawn(seed: int, size: tuple[int, int, int] = (2, 7, 9)) -> tuple[Tensor, Te
 @given(st.integers(0, 1000))
 def test_scores_are_those_of_a_loop(seed: int) -> None:
     said, truth, known = drawn(seed)
-    found = scores_of(confusion_matrix(said, truth, CLASSES, known))
+    counts = overlaps(said, truth, CLASSES, known)
+    for image, (right, taken, true) in enumerate(counts.tolist()):
+        pixels = [(int(said[image, y, x]), int(truth[image, y, x])) for y, x in known[image].nonzero().tolist()]
+        for place in range(CLASSES):
+            assert right[place] == pixels.count((place, place))
+            assert taken[place] == sum(s == place for s, _ in pixels)
+            assert true[place] == sum(t == place for _, t in pixels)
+    found = scores_of(counts.sum(0))
     pairs = [(int(t), int(s)) for t, s in zip(truth.flatten(), said.flatten(), strict=True) if int(t) != VOID]
     assert found.accuracy == pytest.approx(sum(t == s for t, s in pairs) / len(pairs))
     for place, iou in enumerate(found.ious):
@@ -37,7 +46,7 @@ def test_scores_are_those_of_a_loop(seed: int) -> None:
 
 def test_a_class_that_is_nowhere_has_no_part_in_the_mean() -> None:
     truth = torch.tensor([[[0, 0, 1, 1]]])
-    found = scores_of(confusion_matrix(torch.tensor([[[0, 1, 1, 1]]]), truth, 3, truth >= 0))
+    found = scores_of(overlaps(torch.tensor([[[0, 1, 1, 1]]]), truth, 3, truth >= 0)[0])
     assert [None if iou is None else round(iou, 6) for iou in found.ious] == [0.5, 0.666667, None]
     assert found.mean_iou == pytest.approx((1 / 2 + 2 / 3) / 2)
     nothing = scores_of(torch.zeros(3, 3, dtype=torch.int64))
@@ -73,53 +82,60 @@ def test_pixels_boundary_band_are_those_of_a_loop(seed: int, width: int) -> None
 def test_cross_entropy_is_that_of_a_loop(weights: tuple[float, ...] | None) -> None:
     _, truth, known = drawn(3)
     logits = torch.randn(2, CLASSES, 7, 9, generator=torch.Generator().manual_seed(4))
-    given_weights = None if weights is None else torch.tensor(weights)
-    found = float(pixel_cross_entropy(logits, truth, known, given_weights))
-    total = share = 0.0
-    shares = logits.double().softmax(1)
-    for image in range(2):
-        for row in range(7):
-            for column in range(9):
-                if known[image, row, column]:
-                    label = int(truth[image, row, column])
-                    weight = 1.0 if weights is None else weights[label]
-                    total -= weight * log(float(shares[image, label, row, column]))
-                    share += weight
-    assert found == pytest.approx(total / share, rel=1e-5)
+    found = float(pixel_cross_entropy(logits, truth, None if weights is None else torch.tensor(weights)))
+    total, shares = 0.0, logits.double().softmax(1)
+    for image, row, column in known.nonzero().tolist():
+        label = int(truth[image, row, column])
+        weight = 1.0 if weights is None else weights[label]
+        total -= weight * log(float(shares[image, label, row, column]))
+    assert found == pytest.approx(total / truth.numel(), rel=1e-5)
 
 
 def test_dice_is_that_of_a_loop_and_leaves_out_classes_that_are_not_there() -> None:
     _, truth, known = drawn(5)
-    truth = truth.where(truth != 2, 1)  # Nothing is of class 2.
+    truth[0] = truth[0].where(truth[0] != 2, 1)  # Nothing in the first image is of class 2.
     logits = torch.randn(2, CLASSES, 7, 9, generator=torch.Generator().manual_seed(6))
     shares, losses = logits.double().softmax(1), []
-    for place in (0, 1, 3):
-        both = sides = 0.0
-        for image, row, column in known.nonzero().tolist():
-            p, g = float(shares[image, place, row, column]), int(truth[image, row, column]) == place
-            both, sides = both + p * g, sides + p + g
-        losses.append(1 - 2 * both / sides)
-    assert float(dice_loss(logits, truth, known)) == pytest.approx(sum(losses) / 3, rel=1e-5)
+    for image, places in enumerate(((0, 1, 3), (0, 1, 2, 3))):
+        lost = 0.0
+        for place in places:
+            both = sides = 0.0
+            for row, column in known[image].nonzero().tolist():
+                p, g = float(shares[image, place, row, column]), int(truth[image, row, column]) == place
+                both, sides = both + p * g, sides + p + g
+            lost += 1 - 2 * both / sides
+        losses.append(lost / len(places))
+    assert float(dice_loss(logits, truth)) == pytest.approx(sum(losses) / 2, rel=1e-5)
 
 
-def test_what_is_said_rightly_and_surely_costs_nothing_and_nothing_known_is_no_loss() -> None:
+@pytest.mark.parametrize("loss", [pixel_cross_entropy, dice_loss])
+def test_losses_of_a_batchs_parts_add_up_to_its_own(loss: Callable[..., Tensor]) -> None:
+    _, truth, _ = drawn(9, (3, 7, 9))
+    truth[0, :5] = VOID  # So that parts have very different numbers of known pixels.
+    logits = torch.randn(3, CLASSES, 7, 9, generator=torch.Generator().manual_seed(7))
+    parts = float(loss(logits[:1], truth[:1])) / 3 + float(loss(logits[1:], truth[1:])) * 2 / 3
+    assert float(loss(logits, truth)) == pytest.approx(parts, rel=1e-6)
+
+
+@pytest.mark.parametrize("loss", [pixel_cross_entropy, dice_loss])
+def test_what_is_said_rightly_and_surely_costs_nothing_and_nothing_known_is_no_loss(
+    loss: Callable[..., Tensor],
+) -> None:
     _, truth, known = drawn(7)
     logits = 100.0 * torch.nn.functional.one_hot(truth.where(known, 0), CLASSES).movedim(-1, 1)
-    nothing = torch.zeros_like(known)
-    for loss in (pixel_cross_entropy, dice_loss):
-        assert float(loss(logits, truth, known)) == pytest.approx(0, abs=1e-6)
-        assert float(loss(-logits, truth, known)) > 0.9
-        assert float(loss(logits, truth, nothing)) == 0.0
+    assert float(loss(logits, truth)) == pytest.approx(0, abs=1e-6)
+    assert float(loss(-logits, truth)) > 0.9
+    assert float(loss(logits, torch.full_like(truth, VOID))) == 0.0
 
 
-def test_the_gradient_of_a_pixel_that_is_not_known_is_nothing() -> None:
+@pytest.mark.parametrize("loss", [pixel_cross_entropy, dice_loss])
+def test_the_gradient_of_a_pixel_that_is_not_known_is_nothing(loss: Callable[..., Tensor]) -> None:
     _, truth, known = drawn(8)
-    for loss in (pixel_cross_entropy, dice_loss):
-        logits = torch.randn(2, CLASSES, 7, 9, requires_grad=True)
-        torch.autograd.backward(loss(logits, truth, known))
-        assert logits.grad is not None
-        assert not logits.grad.movedim(1, -1)[~known].any()
-        assert logits.grad.movedim(1, -1)[known].any()
+    logits = torch.randn(2, CLASSES, 7, 9, requires_grad=True)
+    torch.autograd.backward(loss(logits, truth))
+    assert logits.grad is not None
+    assert not logits.grad.movedim(1, -1)[~known].any()
+    assert logits.grad.movedim(1, -1)[known].any()
 
 
 def test_rarer_classes_weigh_more() -> None:

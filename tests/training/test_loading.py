@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from photographs import write_folder
 from seen import centred
+from striate.data.embedded import load_digits
 from striate.data.images import ImageFileError
 from striate.data.sets import ImageFiles
-from striate.data.source import load_digits, open_data
+from striate.data.source import open_data
 from striate.training.config import TrainConfig
 from striate.training.group import Group
 from striate.training.loading import EvenBatches, Loader

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from seen import centred
-from striate.data.source import load_digits
+from striate.data.embedded import load_digits
 from striate.errors import UsageError
 from striate.training.config import TrainConfig
 from striate.training.loading import Loader

@@ -7,8 +7,8 @@ from torch.nn import functional as F
 
 from seen import centred
 from striate.blocks.contract import AuxiliaryLogits
+from striate.data.embedded import load_digits
 from striate.data.sets import ImageTensors
-from striate.data.source import load_digits
 from striate.training.config import TrainConfig
 from striate.training.loading import EvenBatches
 from striate.training.task import Samples

@@ -40,7 +40,7 @@ def val(
     from rich.console import Console
 
     from striate.cli.progress import bars, show_counted
-    from striate.data.source import Reading
+    from striate.data.reading import Reading
     from striate.jobs.val import Validated, write_val_page
     from striate.jobs.val import val as job
 
@@ -65,8 +65,10 @@ def val(
 
 
 def _document(run: Path, found: "Validated") -> dict[str, Any]:
+    from striate.jobs.judging import Judged
+
     judged = found.judged
-    return {
+    document = {
         "run": str(run),
         "data": found.data,
         "split": found.part,
@@ -74,14 +76,17 @@ def _document(run: Path, found: "Validated") -> dict[str, Any]:
         "seen": found.seen,
         "metrics": dict(judged.metrics),
         "classes": [asdict(each) for each in judged.classes],
-        "confusion": judged.confusion,
-        "calibration": [asdict(each) for each in judged.calibration],
     }
+    if isinstance(judged, Judged):
+        document |= {"confusion": judged.confusion, "calibration": [asdict(each) for each in judged.calibration]}
+    return document
 
 
 def _print(out: Any, found: "Validated") -> None:
     from striate.cli.tables import fill, plain_table, say
+    from striate.jobs.judged_masks_page import share
     from striate.jobs.judged_page import in_words, metrics_in_words
+    from striate.jobs.judging_masks import JudgedMasks
     from striate.jobs.val import seen_in_words
 
     judged = found.judged
@@ -89,6 +94,14 @@ def _print(out: Any, found: "Validated") -> None:
     say(out, metrics_in_words(judged.metrics))
     if found.seen:
         say(out, f"note: {seen_in_words(found)}")
+    if isinstance(judged, JudgedMasks):
+        columns = ("class", "pixels", "IoU", "near borders", "precision", "recall")
+        table = plain_table(None, [(name, name != "class") for name in columns])
+        for one in judged.classes:
+            known = (one.iou, one.boundary_iou, one.precision, one.recall)
+            fill(table, one.name, f"{one.pixels:,}", *map(share, known))
+        out.print(table)
+        return
     if not judged.classes:
         return
     table = plain_table(None, [("class", False), ("images", True), ("precision", True), ("recall", True)])

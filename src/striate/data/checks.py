@@ -9,9 +9,11 @@ from striate.data.inspection import Inspected
 from striate.data.listing import Listing
 from striate.errors import UsageError
 from striate.files import spell
+from striate.results import UNKNOWN
 
 Kind = Literal[
     "unreadable",
+    "mask",
     "two labels",
     "two parts",
     "duplicate",
@@ -28,6 +30,7 @@ Kind = Literal[
 # Training would be wrong: on what is missing, contradicts itself, or is known from the part to judge by.
 SEVERE: tuple[Kind, ...] = (
     "unreadable",
+    "mask",
     "two labels",
     "two parts",
     "empty class",
@@ -67,12 +70,17 @@ def find_problems(listing: Listing, files: Sequence[Inspected]) -> list[Finding]
     """
     found = [
         *(
-            Finding("unreadable", f"{listing.name_of(file.item.path)}: {file.problem}", (file,))
+            Finding(
+                "unreadable" if file.mask is None else "mask",
+                f"{listing.name_of(file.item.path)}: {file.problem}",
+                (file,),
+            )
             for file in files
             if file.problem
         ),
         *_repeated(listing, files),
         *_of_classes(listing),
+        *_of_masks(listing, files),
         *_of_channels(files),
         *(
             Finding("animated", f"{listing.name_of(file.item.path)}: the first of its frames is taken", (file,))
@@ -94,7 +102,8 @@ def _repeated(listing: Listing, files: Sequence[Inspected]) -> Iterable[Finding]
     for group in alike.values():
         if len(group) == 1:
             continue
-        parts, labels = ({file.item.part for file in group}, {file.item.label for file in group})
+        parts = {file.item.part for file in group}
+        labels = {file.item.label if file.mask is None else file.mask.digest for file in group}
         names = " = ".join(listing.name_of(file.item.path) for file in group)
         kinds: list[Kind] = []
         if len(labels) > 1:
@@ -106,7 +115,7 @@ def _repeated(listing: Listing, files: Sequence[Inspected]) -> Iterable[Finding]
 
 
 def _of_classes(listing: Listing) -> Iterable[Finding]:
-    if listing.has_numbers:
+    if listing.has_numbers or listing.has_masks:
         return
     known = set(listing.names)
     learned = listing.learned
@@ -128,6 +137,28 @@ def _of_classes(listing: Listing) -> Iterable[Finding]:
     if len(sizes) > 1 and sizes[-1][0] >= IMBALANCE * sizes[0][0]:
         (few, rare), (many, common) = sizes[0], sizes[-1]
         yield Finding("imbalance", f"{common} has {many:,} images{_in(learned)}, {rare} {few:,}")
+
+
+def pixels_of_classes(listing: Listing, files: Iterable[Inspected]) -> Counter[tuple[str, str]]:
+    """Return how many pixels of each part are of each class."""
+    counts: Counter[tuple[str, str]] = Counter()
+    classes = listing.mask_classes
+    for file in files:
+        if classes is not None and file.mask is not None and not file.problem:
+            for number, count in file.mask.held.items():
+                if classes.numbers[number] != UNKNOWN:
+                    counts[file.item.part, classes.names[classes.numbers[number]]] += count
+    return counts
+
+
+def _of_masks(listing: Listing, files: Sequence[Inspected]) -> Iterable[Finding]:
+    if listing.mask_classes is None:
+        return
+    counts = pixels_of_classes(listing, files)
+    for part in listing.parts:
+        missing = [name for name in listing.names if not counts[part, name]]
+        if missing:
+            yield Finding("missing class", f"{part or 'no mask'} has no pixel of {some(missing)}")
 
 
 def common_channels(counts: Collection[int]) -> int | None:

@@ -9,7 +9,7 @@ from io import BufferedIOBase, BytesIO
 from math import prod
 from pathlib import Path
 from threading import Lock
-from typing import IO, Any, cast
+from typing import IO, Any, Literal, cast
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ SUFFIXES = frozenset(
 # Others run programs (EPS), or have no mark, so that any bytes would do (TGA).
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF")
 TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+LOSSY = ("JPEG", "MPO")  # Formats that are never kept bit by bit.
 ORIENTATION, SAMPLES = 0x0112, 277
 WHOLE, LONG = 1e-6, 8
 TURNED = (5, 6, 7, 8)  # Orientations that exchange height and width.
@@ -96,7 +97,9 @@ class Picture:
         """(height, width)."""
         return self.layers[0].height, self.layers[0].width
 
-    def cut(self, frame: Frame, image_size: Size, interpolation: Interpolation = "bilinear") -> UInt8[Tensor, "C H W"]:
+    def cut(
+        self, frame: Frame, image_size: Size, interpolation: Interpolation | Literal["nearest"] = "bilinear"
+    ) -> UInt8[Tensor, "C H W"]:
         """Return what lies in ``frame``, scaled to (height, width) as Pillow does it, antialiased."""
         scaled = [
             np.asarray(_scale(layer, frame, image_size, Image.Resampling[interpolation.upper()]))
@@ -196,6 +199,28 @@ def read_image(path: Path | bytes, channels: int, max_pixels: int = MAX_PIXELS) 
             return Picture((_convert(ImageOps.exif_transpose(image), channels),))
         have = image.channels if isinstance(image, _Tiff) else _channels(image)
         raise ValueError(f"{have} channels, where the network takes {channels}")
+
+
+def read_levels(path: Path, max_pixels: int = MAX_PIXELS) -> NDArray[Any]:
+    """Return what the pixels of a file hold, upright and not converted: H x W numbers, or H x W x 3 or 4 levels.
+
+    Args:
+        path: of the file.
+        max_pixels: an image of more is refused before it is decoded.
+
+    Raises:
+        ImageFileError: where there is no image, or one whose pixels are not kept as they were.
+    """
+    with _opened(path, max_pixels) as image:
+        if isinstance(image, _Tiff):
+            raise ValueError(f"{image.channels} channels of {image.dtype}, where a number or a colour is wanted")
+        if image.format in LOSSY:
+            raise ValueError(f"a {image.format}, which keeps pixels only about as they were")
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode in ("LA", "PA"):
+            upright = upright.getchannel(0)
+        levels = np.asarray(upright)
+        return levels.astype(np.uint8) if levels.dtype == bool else levels
 
 
 @contextmanager

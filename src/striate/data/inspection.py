@@ -2,19 +2,40 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
+import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
+from striate.data.frames import Size
 from striate.data.images import Header, ImageFileError, read_header, read_image
 from striate.data.listing import Item
+from striate.data.masks import read_held
 from striate.data.names import MAX_PIXELS
+from striate.files import spell
+from striate.units import format_size
 
 ENDS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}
 TAIL = 4096
 FEW = 64
+
+
+@dataclass(frozen=True, slots=True)
+class InspectedMask:
+    """What one mask is.
+
+    Args:
+        digest: of the file's bytes; empty where they cannot be read.
+        held: how many of its pixels hold what, as `striate.data.masks.read_held` gives it.
+        problem: what is wrong with it; empty where nothing is.
+    """
+
+    digest: str
+    held: Mapping[int, int]
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +47,9 @@ class Inspected:
         size_bytes: of it.
         digest: of its bytes; empty where they cannot be read.
         header: what it says of its image; None where that cannot be read.
-        problem: what is wrong with it; empty where nothing is.
+        problem: what is wrong with it, or with its mask; empty where nothing is.
         pixels_digest: of the decoded image, where it was decoded; the same for two files of one image.
+        mask: of it, where it has one and can be read.
     """
 
     item: Item
@@ -36,14 +58,15 @@ class Inspected:
     header: Header | None
     problem: str
     pixels_digest: str = ""
+    mask: InspectedMask | None = None
 
 
 def inspect_file(item: Item, *, decode: bool, max_pixels: int = MAX_PIXELS) -> Inspected:
-    """Look at one file.
+    """Look at one file, and at its mask if it has one.
 
     Args:
         item: the file.
-        decode: all of it; otherwise only one that seems to be cut short, to be sure.
+        decode: all of it; otherwise only one that seems to be cut short, to be sure, and masks.
         max_pixels: an image of more is a problem, and not decoded.
     """
     try:
@@ -61,7 +84,25 @@ def inspect_file(item: Item, *, decode: bool, max_pixels: int = MAX_PIXELS) -> I
             pixels_digest = seen.hexdigest()
     except ImageFileError as error:
         return Inspected(item, len(data), digest, header, error.reason)
-    return Inspected(item, len(data), digest, header, "", pixels_digest)
+    mask = None if item.mask is None else inspect_mask(item.mask, header.size, max_pixels)
+    problem = mask.problem if mask is not None else ""
+    return Inspected(item, len(data), digest, header, problem, pixels_digest, mask)
+
+
+def inspect_mask(path: Path, size: Size, max_pixels: int = MAX_PIXELS) -> InspectedMask:
+    """Look at the mask of an image of (height, width)."""
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        held = read_held(path, max_pixels)
+    except (OSError, ImageFileError) as error:
+        reason = error.reason if isinstance(error, ImageFileError) else error.strerror or str(error)
+        return InspectedMask("", {}, f"its mask {spell(path.name)}: {reason}")
+    if held.shape != size:
+        return InspectedMask(
+            digest, {}, f"a mask of {format_size(held.shape)} for an image of {format_size(size)} pixels"
+        )
+    numbers, counts = np.unique(held, return_counts=True)
+    return InspectedMask(digest, dict(zip(numbers.tolist(), counts.tolist(), strict=True)))
 
 
 class _Files(Dataset[Inspected]):

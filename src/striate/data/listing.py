@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from striate.data.images import SUFFIXES
+from striate.data.masks import MaskClasses
 from striate.errors import UsageError, nearest
 from striate.files import spell
 
@@ -24,12 +25,14 @@ class Item:
     Args:
         path: of it.
         part: ``train``, ``val`` or ``test``; empty where the set is not divided.
-        label: the name of its class, or its number.
+        label: the name of its class, or its number; empty where its pixels have classes.
+        mask: the file of these.
     """
 
     path: Path
     part: str
     label: str | float
+    mask: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +42,10 @@ class Listing:
     Args:
         root: the folder, or the table's file.
         items: the images, in order of part, class and name.
-        classes: of each part, in order of name, with or without images; empty where numbers are learned.
+        classes: of each part, in order of name, with or without images; empty where numbers or masks are learned.
         hidden: folders that are passed over, since their names begin with a dot.
         others: files that are passed over, since they have no image's suffix or lie outside the classes.
+        mask_classes: of the pixels of masks, once these were looked at; None where there are none.
     """
 
     root: Path
@@ -49,6 +53,7 @@ class Listing:
     classes: dict[str, tuple[str, ...]]
     hidden: tuple[Path, ...] = ()
     others: tuple[Path, ...] = ()
+    mask_classes: MaskClasses | None = None
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -61,14 +66,19 @@ class Listing:
         return any(isinstance(item.label, float) for item in self.items)
 
     @property
+    def has_masks(self) -> bool:
+        """Whether each image has a mask, rather than a class."""
+        return any(item.mask is not None for item in self.items)
+
+    @property
     def learned(self) -> str:
         """The part to learn from: ``train``, or the one without a name."""
         return "train" if "train" in (*self.classes, *self.parts) else ""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The one map of classes, from the part to train on, in order of name."""
-        return self.classes.get(self.learned, ())
+        """The one map of classes, from the part to train on, in order of name, or of masks, by number."""
+        return self.classes.get(self.learned, ()) if self.mask_classes is None else self.mask_classes.names
 
     def name_of(self, path: Path) -> str:
         """Return a file's path as it is said to people: without the folder of all, where it lies in that."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Self, TypeVar
 
 import numpy as np
 import torch
@@ -69,6 +69,10 @@ class ImageSet(ABC):
     @abstractmethod
     def pixels(self, framing: Framing | None = None) -> UInt8[Tensor, "N C H W"]:
         """Return all images as prepared, or the parts of them that ``framing`` chooses."""
+
+    def known(self, _framing: Framing | None = None) -> Tensor:
+        """Return what is known of each image, as prepared: its label, or what a set of another kind has of it."""
+        return self.labels
 
     @abstractmethod
     def picture(self, place: int) -> Picture:
@@ -189,7 +193,7 @@ class ImageFiles(ImageSet):
     kept: KeptPictures | None = None
     is_in_memory: ClassVar[bool] = False
 
-    def subset(self, indices: Sequence[int] | Int64[Tensor, " M"]) -> "ImageFiles":
+    def subset(self, indices: Sequence[int] | Int64[Tensor, " M"]) -> Self:
         """Return the images of the given indices, in that order."""
         chosen = torch.as_tensor(indices, dtype=torch.int64)
         places = chosen.tolist()
@@ -204,7 +208,7 @@ class ImageFiles(ImageSet):
 
     def prepared(
         self, channels: int, image_size: Size, crop_pct: float | None, interpolation: Interpolation = "bilinear"
-    ) -> "ImageFiles":
+    ) -> Self:
         """Return the set with what is to be made of each image; none is read."""
         return replace(self, channels=channels, image_size=image_size, crop_pct=crop_pct, interpolation=interpolation)
 

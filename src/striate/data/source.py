@@ -1,23 +1,21 @@
 """Data sets opened and split: folders of images, tables of them, MNIST's own format, and what comes with libraries."""
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from striate.counted import Counted
-from striate.data.checks import common_channels, expect_classes, expect_readable, find_problems, notes_of, some
+from striate.data.checks import expect_classes, find_problems, notes_of, some
 from striate.data.cifar import has_cifar_files, read_cifar_folder
+from striate.data.embedded import load_digits
 from striate.data.fetching import Fetching, fetch
 from striate.data.idx import has_idx_files, read_idx_folder
-from striate.data.inspection import Inspected, inspect_files
 from striate.data.keyed import Use, key
-from striate.data.listing import Listing, list_data
-from striate.data.names import FETCHED, MAX_PIXELS, find_data
+from striate.data.names import FETCHED, find_data
+from striate.data.reading import Inspecting, Reading, images_of, inspect_listing, list_files
 from striate.data.sets import ImageFiles, ImageSet, ImageTensors, Splits, split_by_class
 from striate.errors import UsageError
 from striate.files import spell
@@ -28,29 +26,7 @@ Images = TypeVar("Images", bound=ImageSet)
 TEST_SHARE = 0.2
 VAL_SHARE = 0.1
 
-
-class Inspecting(Counted):
-    """Files are being looked at before they are used."""
-
-    what = "looking at files"
-
-
 Opening = Fetching | Inspecting
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """How files are read.
-
-    Args:
-        skip_bad: decode all of them first, and leave out what is no image.
-        max_pixels: an image of more is bad.
-        workers: processes that look at files; 0 does it in this one.
-    """
-
-    skip_bad: bool = False
-    max_pixels: int = MAX_PIXELS
-    workers: int = 0
 
 
 def open_data(data: str, seed: int, reading: Reading | None = None) -> Splits:
@@ -74,7 +50,7 @@ def read_data(data: str, seed: int, reading: Reading | None = None) -> Generator
     Args:
         data: a folder with a folder of images for each class, or with such folders in train, val and test; a CSV table
             (see `striate.data.listing`); a folder with MNIST-style idx files or CIFAR-10's; or the name of a set that
-            is embedded or fetched.
+            is embedded or fetched. With masks: a folder or a list as `striate.data.pairs` takes it.
         seed: decides which images are kept for validation and for testing, where the set has no such parts. Files of
             the same content stay together.
         reading: how files are read.
@@ -82,9 +58,9 @@ def read_data(data: str, seed: int, reading: Reading | None = None) -> Generator
     Raises:
         UsageError: where nothing is found under that name, or it cannot be read or learned.
     """
-    path = yield from locate(data)
-    if path is not None and tensor_reader(path) is None:
-        splits = yield from _read_files(path, seed, reading or Reading())
+    path, reading = (yield from locate(data)), reading or Reading()
+    if reading.masks is not None or (path is not None and tensor_reader(path) is None):
+        splits = yield from _read_files(_with_masks(path, data, reading), seed, reading)
         return replace(splits, name=data) if data in FETCHED else splits
     train, test, name = _read_tensors(path, data, seed)
     if len(train.classes) < 2:
@@ -122,12 +98,12 @@ def locate(data: str) -> Generator[Fetching, None, Path | None]:
 
 
 def _read_files(path: Path, seed: int, reading: Reading) -> Generator[Inspecting, None, Splits]:
-    listing = list_data(path)
+    listing = list_files(path, reading)
     total = len(listing.items)
     expect_classes(listing)
     listing, files = yield from inspect_listing(listing, reading)
     expect_classes(listing)
-    parts = {part: images_of(listing, files, part, listing.names, reading) for part in listing.parts}
+    parts = {part: images_of(listing, files, part, reading) for part in listing.parts}
     if listing.learned not in parts:
         raise UsageError(
             expected=f"images to learn from in {spell(path)}",
@@ -146,37 +122,19 @@ def _read_files(path: Path, seed: int, reading: Reading) -> Generator[Inspecting
     return _expect_parts(Splits(name, train, val, test, notes))
 
 
-def inspect_all(
-    listing: Listing, reading: Reading, *, decode: bool
-) -> Generator[Inspecting, None, tuple[Inspected, ...]]:
-    """Look at all files of a data set, telling how far it is, and return what they are."""
-    files = []
-    found = inspect_files(listing.items, decode=decode, max_pixels=reading.max_pixels, workers=reading.workers)
-    for file in found:
-        files.append(file)
-        yield Inspecting(len(files), len(listing.items))
-    return tuple(files)
-
-
-def inspect_listing(
-    listing: Listing, reading: Reading
-) -> Generator[Inspecting, None, tuple[Listing, tuple[Inspected, ...]]]:
-    """Look at the files of a data set; return it, and what they are, without the bad ones.
+def _with_masks(path: Path | None, data: str, reading: Reading) -> Path:
+    """Return where a data set of files is.
 
     Raises:
-        UsageError: for files that are no images, unless they are to be left out.
+        UsageError: for one that has no masks, where they are wanted.
     """
-    files = yield from inspect_all(listing, reading, decode=reading.skip_bad)
-    if not reading.skip_bad:
-        expect_readable(listing, files)
-    good = tuple(file for file in files if not file.problem)
-    if not good:
-        raise UsageError(
-            expected=f"images in {spell(listing.root)}",
-            received=f"{len(files):,} files, of which none can be read",
-            remedy="`striate check` says what is wrong with each.",
-        )
-    return replace(listing, items=tuple(file.item for file in good)), good
+    if path is not None and tensor_reader(path) is None:
+        return path
+    raise UsageError(
+        expected="images with masks, to learn a class for each pixel",
+        received=f"{data}, whose images have one class each",
+        remedy="Give a folder with images and masks, or train a network for whole images.",
+    )
 
 
 def read_part(
@@ -198,6 +156,8 @@ def read_part(
         UsageError: where there is no such part, it cannot be read, or it has other classes.
     """
     reading, path = reading or Reading(), (yield from locate(data))
+    if reading.masks is not None:
+        path = _with_masks(path, data, reading)
     if path is None or tensor_reader(path) is not None:
         train, test, _ = _read_tensors(path, data, 0)
         tensors = {"train": train, "test": test}
@@ -207,12 +167,15 @@ def read_part(
         _expect_known(data, chosen.classes, classes)
         numbers = torch.tensor([classes.index(each) for each in chosen.classes])
         return name, replace(chosen, labels=numbers[chosen.labels], classes=classes, name=f"{data} {name}")
-    listing = list_data(path)
+    listing = list_files(path, reading)
     name = part_of(data, part, listing.parts)
     _expect_kind(data, listing.has_numbers, classes)
     _expect_known(data, listing.classes.get(name, ()), classes)
     listing, files = yield from inspect_listing(replace(listing, items=listing.of(name)), reading)
-    return name, images_of(listing, files, name, classes, reading)
+    if listing.mask_classes is not None:
+        _expect_known(data, listing.names, classes)
+        listing = replace(listing, mask_classes=listing.mask_classes.numbered_as(classes))
+    return name, images_of(listing, files, name, reading, classes)
 
 
 def part_of(data: str, part: str | None, parts: Sequence[str]) -> str:
@@ -251,40 +214,6 @@ def _expect_known(data: str, theirs: Sequence[str], classes: tuple[str, ...]) ->
         )
 
 
-def images_of(
-    listing: Listing, files: Sequence[Inspected], part: str, classes: tuple[str, ...], reading: Reading
-) -> ImageFiles:
-    """Return the files of one part as a set of images, their classes numbered as ``classes`` are."""
-    chosen = [file for file in files if file.item.part == part]
-    numbers = {name: number for number, name in enumerate(classes)}
-    labels = [file.item.label for file in chosen]
-    return ImageFiles(
-        tuple(file.item.path for file in chosen),
-        torch.tensor(labels, dtype=torch.float64)
-        if listing.has_numbers
-        else torch.tensor([numbers[str(label)] for label in labels], dtype=torch.int64),
-        classes,
-        tuple(file.digest for file in chosen),
-        tuple(file.pixels_digest or file.digest for file in chosen),
-        tuple((0, 0) if file.header is None else file.header.size for file in chosen),
-        _channels_of(listing, files),
-        max_pixels=reading.max_pixels,
-    )
-
-
-def _channels_of(listing: Listing, files: Sequence[Inspected]) -> int:
-    """Return 1 where all images are grey, 3 where some have colour, or as many as all of them have."""
-    counts = {file.header.channels for file in files if file.header is not None}
-    channels = common_channels(counts)
-    if channels is not None:
-        return channels
-    raise UsageError(
-        expected=f"images with the same number of channels in {spell(listing.root)}, or grey and colour ones",
-        received=" and ".join(map(str, sorted(counts))),
-        remedy="`striate check` lists the files.",
-    )
-
-
 def _hold_out(images: Images, share: float, seed: int) -> tuple[Images, Images]:
     """Divide a set into the rest and a part with a share of every class; what is there twice stays together."""
     strata: Tensor = images.labels if images.classes else torch.zeros(len(images), dtype=torch.int64)
@@ -303,17 +232,3 @@ def _expect_parts(splits: Splits) -> Splits:
                 remedy="Add images.",
             )
     return splits
-
-
-def load_digits() -> ImageTensors:
-    """Return scikit-learn's 1,797 handwritten digits, 8 x 8, written by 13 people.
-
-    They are the test part of "Optical recognition of handwritten digits" (Alpaydin and Kaynak, 1998); each pixel counts
-    the inked dots, 0 to 16, of a 4 x 4 square.
-    """
-    from sklearn import datasets
-
-    found = datasets.load_digits()
-    levels = np.rint(found.images * (255 / 16)).astype(np.uint8)
-    classes = tuple(str(name) for name in found.target_names)
-    return ImageTensors(torch.from_numpy(levels).unsqueeze(1), torch.from_numpy(found.target.astype(np.int64)), classes)

@@ -23,11 +23,11 @@ def to_input(picture: Picture, preprocessing: Preprocessing) -> Float32[Tensor, 
     return normalise(fit(picture, preprocessing), preprocessing)
 
 
-def shift(images: UInt8[Tensor, "N C H W"], offsets: Int64[Tensor, "N 2"]) -> UInt8[Tensor, "N C H W"]:
-    """Move each image by its own (down, right) pixels; what comes in from outside is black."""
+def shift(images: UInt8[Tensor, "N C H W"], offsets: Int64[Tensor, "N 2"], fill: int = 0) -> UInt8[Tensor, "N C H W"]:
+    """Move each image by its own (down, right) pixels; what comes in from outside is black, or another ``fill``."""
     count, _, height, width = images.shape
     border = int(offsets.abs().max()) if count else 0
-    padded = F.pad(images, (border, border, border, border))
+    padded = F.pad(images, (border, border, border, border), value=fill)
     rows = torch.arange(height) + border - offsets[:, :1]
     columns = torch.arange(width) + border - offsets[:, 1:]
     picked = padded.permute(0, 2, 3, 1)[torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
@@ -35,7 +35,11 @@ def shift(images: UInt8[Tensor, "N C H W"], offsets: Int64[Tensor, "N 2"]) -> UI
 
 
 def turn(
-    images: UInt8[Tensor, "N C H W"], degrees: float, zoom: float, draws: Float64[Tensor, "N 3"]
+    images: UInt8[Tensor, "N C H W"],
+    degrees: float,
+    zoom: float,
+    draws: Float64[Tensor, "N 3"],
+    fill: int | None = None,
 ) -> UInt8[Tensor, "N C H W"]:
     """Turn each image about its middle, and stretch its two sides apart; the outermost pixels go on beyond the edge.
 
@@ -44,6 +48,7 @@ def turn(
         degrees: of the largest turn, to either side.
         zoom: largest share by which a side becomes longer or shorter.
         draws: numbers in [0, 1), for the angle and the two sides.
+        fill: of classes, what is beyond the edge; each pixel is that of the nearest then, none a mixture of others.
     """
     spread = (2 * draws - 1).float()
     angle, rows, columns = spread[:, 0] * radians(degrees), 1 + zoom * spread[:, 1], 1 + zoom * spread[:, 2]
@@ -53,7 +58,10 @@ def turn(
     across = torch.stack([cos / columns, -sin * height / width / rows, none], 1)
     down = torch.stack([sin * width / height / columns, cos / rows, none], 1)
     grid = F.affine_grid(torch.stack([across, down], 1), list(images.shape), align_corners=False)
-    turned = F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
+    if fill is None:
+        turned = F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
+    else:  # Beyond the edge there are zeros.
+        turned = F.grid_sample(images.float() - fill, grid, mode="nearest", align_corners=False) + fill
     return turned.round().to(torch.uint8)
 
 

@@ -13,7 +13,8 @@ from striate.data.images import ImageFileError, read_image
 from striate.data.inspection import Inspected
 from striate.data.listing import Listing, list_data
 from striate.data.names import find_data
-from striate.data.source import Inspecting, Reading, inspect_all, tensor_reader
+from striate.data.reading import Inspecting, Reading, inspect_all
+from striate.data.source import tensor_reader
 from striate.errors import UsageError
 from striate.files import replace_file, spell
 from striate.reporting.page import Page
@@ -88,7 +89,7 @@ def check(data: str, reading: Reading | None = None) -> Iterator[Inspecting | Ch
             remedy="Files of MNIST's and CIFAR's formats, and sets with a name, are checked whenever they are read.",
         )
     listing = list_data(path)
-    files = yield from inspect_all(listing, reading, decode=True)
+    listing, files = yield from inspect_all(listing, reading, decode=True)
     counts = Counter((item.part, item.label) for item in listing.items if isinstance(item.label, str))
     yield Checked(listing, files, tuple(find_problems(listing, files)), counts)
 

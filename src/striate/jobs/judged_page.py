@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 
+from striate.jobs.judged_masks_page import add_judged_masks, share
 from striate.jobs.judging import Judged
+from striate.jobs.judging_masks import JudgedMasks
 from striate.reporting.figures import calibration, confusion_matrix, scatter
 from striate.reporting.page import Page
 
@@ -10,9 +12,11 @@ WORST = 24
 PARTS = {"train": "training", "val": "validation", "test": "test"}
 
 
-def in_words(judged: Judged, part: str) -> str:
+def in_words(judged: Judged | JudgedMasks, part: str) -> str:
     """Say in half a sentence what a network is worth."""
     images = f"{PARTS[part]} images" if part else "images"
+    if isinstance(judged, JudgedMasks):
+        return f"mean IoU {judged.metrics['mean_iou']:.2%} on {len(judged.images):,} {images}"
     if judged.confusion:
         return f"{judged.metrics['accuracy']:.2%} of the {images} right ({judged.right:,} of {len(judged.images):,})"
     return f"rmse {judged.metrics['rmse']:.6g} on {len(judged.images):,} {images}"
@@ -23,16 +27,19 @@ def metrics_in_words(metrics: Mapping[str, float]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {value:.6g}" for name, value in metrics.items())
 
 
-def add_judged(page: Page, judged: Judged, part: str) -> None:
+def add_judged(page: Page, judged: Judged | JudgedMasks, part: str) -> None:
     """Add what a network is worth on one part of its images."""
     name = PARTS.get(part, "")
     of = f" of the {name} images" if name else ""
+    if isinstance(judged, JudgedMasks):
+        add_judged_masks(page, judged, of)
+        return
     if judged.confusion:
         page.heading(f"Confusion matrix{of}")
         page.figure(confusion_matrix(judged.confusion, judged.images.classes))
         page.table(
             ["class", "images", "precision", "recall"],
-            [(each.name, each.images, _share(each.precision), _share(each.recall)) for each in judged.classes],
+            [(each.name, each.images, share(each.precision), share(each.recall)) for each in judged.classes],
         )
         page.heading("How sure it was, and how right")
         page.text(
@@ -48,10 +55,6 @@ def add_judged(page: Page, judged: Judged, part: str) -> None:
     page.pictures([(judged.images.picture(place).thumbnail(), caption) for place, caption in mistakes])
     if not mistakes:
         page.text(f"None: every one{of} was classified rightly.")
-
-
-def _share(share: float | None) -> str:
-    return "none" if share is None else f"{share:.2%}"
 
 
 def _mistakes(judged: Judged) -> list[tuple[int, str]]:

@@ -10,6 +10,7 @@ from torch import nn
 from striate.blocks.initialisation import initialise
 from striate.blocks.normalisation import freeze_norms, norms_are_folded
 from striate.data.keyed import Use, key
+from striate.data.masked import MaskedFiles
 from striate.data.preprocessing import Preprocessing
 from striate.data.sets import Splits
 from striate.data.statistics import mean_and_std
@@ -20,7 +21,7 @@ from striate.training.config import TrainConfig
 from striate.training.folder import RunFolder
 from striate.training.group import local_size
 from striate.training.probe import last_layer
-from striate.training.tasks import Classification, ImageTask, Regression
+from striate.training.tasks import Classification, ImageTask, Regression, Segmentation
 from striate.units import parse_bytes
 from striate.weights import WeightsConfig, read_weights_config
 from striate.zoo import body_of, create_model, fill, find_model, names_of_weights
@@ -107,7 +108,7 @@ def prepare(config: TrainConfig, found: Splits, beginning: Beginning) -> Prepare
     """
     splits, preprocessing = _splits(config, found, beginning)
     classes = splits.train.classes
-    task = Classification(config, preprocessing, classes) if classes else Regression(config, preprocessing)
+    task = _task(config, preprocessing, splits)
     task.prepare(splits.train)
     options = _options(config, beginning)
     torch.manual_seed(key(config.seed, Use.WEIGHTS))
@@ -144,6 +145,27 @@ def prepare(config: TrainConfig, found: Splits, beginning: Beginning) -> Prepare
     if config.probe:
         last_layer(network, head)
     return Prepared(splits, task, network, weights, head)
+
+
+def _task(config: TrainConfig, preprocessing: Preprocessing, splits: Splits) -> ImageTask:
+    """Return what is to be learned of images.
+
+    Raises:
+        UsageError: where something else was asked for, or flags that are not for it.
+    """
+    images = splits.train
+    if isinstance(images, MaskedFiles):
+        return Segmentation(config, preprocessing, images.classes, images.mask_classes.colours)
+    if config.task == ("regress" if images.classes else "classify"):
+        has = "classes" if images.classes else "numbers"
+        raise UsageError(
+            expected=f"images with {'numbers' if images.classes else 'classes'}, for --task {config.task}",
+            received=f"{has}, in {config.data}",
+            remedy="A table says which: by a column number, or a column label.",
+        )
+    return (
+        Classification(config, preprocessing, images.classes) if images.classes else Regression(config, preprocessing)
+    )
 
 
 def _begin(

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from striate.costing.layers import LayerCost, total_parameters
+from striate.data.masked import MaskedFiles
 from striate.data.sets import ImageSet, Splits
 from striate.files import replace_file
 from striate.jobs.judged_page import add_judged, in_words
 from striate.jobs.judging import Judged, judge
+from striate.jobs.judging_masks import JudgedMasks, judge_masks
 from striate.jobs.plan_page import add_plan
 from striate.planning.plan import Plan
 from striate.reporting.figures import curves
@@ -21,7 +23,7 @@ from striate.training.evaluation import outputs_of
 from striate.training.folder import RunFolder
 from striate.training.loop import Loop
 from striate.training.records import EpochRecord, PeakRecord, best_epoch, name_epoch
-from striate.training.tasks import ImageTask
+from striate.training.tasks import ImageTask, LabelledImages
 from striate.units import format_bytes, format_duration
 
 
@@ -36,7 +38,7 @@ class Tested:
     """
 
     part: str
-    judged: Judged
+    judged: Judged | JudgedMasks
     metrics: Mapping[str, float]
 
 
@@ -44,9 +46,19 @@ def test_network(
     loop: Loop, network: nn.Module, task: ImageTask, part: str, images: ImageSet, scale: tuple[float, float] | None
 ) -> Tested:
     """Judge a network by images that had no part in the run, on the run's device and in its precision."""
-    score = task.score()
-    outputs = loop.group.gather(torch.cat(list(outputs_of(network, loop.in_order(images), score, loop.machine))))
-    return Tested(part, judge(outputs, images, scale), score.compute())
+    score, machine = task.score(), loop.machine
+    outputs = loop.group.gather(torch.cat(list(outputs_of(network, loop.in_order(images), score, machine))))
+    if not isinstance(images, MaskedFiles):
+        return Tested(part, judge(outputs, images, scale), score.compute())
+
+    def show(batch: LabelledImages) -> Tensor:
+        logits: Tensor = network(machine.move(batch).images)
+        return logits
+
+    network.eval()
+    with machine.autocast():
+        judged = judge_masks(outputs, images, task.preprocessing, show if loop.group.is_first else None)
+    return Tested(part, judged, score.compute())
 
 
 def write_report(

@@ -266,6 +266,7 @@ def _resolved(config: TrainConfig, prepared: "Prepared") -> TrainConfig:
             "data": config.data if path is None else str(path.resolve()),
             "pretrained": _absolute(config.pretrained) if config.pretrained != HUB else HUB,
             "plan": _absolute(config.plan),
+            "classes": _absolute(config.classes),
             "image_size": prepared.weights.image_size,
             "in_chans": prepared.weights.in_chans,
         }

@@ -193,7 +193,7 @@ def _step_maker(
     dtype: torch.dtype = getattr(torch, config.dtype)
     network.to(dtype=dtype, memory_format=layout)  # type: ignore[call-overload]
     images = torch.empty(batch_size, *shape, dtype=dtype, device="meta").to(memory_format=layout)
-    given = [images, torch.empty(batch_size, dtype=task.label_dtype, device="meta")]
+    given = [images, task.blank(batch_size)]
 
     def loss(outputs: Tensor | tuple[Tensor, ...], labels: Tensor) -> Tensor:
         return task.total(outputs, task.targets(labels))

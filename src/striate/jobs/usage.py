@@ -43,13 +43,20 @@ def check_training(config: TrainConfig, resume: str | Path | None = None) -> Non
         UsageError: for an unknown network or data set, an output that is taken, or a resumed run with other settings.
     """
     entry = find_model(config.model)
-    if entry.task != "classify":
+    if config.task is not None and (config.task == "segment") != (entry.task == "segment"):
+        wanted, such = ("each pixel", "fcn8s") if config.task == "segment" else ("whole images", "mobilenet_v2")
         raise UsageError(
-            expected="a network for whole images, to train it on their classes or numbers",
-            received=f"{config.model}, which says a class for each pixel",
-            remedy="Such as mobilenet_v2; `striate models` lists them all.",
+            expected=f"a network for {wanted}, with --task {config.task}",
+            received=config.model,
+            remedy=f"Such as {such}; `striate models` lists them all.",
         )
     find_data(config.data)
+    if config.classes is not None and not Path(config.classes).is_file():
+        raise UsageError(
+            expected="--classes as a text file with a class in each line",
+            received=f"{config.classes!r}, which is none",
+            remedy=f"A relative path counts from this folder: {Path.cwd()}.",
+        )
     if config.cache is not None:
         parse_bytes(config.cache)
     if resume is None:

@@ -1,7 +1,7 @@
 """What a trained network is worth on any images whose classes or numbers are known."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -9,17 +9,22 @@ import torch
 from torch import Tensor
 
 from striate.counted import Counted
-from striate.data.source import Opening, Reading, part_of, read_part
+from striate.data.masked import MaskedFiles
+from striate.data.masks import MaskOptions
+from striate.data.reading import Reading
+from striate.data.source import Opening, part_of, read_part
 from striate.files import replace_file
 from striate.inference.predict import outputs_of
 from striate.jobs.judged_page import add_judged, in_words, metrics_in_words
 from striate.jobs.judging import Judged, judge
-from striate.jobs.own_data import count_seen, own_splits
+from striate.jobs.judging_masks import JudgedMasks, judge_masks
+from striate.jobs.own_data import count_seen, mask_options, own_splits
 from striate.jobs.usage import check_val, is_same_data, own_data
 from striate.reporting.page import Page
 from striate.training.folder import RunFolder
 from striate.training.loading import Loader
 from striate.training.tasks.images import labelled
+from striate.training.tasks.segmentation import pixel_counts
 from striate.zoo import load_network
 
 BATCH_SIZE = 32
@@ -44,7 +49,7 @@ class Validated:
 
     data: str
     part: str
-    judged: Judged
+    judged: Judged | JudgedMasks
     seen: int = 0
 
 
@@ -76,6 +81,9 @@ def val(
     check_val(run, data, split)
     reading, folder = reading or Reading(), RunFolder(Path(run))
     network, config = load_network(run)
+    has_masks = config.task == "segment"
+    if has_masks:
+        reading = replace(reading, masks=mask_options(folder.config()) if folder.args.is_file() else MaskOptions())
     own, seen = own_data(run), 0
     if own is not None and (data is None or is_same_data(own, data)):
         name = own
@@ -93,10 +101,17 @@ def val(
     outputs: list[Tensor] = []
     total = 0
     for batch in loader.epoch():
-        outputs += outputs_of(network, [batch.images])
+        shown, known = batch.tensors()
+        made = outputs_of(network, [shown])
+        outputs += (pixel_counts(each, known.long()) for each in made) if has_masks else made
         total += len(batch)
         yield Validating(total, len(images))
-    yield Validated(name, part, judge(torch.cat(outputs), images, config.scale), seen)
+    found: Judged | JudgedMasks
+    if isinstance(images, MaskedFiles):
+        found = judge_masks(torch.cat(outputs), images, prepared, lambda batch: network(batch.images))
+    else:
+        found = judge(torch.cat(outputs), images, config.scale)
+    yield Validated(name, part, found, seen)
 
 
 def write_val_page(path: Path, model: str, found: Validated) -> None:

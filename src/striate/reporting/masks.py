@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import UInt8
 
-Colour = tuple[int, int, int]
+from striate.results import UNKNOWN, Colour
 
-UNKNOWN = 255  # In a mask: a pixel whose class nobody knows.
 PALETTE = 256
 SHARE = 0.5  # Of the colour, over an image.
 

@@ -29,10 +29,10 @@ class PixelScores:
         return sum(known) / len(known) if known else 0.0
 
 
-def confusion_matrix(
+def overlaps(
     said: Int64[Tensor, "N H W"], truth: Int64[Tensor, "N H W"], classes: int, where: Bool[Tensor, "N H W"]
-) -> Int64[Tensor, "K K"]:
-    """Return how many pixels of each class (rows) were said to be of each class (columns).
+) -> Int64[Tensor, "N 3 K"]:
+    """Return how many pixels of each image are of each class and said to be, are said to be, and are.
 
     Args:
         said: the class of each pixel.
@@ -40,16 +40,26 @@ def confusion_matrix(
         classes: how many there are.
         where: pixels that count; the class of all others may be any number.
     """
-    pairs = truth[where] * classes + said[where]
-    return torch.bincount(pairs, minlength=classes**2).view(classes, classes)
+    count = len(said)
+    first = torch.arange(count, device=said.device)[:, None, None] * classes
+    one = torch.ones((), dtype=torch.int64, device=said.device)
+
+    def counted(pixels: Tensor, those: Tensor) -> Tensor:
+        places = torch.where(
+            those, first + pixels, count * classes
+        ).flatten()  # The last is for those that do not count.
+        bins = torch.zeros(count * classes + 1, dtype=torch.int64, device=said.device)
+        return bins.scatter_add_(0, places, one.expand(len(places)))[:-1].view(count, classes)
+
+    return torch.stack([counted(said, where & (said == truth)), counted(said, where), counted(truth, where)], 1)
 
 
-def scores_of(counts: Int64[Tensor, "K K"]) -> PixelScores:
+def scores_of(counts: Int64[Tensor, "3 K"]) -> PixelScores:
     """Return what such counts, added up over all images, are worth."""
-    right, all_ = counts.diagonal(), int(counts.sum())
-    either = counts.sum(0) + counts.sum(1) - right
+    right, taken, true = counts
+    either = taken + true - right
     ious = [int(a) / int(b) if b else None for a, b in zip(right, either, strict=True)]
-    return PixelScores(int(right.sum()) / max(all_, 1), tuple(ious))
+    return PixelScores(int(right.sum()) / max(int(true.sum()), 1), tuple(ious))
 
 
 def boundary_band(truth: Int64[Tensor, "N H W"], known: Bool[Tensor, "N H W"], width: int) -> Bool[Tensor, "N H W"]:

@@ -11,8 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, Va
 from striate.data.names import MAX_PIXELS
 from striate.data.preprocessing import Interpolation
 from striate.errors import UsageError, nearest
-from striate.training.fields import Changes, Deviations, ImageSize, Levels, Options, PathText, field
+from striate.training.fields import Changes, Deviations, ImageSize, Levels, Names, Options, PathText, field
 
+TaskName = Literal["classify", "regress", "segment"]
+LossName = Literal["cross_entropy", "mse", "dice", "cross_entropy+dice"]
 OptimizerName = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "nadam"]
 
 USUAL_RATES: Mapping[str, float] = {
@@ -25,6 +27,7 @@ USUAL_RATES: Mapping[str, float] = {
     "adamw": 0.001,
     "nadam": 0.001,
 }
+USUAL_SEGMENTER = "fcn8s"
 
 
 class TrainConfig(BaseModel):
@@ -40,6 +43,9 @@ class TrainConfig(BaseModel):
     data: PathText = Field(description="a folder of images, a CSV table, a folder of idx files, or a name as mnist")
     skip_bad: bool = field(False, "decode all files first, and leave out those that are no images")
     max_pixels: int = field(MAX_PIXELS, "an image of more is refused before it is decoded", ge=1)
+    task: TaskName | None = field(None, "what to learn; what the network is for by default")
+    classes: PathText | None = field(None, "of masks: a file with names and colours; classes.txt in DATA by default")
+    ignore: Names = field(("255",), "of masks: number or name in that file of what is not known; none for none")
     model: str = field(..., "a network of the zoo; `striate models` lists them")
     model_kwargs: Options = field({}, "KEY=VALUE for the network, such as hidden_sizes=[300,100]")
     image_size: ImageSize | None = field(None, "side or HEIGHTxWIDTH; the network's own by default")
@@ -60,7 +66,7 @@ class TrainConfig(BaseModel):
 
     epochs: int = field(10, "passes over the training images; 0 only with --probe", ge=0)
     batch_size: int = field(64, "images a step, at most; an epoch is cut into even parts", ge=1)
-    loss: Literal["cross_entropy", "mse"] = field("cross_entropy", "mse compares softmax with one-hot")
+    loss: LossName = field("cross_entropy", "mse compares softmax with one-hot; dice is for masks")
     smoothing: float = field(0.0, "label smoothing", ge=0, lt=1)
     mixup: float = field(0.0, "mix pairs of images: alpha of the Beta distribution; 0 is off", ge=0)
     crop_pct: float | None = field(None, "share of the sides that is seen; the weights', or 1, by default", gt=0, le=1)
@@ -266,7 +272,10 @@ def load_config(*layers: Mapping[str, Any]) -> TrainConfig:
     Raises:
         UsageError: for an unknown key, a missing one, or a value of the wrong type or out of range.
     """
-    return TrainConfig.model_validate({key: value for layer in layers for key, value in layer.items()})
+    values = {key: value for layer in layers for key, value in layer.items()}
+    if values.get("task") == "segment":
+        values.setdefault("model", USUAL_SEGMENTER)
+    return TrainConfig.model_validate(values)
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -52,6 +52,12 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _parse_names(value: Any) -> Any:
+    """Read ``11`` and ``void,255``."""
+    values = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
+    return tuple(str(each) if isinstance(each, int) else each for each in values)
+
+
 def _parse_channels(value: object) -> object:
     """Read ``0.5`` and ``0.485,0.456,0.406``."""
     if isinstance(value, int | float):
@@ -79,5 +85,6 @@ def field(default: Any, description: str, **limits: Any) -> Any:
     return Field(default, description=description, **limits)
 
 
+Names = Annotated[tuple[str, ...], BeforeValidator(_parse_names)]
 Change = Literal["stride", "image-size", "layers"]
 Changes = Annotated[tuple[Change, ...], BeforeValidator(_listed)]

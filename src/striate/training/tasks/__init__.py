@@ -4,3 +4,4 @@ from striate.training.tasks.classification import Classification as Classificati
 from striate.training.tasks.images import ImageTask as ImageTask
 from striate.training.tasks.images import LabelledImages as LabelledImages
 from striate.training.tasks.regression import Regression as Regression
+from striate.training.tasks.segmentation import Segmentation as Segmentation

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, UInt8
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -16,19 +16,21 @@ from striate.data.keyed import uniform
 from striate.data.preprocessing import Preprocessing
 from striate.data.sets import ImageSet
 from striate.data.transforms import jitter, normalise, shift, turn
+from striate.results import UNKNOWN
 from striate.training.config import TrainConfig
 from striate.training.task import Features, Samples, Score
 
 AUXILIARY_WEIGHT = 0.3
+MASKS = 3  # Sides of what is known of images, where it is a class for each pixel.
 # Which numbers drawn for an image are for what; runs depend on them.
 SHIFT, CROP, FLIP, COLOUR, TURN, DRAWS = slice(0, 2), slice(2, 6), 6, slice(7, 10), slice(10, 13), 13
 
-Labels = Int64[Tensor, " N"] | Float[Tensor, " N"]
+Labels = Int64[Tensor, " N"] | Float[Tensor, " N"] | UInt8[Tensor, "N H W"]
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledImages:
-    """Images as a network takes them, with the class or the number of each."""
+    """Images as a network takes them, with the class, the number or the mask of each."""
 
     images: Float[Tensor, "N C H W"]
     labels: Labels
@@ -53,7 +55,29 @@ class LabelledImages:
 
 def labelled(preprocessing: Preprocessing, samples: Samples) -> LabelledImages:
     """Return images as a network takes them, nothing about them changed."""
-    return LabelledImages(normalise(samples.images.pixels(), preprocessing), samples.images.labels)
+    return LabelledImages(normalise(samples.images.pixels(), preprocessing), samples.images.known())
+
+
+def moved(
+    images: UInt8[Tensor, "N C H W"], config: TrainConfig, draws: NDArray[np.float64], fill: int | None = None
+) -> UInt8[Tensor, "N C H W"]:
+    """Mirror, turn and move each image as its row of ``draws`` decides.
+
+    Args:
+        images: or masks, with one channel.
+        config: how much.
+        draws: numbers in [0, 1), those of masks the same as of their images.
+        fill: of masks, what comes in from outside.
+    """
+    if config.hflip:
+        mirrored = torch.from_numpy(draws[:, FLIP] < config.hflip)[:, None, None, None]
+        images = torch.where(mirrored, images.flip(3), images)
+    if config.rotate or config.zoom:
+        images = turn(images, config.rotate, config.zoom, torch.from_numpy(draws[:, TURN]), fill)
+    if config.shift:
+        offsets = (torch.from_numpy(draws[:, SHIFT]) * (2 * config.shift + 1)).long() - config.shift
+        images = shift(images, offsets, fill or 0)
+    return images
 
 
 class ImageTask(ABC):
@@ -77,6 +101,10 @@ class ImageTask(ABC):
     @abstractmethod
     def describe(self) -> Mapping[str, Any]:
         """Return what the weights say of the task, for `striate.weights.WeightsConfig`."""
+
+    def blank(self, count: int) -> Tensor:
+        """Return what is known of so many images as a batch holds it, on torch's meta device."""
+        return torch.empty(count, dtype=self.label_dtype, device="meta")
 
     @abstractmethod
     def targets(self, labels: Labels) -> Tensor:
@@ -115,7 +143,10 @@ class ImageTask(ABC):
         return labelled(self.preprocessing, samples)
 
     def augment(self, samples: Samples) -> LabelledImages:
-        """Cut, mirror, turn, move and colour each image as (seed, epoch, image) decide, then normalise."""
+        """Cut, mirror, turn, move and colour each image as (seed, epoch, image) decide, then normalise.
+
+        Masks are cut, mirrored, turned and moved with their images.
+        """
         config = self.config
         draws = uniform(config.seed, samples.epoch, np.array(samples.indices), DRAWS)
         image_size = self.preprocessing.image_size
@@ -123,18 +154,14 @@ class ImageTask(ABC):
         def frame(place: int, size: Size) -> Frame:
             return random_crop(size, image_size, config.crop_scale, draws[place, CROP].tolist())
 
-        images = samples.images.pixels(frame if config.crop_scale < 1 else None)
-        if config.hflip:
-            mirrored = torch.from_numpy(draws[:, FLIP] < config.hflip)[:, None, None, None]
-            images = torch.where(mirrored, images.flip(3), images)
-        if config.rotate or config.zoom:
-            images = turn(images, config.rotate, config.zoom, torch.from_numpy(draws[:, TURN]))
-        if config.shift:
-            offsets = (torch.from_numpy(draws[:, SHIFT]) * (2 * config.shift + 1)).long() - config.shift
-            images = shift(images, offsets)
+        framing = frame if config.crop_scale < 1 else None
+        images = moved(samples.images.pixels(framing), config, draws)
+        known = samples.images.known(framing)
+        if known.ndim == MASKS:
+            known = moved(known.unsqueeze(1), config, draws, UNKNOWN).squeeze(1)
         if config.color_jitter:
             images = jitter(images, config.color_jitter, torch.from_numpy(draws[:, COLOUR]))
-        return LabelledImages(normalise(images, self.preprocessing), samples.images.labels)
+        return LabelledImages(normalise(images, self.preprocessing), known)
 
     def loss(self, network: nn.Module, batch: LabelledImages) -> Float[Tensor, ""]:
         """Return the mean loss over the batch, after mixup and label smoothing where they are asked for.

@@ -1,0 +1,162 @@
+"""Files of a data set looked at, and its parts as sets of images."""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import torch
+
+from striate.counted import Counted
+from striate.data.checks import common_channels, expect_readable
+from striate.data.inspection import Inspected, inspect_files
+from striate.data.listing import Listing, list_data
+from striate.data.masked import MaskedFiles
+from striate.data.masks import MaskOptions, find_classes
+from striate.data.names import MAX_PIXELS
+from striate.data.pairs import has_pairs, list_pairs
+from striate.data.sets import ImageFiles
+from striate.errors import UsageError
+from striate.files import spell
+
+
+class Inspecting(Counted):
+    """Files are being looked at before they are used."""
+
+    what = "looking at files"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How files are read.
+
+    Args:
+        skip_bad: decode all of them first, and leave out what is no image.
+        max_pixels: an image of more is bad.
+        workers: processes that look at files; 0 does it in this one.
+        masks: how masks are read; None where each image has one class or number.
+    """
+
+    skip_bad: bool = False
+    max_pixels: int = MAX_PIXELS
+    workers: int = 0
+    masks: MaskOptions | None = None
+
+
+def list_files(path: Path, reading: Reading) -> Listing:
+    """List the files of a data set.
+
+    Raises:
+        UsageError: where there are no images, or pairs of images and masks where none are wanted.
+    """
+    if reading.masks is not None:
+        return list_pairs(path)
+    if has_pairs(path):
+        raise UsageError(
+            expected=f"in {spell(path)} a class or a number for each image",
+            received="images with masks",
+            remedy="Say --task segment, or name a network that says a class for each pixel, such as fcn8s.",
+        )
+    return list_data(path)
+
+
+def inspect_all(
+    listing: Listing, reading: Reading, *, decode: bool
+) -> Generator[Inspecting, None, tuple[Listing, tuple[Inspected, ...]]]:
+    """Look at all files of a data set, telling how far it is; return it with its masks' classes, and what they are.
+
+    Raises:
+        UsageError: where masks have no classes that could be told apart.
+    """
+    files = []
+    found = inspect_files(listing.items, decode=decode, max_pixels=reading.max_pixels, workers=reading.workers)
+    for file in found:
+        files.append(file)
+        yield Inspecting(len(files), len(listing.items))
+    if reading.masks is None:
+        return listing, tuple(files)
+    learned = [file for file in files if file.item.part == listing.learned] or files
+    held = {number for file in learned if file.mask is not None for number in file.mask.held}
+    classes = find_classes(listing.root, reading.masks, held)
+    looked = []
+    for file in files:
+        unknown = classes.unknown(file.mask.held) if file.mask is not None else ""
+        problem = f"its mask has pixels with {unknown}, which are no classes" if unknown else file.problem
+        looked.append(replace(file, problem=problem))
+    return replace(listing, mask_classes=classes), tuple(looked)
+
+
+def inspect_listing(
+    listing: Listing, reading: Reading
+) -> Generator[Inspecting, None, tuple[Listing, tuple[Inspected, ...]]]:
+    """Look at the files of a data set; return it, and what they are, without the bad ones.
+
+    Raises:
+        UsageError: for files that are no images, unless they are to be left out.
+    """
+    listing, files = yield from inspect_all(listing, reading, decode=reading.skip_bad)
+    if not reading.skip_bad:
+        expect_readable(listing, files)
+    good = tuple(file for file in files if not file.problem)
+    if not good:
+        raise UsageError(
+            expected=f"images in {spell(listing.root)}",
+            received=f"{len(files):,} files, of which none can be read",
+            remedy="`striate check` says what is wrong with each.",
+        )
+    return replace(listing, items=tuple(file.item for file in good)), good
+
+
+def images_of(
+    listing: Listing, files: Sequence[Inspected], part: str, reading: Reading, classes: tuple[str, ...] | None = None
+) -> ImageFiles:
+    """Return the files of one part as a set of images.
+
+    Args:
+        listing: of the data set.
+        files: the same, looked at.
+        part: of it.
+        reading: how files are read.
+        classes: in the order in which they are numbered; the data set's own by default.
+    """
+    chosen = [file for file in files if file.item.part == part]
+    names = listing.names if classes is None else classes
+    numbers = {name: number for number, name in enumerate(names)}
+    if listing.has_numbers:
+        labels = torch.tensor([file.item.label for file in chosen], dtype=torch.float64)
+    elif listing.mask_classes is not None:
+        labels = torch.zeros(len(chosen), dtype=torch.int64)
+    else:
+        labels = torch.tensor([numbers[str(file.item.label)] for file in chosen], dtype=torch.int64)
+    images = ImageFiles(
+        tuple(file.item.path for file in chosen),
+        labels,
+        names,
+        tuple(file.digest for file in chosen),
+        tuple(file.pixels_digest or file.digest for file in chosen),
+        tuple((0, 0) if file.header is None else file.header.size for file in chosen),
+        _channels_of(listing, files),
+        max_pixels=reading.max_pixels,
+    )
+    if listing.mask_classes is None:
+        return images
+    masks = [file.item.mask for file in chosen if file.item.mask is not None]
+    digests = [file.mask.digest for file in chosen if file.mask is not None]
+    return MaskedFiles(
+        **{field.name: getattr(images, field.name) for field in fields(images)},
+        masks=tuple(masks),
+        mask_digests=tuple(digests),
+        mask_classes=listing.mask_classes,
+    )
+
+
+def _channels_of(listing: Listing, files: Sequence[Inspected]) -> int:
+    """Return 1 where all images are grey, 3 where some have colour, or as many as all of them have."""
+    counts = {file.header.channels for file in files if file.header is not None}
+    channels = common_channels(counts)
+    if channels is not None:
+        return channels
+    raise UsageError(
+        expected=f"images with the same number of channels in {spell(listing.root)}, or grey and colour ones",
+        received=" and ".join(map(str, sorted(counts))),
+        remedy="`striate check` lists the files.",
+    )

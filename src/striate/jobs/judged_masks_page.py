@@ -1,0 +1,51 @@
+"""What a network for pixels is worth, on a page: by class, and its masks beside the true ones."""
+
+import numpy as np
+from jaxtyping import UInt8
+
+from striate.jobs.judging_masks import JudgedMasks, MaskPicture
+from striate.reporting.masks import paint_mask, usual_colours
+from striate.reporting.page import Page
+from striate.results import UNKNOWN, Colour
+
+LINE = 4  # White pixels between two pictures.
+
+
+def add_judged_masks(page: Page, judged: JudgedMasks, of: str) -> None:
+    """Add what a network is worth; ``of`` says on which images."""
+    page.heading(f"Classes{of}")
+    page.text(
+        "IoU: the pixels that are of a class and were said to be, as a share of those that are or were. Near borders: "
+        "the same, of the pixels at most 3 away from a border between two classes."
+    )
+    page.table(
+        ["class", "pixels", "IoU", "IoU near borders", "precision", "recall"],
+        [
+            (each.name, each.pixels, *map(share, (each.iou, each.boundary_iou, each.precision, each.recall)))
+            for each in judged.classes
+        ],
+        sortable=True,
+    )
+    page.heading(f"Images, true masks and what was said{of}")
+    colours = judged.colours or usual_colours(len(judged.classes))
+    page.pictures(
+        [
+            (beside(each, colours), f"{judged.images.source(each.place)}: mean IoU {each.iou:.2%}")
+            for each in judged.pictures
+        ]
+    )
+
+
+def share(value: float | None) -> str:
+    """Say a share in percent."""
+    return "none" if value is None else f"{value:.2%}"
+
+
+def beside(picture: MaskPicture, colours: tuple[Colour, ...]) -> UInt8[np.ndarray, "h w 3"]:
+    """Return an image, its mask, and what was said, side by side; what is not known is white in both masks."""
+    image = np.broadcast_to(picture.image, (*picture.image.shape[:2], 3))
+    said = np.where(picture.truth == UNKNOWN, UNKNOWN, picture.said).astype(np.uint8)
+    line = np.full((image.shape[0], LINE, 3), 255, np.uint8)
+    masks = (paint_mask(mask, colours) for mask in (picture.truth, said))
+    made: UInt8[np.ndarray, "h w 3"] = np.concatenate([image, *(part for mask in masks for part in (line, mask))], 1)
+    return made

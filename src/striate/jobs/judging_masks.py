@@ -1,0 +1,143 @@
+"""What a trained network is worth on images of which the class of each pixel is known."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float64, UInt8
+from torch import Tensor
+
+from striate.data.masked import MaskedFiles
+from striate.data.preprocessing import Preprocessing
+from striate.results import Colour
+from striate.segmentation.scores import scores_of
+from striate.training.task import Samples
+from striate.training.tasks.images import LabelledImages, labelled
+
+SPREAD, WORST = 8, 8  # Pictures that are shown: some of all, and those that are worst.
+
+
+@dataclass(frozen=True, slots=True)
+class ClassOverlap:
+    """How well the pixels of one class are found.
+
+    Args:
+        name: of the class.
+        pixels: that are of it.
+        precision: the share of those taken for it that are; None where none were.
+        recall: the share of its pixels that were taken for it; None where there are none.
+        iou: those that are and were, as a share of those that are or were; None where there are neither.
+        boundary_iou: the same of the pixels near a border.
+    """
+
+    name: str
+    pixels: int
+    precision: float | None
+    recall: float | None
+    iou: float | None
+    boundary_iou: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class MaskPicture:
+    """One image beside its mask and what a network said.
+
+    Args:
+        place: of the image in its set.
+        iou: the mean of its classes.
+        image: as the network saw it, before it was normalised.
+        truth: the class of each pixel.
+        said: likewise.
+    """
+
+    place: int
+    iou: float
+    image: UInt8[np.ndarray, "h w c"]
+    truth: UInt8[np.ndarray, "h w"]
+    said: UInt8[np.ndarray, "h w"]
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedMasks:
+    """What a network said of the pixels of a set of images, and how right it was.
+
+    Args:
+        images: the set.
+        metrics: by name; see `judge_masks`.
+        classes: the worth of each.
+        ious: of each image, the mean of its classes.
+        colours: of the classes.
+        pictures: some images with their masks, the worst ones last.
+    """
+
+    images: MaskedFiles
+    metrics: Mapping[str, float]
+    classes: tuple[ClassOverlap, ...]
+    ious: tuple[float, ...]
+    colours: tuple[Colour, ...]
+    pictures: tuple[MaskPicture, ...] = ()
+
+
+def judge_masks(
+    counts: Float64[Tensor, "N 2 3 K"],
+    images: MaskedFiles,
+    preprocessing: Preprocessing,
+    show: Callable[[LabelledImages], Tensor] | None,
+) -> JudgedMasks:
+    """Judge what a network said by the images' masks, as they were scaled for it.
+
+    The metrics are ``pixel_accuracy``, the share of the known pixels whose class was said; ``mean_iou``, the mean over
+    classes of the pixels that are of it and were said to be, as a share of those that are or were; and
+    ``boundary_iou``, the same of the pixels near a border between two classes.
+
+    Args:
+        counts: of each image, as `striate.training.tasks.segmentation.pixel_counts` returns them.
+        images: the set.
+        preprocessing: of the network.
+        show: runs the network on a batch and returns its logits, for pictures of some images: spread over the set, and
+            the worst; None for none.
+    """
+    total = counts.sum(0).long()
+    every, near = (scores_of(each) for each in total)
+    right, taken, true = total[0].tolist()
+    classes = tuple(
+        ClassOverlap(
+            name=name,
+            pixels=true[place],
+            precision=right[place] / taken[place] if taken[place] else None,
+            recall=right[place] / true[place] if true[place] else None,
+            iou=every.ious[place],
+            boundary_iou=near.ious[place],
+        )
+        for place, name in enumerate(images.classes)
+    )
+    metrics = {"pixel_accuracy": every.accuracy, "mean_iou": every.mean_iou, "boundary_iou": near.mean_iou}
+    ious = tuple(scores_of(image[0].long()).mean_iou for image in counts)
+    pictures: tuple[MaskPicture, ...] = ()
+    if show is not None:
+        places = _chosen(ious)
+        pictures = tuple(_picture(images.subset([each]), each, ious[each], preprocessing, show) for each in places)
+    return JudgedMasks(images, metrics, classes, ious, images.mask_classes.colours, pictures)
+
+
+def _chosen(ious: Sequence[float]) -> tuple[int, ...]:
+    count = len(ious)
+    spread = [place * count // SPREAD for place in range(SPREAD)] if count > SPREAD else list(range(count))
+    worst = sorted((place for place in range(count) if place not in spread), key=ious.__getitem__)
+    return (*spread, *worst[:WORST])
+
+
+def _picture(
+    image: MaskedFiles,
+    place: int,
+    iou: float,
+    preprocessing: Preprocessing,
+    show: Callable[[LabelledImages], Tensor],
+) -> MaskPicture:
+    with torch.inference_mode():
+        logits = show(labelled(preprocessing, Samples(image, 0, [place])))
+    said = logits[0].argmax(0).to(torch.uint8).cpu().numpy()
+    pixels = image.pixels()[0]
+    shown = pixels[: 3 if len(pixels) >= 3 else 1].permute(1, 2, 0).contiguous().numpy()
+    return MaskPicture(place, iou, shown, image.known()[0].numpy(), said)
