@@ -42,7 +42,7 @@ COMMON: dict[str, Any] = read_recipe("segment") | {
     "std": 0.5,
 }
 WAYS: dict[str, dict[str, Any]] = {
-    **{model: {"model": model, "epochs": 12} for model in ("fcn32s", "fcn16s", "fcn8s")},
+    **{model: {"model": model, "epochs": 8} for model in ("fcn32s", "fcn16s", "fcn8s")},
     "best": {"model": "unet", "epochs": 40},
 }
 FIGURES = ("mean_iou", "boundary_iou", "pixel_accuracy")
