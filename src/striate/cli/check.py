@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from striate.data.names import MAX_PIXELS, find_data
-from striate.jobs.usage import check_page
+from striate.jobs.usage import check_page, mask_options
+from striate.training.config import TaskName
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,6 +20,14 @@ def check(
     data: Annotated[str, typer.Argument(help="folder of images by class, or a CSV table", show_default=False)],
     workers: Annotated[int, typer.Option("-j", "--workers", min=0, help="processes that read images")] = 2,
     max_pixels: Annotated[int, typer.Option(min=1, help="an image of more is not decoded")] = MAX_PIXELS,
+    task: Annotated[
+        TaskName | None, typer.Option(help="segment: images with masks; found out otherwise", show_default=False)
+    ] = None,
+    classes: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="of masks: names and colours; classes.txt in DATA", show_default=False),
+    ] = None,
+    ignore: Annotated[str, typer.Option(help="of masks: number or name of what is not known, or none")] = "255",
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="write all of it as one page", show_default=False)
     ] = None,
@@ -27,8 +36,9 @@ def check(
     """Look at every file of a data set, and say what to mend before training on it; exit with 1 if there is something.
 
     To mend: files that are no images, images that are there under two labels or in two parts, classes without images or
-    of one part alone.
+    of one part alone; masks of another size than their images, or with numbers that are no classes.
     """
+    masks = mask_options(task, classes, ignore.split(","))
     find_data(data)
     check_page(html)
 
@@ -42,7 +52,7 @@ def check(
     found: Checked | None = None
     with bars(Console(stderr=True)) as progress:
         bar = progress.add_task("", total=None, visible=False, state="")
-        for record in job(data, Reading(max_pixels=max_pixels, workers=workers)):
+        for record in job(data, Reading(max_pixels=max_pixels, workers=workers, masks=masks)):
             if isinstance(record, Checked):
                 found = record
             else:
@@ -75,8 +85,8 @@ def _document(found: "Checked") -> dict[str, Any]:
             for finding in found.findings
         ],
         "classes": [
-            {"split": part, "class": name, "images": found.counts[part, name]}
-            for part, names in found.listing.classes.items()
+            {"split": part, "class": name, found.counted: found.counts[part, name]}
+            for part, names in found.classes.items()
             for name in names
         ],
         "sizes": {
@@ -92,9 +102,12 @@ def _print(out: "Console", found: "Checked") -> None:
 
     listing = found.listing
     parts = list(listing.parts)
-    if listing.classes:
-        table = plain_table(None, [("class", False), *((part or "images", True) for part in parts)])
-        for name in sorted({name for names in listing.classes.values() for name in names}):
+    if found.classes:
+        heads = [
+            " ".join(filter(None, (part, found.counted * (found.counted != "images" or not part)))) for part in parts
+        ]
+        table = plain_table(None, [("class", False), *((head, True) for head in heads)])
+        for name in dict.fromkeys(name for names in found.classes.values() for name in names):
             fill(table, name, *(f"{found.counts[part, name]:,}" for part in parts))
         out.print(table)
     else:

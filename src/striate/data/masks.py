@@ -10,29 +10,16 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 
 from striate.data.images import ImageFileError, read_levels
-from striate.data.names import MAX_PIXELS
+from striate.data.names import MAX_PIXELS, MaskOptions
 from striate.errors import UsageError, nearest
 from striate.files import spell
 from striate.results import UNKNOWN, Colour
 
-MOST = 255  # Classes.
+MOST = LARGEST = 255  # Classes, and of each of a colour's levels.
 COLOUR = 1 << 24  # Added to red · 65,536 + green · 256 + blue, so that no number is taken for a colour.
 CLASSES_FILE = "classes.txt"
-NUMBERS = re.compile(r"(?<!\S)(\d{1,3})[\s,]+(\d{1,3})[\s,]+(\d{1,3})(?!\S)")
-
-
-@dataclass(frozen=True, slots=True)
-class MaskOptions:
-    """How masks are read.
-
-    Args:
-        classes: a file with a line for each number from 0: the class's name, and its colour (red, green, blue) before
-            or behind it where it has one; None for `classes.txt` beside the images, or else the numbers themselves.
-        ignored: numbers, or names in that file, of what is not known.
-    """
-
-    classes: Path | None = None
-    ignored: tuple[str, ...] = (str(UNKNOWN),)
+LEVELS = r"(\d{1,3})[\s,]+(\d{1,3})[\s,]+(\d{1,3})"
+COLOUR_FIRST, COLOUR_LAST = re.compile(rf"{LEVELS}[\s,]+(.+)"), re.compile(rf"(.+?)[\s,]+{LEVELS}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,12 +196,17 @@ def _read_lines(path: Path) -> list[_Line]:
         raise _bad_file(path, " ".join(str(error).split())) from error
     found: list[_Line] = []
     for number, line in enumerate(text.splitlines(), 1):
-        said = NUMBERS.search(line)
-        name = (line if said is None else line[: said.start()] + line[said.end() :]).strip().strip(",").strip()
-        if not line.strip():
+        line = line.strip()
+        if not line:
             continue
-        colour = None if said is None else (int(said[1]), int(said[2]), int(said[3]))
-        if not name or (colour is not None and max(colour) > 255):
+        if (said := COLOUR_LAST.fullmatch(line)) is not None:
+            name, levels = said[1], said.group(2, 3, 4)
+        elif (said := COLOUR_FIRST.fullmatch(line)) is not None:
+            name, levels = said[4], said.group(1, 2, 3)
+        else:
+            name, levels = line, ()
+        colour = (int(levels[0]), int(levels[1]), int(levels[2])) if levels else None
+        if re.fullmatch(LEVELS, line) or (colour is not None and max(colour) > LARGEST):
             raise _bad_file(path, f"{line!r} in line {number}")
         if any(name == other.name for other in found):
             raise _bad_file(path, f"{name!r} a second time, in line {number}")

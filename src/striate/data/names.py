@@ -1,5 +1,6 @@
 """DATA as a user names it: a path if it exists, else an embedded set, or one that is fetched."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from striate.data.remote import REMOTE
@@ -9,6 +10,20 @@ EMBEDDED = ("digits",)
 FETCHED = tuple(REMOTE)
 NAMED = EMBEDDED + FETCHED
 MAX_PIXELS = 90_000_000  # An image of more is refused unless somebody allows it.
+
+
+@dataclass(frozen=True, slots=True)
+class MaskOptions:
+    """How masks are read.
+
+    Args:
+        classes: a file with a line for each number from 0: the class's name, and its colour (red, green, blue) before
+            or behind it where it has one; None for `classes.txt` beside the images, or else the numbers themselves.
+        ignored: numbers, or names in that file, of what is not known.
+    """
+
+    classes: Path | None = None
+    ignored: tuple[str, ...] = ("255",)
 
 
 def find_data(data: str) -> Path | None:

@@ -11,8 +11,8 @@ from striate.data.checks import common_channels, expect_readable
 from striate.data.inspection import Inspected, inspect_files
 from striate.data.listing import Listing, list_data
 from striate.data.masked import MaskedFiles
-from striate.data.masks import MaskOptions, find_classes
-from striate.data.names import MAX_PIXELS
+from striate.data.masks import find_classes
+from striate.data.names import MAX_PIXELS, MaskOptions
 from striate.data.pairs import has_pairs, list_pairs
 from striate.data.sets import ImageFiles
 from striate.errors import UsageError

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Self, TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from striate.errors import UsageError
 from striate.files import spell
 
 Some = TypeVar("Some", bound="ImageSet")
+Files = TypeVar("Files", bound="ImageFiles")
 Labels = Int64[Tensor, " N"] | Float64[Tensor, " N"]
 
 
@@ -193,7 +194,7 @@ class ImageFiles(ImageSet):
     kept: KeptPictures | None = None
     is_in_memory: ClassVar[bool] = False
 
-    def subset(self, indices: Sequence[int] | Int64[Tensor, " M"]) -> Self:
+    def subset(self: Files, indices: Sequence[int] | Int64[Tensor, " M"]) -> Files:
         """Return the images of the given indices, in that order."""
         chosen = torch.as_tensor(indices, dtype=torch.int64)
         places = chosen.tolist()
@@ -207,8 +208,8 @@ class ImageFiles(ImageSet):
         )
 
     def prepared(
-        self, channels: int, image_size: Size, crop_pct: float | None, interpolation: Interpolation = "bilinear"
-    ) -> Self:
+        self: Files, channels: int, image_size: Size, crop_pct: float | None, interpolation: Interpolation = "bilinear"
+    ) -> Files:
         """Return the set with what is to be made of each image; none is read."""
         return replace(self, channels=channels, image_size=image_size, crop_pct=crop_pct, interpolation=interpolation)
 

@@ -8,19 +8,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from striate.data.checks import Finding, find_problems
+from striate.data.checks import Finding, find_problems, pixels_of_classes
 from striate.data.images import ImageFileError, read_image
 from striate.data.inspection import Inspected
-from striate.data.listing import Listing, list_data
+from striate.data.listing import Listing
+from striate.data.masks import MaskClasses, read_mask
 from striate.data.names import find_data
-from striate.data.reading import Inspecting, Reading, inspect_all
+from striate.data.reading import Inspecting, Reading, inspect_all, list_files
 from striate.data.source import tensor_reader
 from striate.errors import UsageError
 from striate.files import replace_file, spell
+from striate.reporting.masks import lay_over, usual_colours
 from striate.reporting.page import Page
 from striate.units import format_bytes
 
 SHOWN, ALIKE = 12, 4
+MASKED_SIDE = 256  # Pixels of an image under its mask.
 NOTHING = "nothing to mend before training"
 
 
@@ -32,13 +35,25 @@ class Checked:
         listing: its files.
         files: the same, looked at.
         findings: severe ones first.
-        counts: images of each part and class.
+        counts: images of each part and class, or pixels where images have masks.
     """
 
     listing: Listing
     files: tuple[Inspected, ...]
     findings: tuple[Finding, ...]
     counts: Counter[tuple[str, str]]
+
+    @property
+    def classes(self) -> dict[str, tuple[str, ...]]:
+        """The classes of each part; none where numbers are learned."""
+        if self.listing.mask_classes is None:
+            return self.listing.classes
+        return dict.fromkeys(self.listing.parts, self.listing.names)
+
+    @property
+    def counted(self) -> str:
+        """What `counts` counts."""
+        return "images" if self.listing.mask_classes is None else "pixels"
 
     @property
     def severe(self) -> int:
@@ -75,7 +90,7 @@ def check(data: str, reading: Reading | None = None) -> Iterator[Inspecting | Ch
     """Look at every file of a data set, yielding records while it goes on; the last is a `Checked`.
 
     Args:
-        data: a folder of images by class, or a CSV table.
+        data: a folder of images by class, a CSV table, or images with masks, as ``reading`` says.
         reading: how files are read.
 
     Raises:
@@ -88,9 +103,12 @@ def check(data: str, reading: Reading | None = None) -> Iterator[Inspecting | Ch
             received=f"{data}, which has no files of images",
             remedy="Files of MNIST's and CIFAR's formats, and sets with a name, are checked whenever they are read.",
         )
-    listing = list_data(path)
+    listing = list_files(path, reading)
     listing, files = yield from inspect_all(listing, reading, decode=True)
-    counts = Counter((item.part, item.label) for item in listing.items if isinstance(item.label, str))
+    if listing.mask_classes is None:
+        counts = Counter((item.part, item.label) for item in listing.items if isinstance(item.label, str))
+    else:
+        counts = pixels_of_classes(listing, files)
     yield Checked(listing, files, tuple(find_problems(listing, files)), counts)
 
 
@@ -123,6 +141,13 @@ def write_check_page(path: Path, checked: Checked, max_pixels: int) -> None:
     )
     for name, counts in checked.facts.items():
         page.text(f"{name}: {', '.join(f'{value} {count:,}' for value, count in counts.items())}")
+    if listing.mask_classes is not None:
+        page.heading("Pixels")
+        page.table(
+            ["class", *(part or "all" for part in listing.parts)],
+            [(name, *(checked.counts[part, name] for part in listing.parts)) for name in listing.names],
+            sortable=True,
+        )
     page.heading("Images")
     sheets: dict[tuple[str, str], list[Inspected]] = defaultdict(list)
     for file in checked.files:
@@ -137,16 +162,22 @@ def write_check_page(path: Path, checked: Checked, max_pixels: int) -> None:
                 [
                     (pixels, spell(file.item.path.name) if label else f"{file.item.label}")
                     for file in shown
-                    if (pixels := _thumbnail(file, max_pixels)) is not None
+                    if (pixels := _thumbnail(file, max_pixels, listing.mask_classes)) is not None
                 ]
             )
     text = page.html()
     replace_file(path, lambda beside: beside.write_text(text, encoding="utf-8"))
 
 
-def _thumbnail(file: Inspected, max_pixels: int) -> NDArray[np.uint8] | None:
+def _thumbnail(file: Inspected, max_pixels: int, masks: MaskClasses | None = None) -> NDArray[np.uint8] | None:
     try:
         assert file.header is not None
-        return read_image(file.item.path, file.header.channels, max_pixels).thumbnail()
+        picture = read_image(file.item.path, file.header.channels, max_pixels)
+        if masks is None or file.item.mask is None:
+            return picture.thumbnail()
+        mask = read_mask(file.item.mask, masks, max_pixels)
+        small = picture.thumbnail(MASKED_SIDE)
+        rows, columns = (np.arange(side) * whole // side for side, whole in zip(small.shape, mask.shape, strict=False))
+        return lay_over(small, mask[rows][:, columns], masks.colours or usual_colours(len(masks.names)))
     except ImageFileError:  # It has gone since it was looked at.
         return None

@@ -1,13 +1,12 @@
 """The images that a run was begun with, read again for what the run has not seen of them."""
 
 from collections.abc import Generator
-from pathlib import Path
 
-from striate.data.masks import MaskOptions
 from striate.data.reading import Reading
 from striate.data.sets import ImageFiles, ImageSet, Splits
 from striate.data.source import Opening, read_data
 from striate.errors import UsageError
+from striate.jobs.usage import mask_options
 from striate.training.config import TrainConfig
 from striate.training.folder import DataRecord, RunFolder
 from striate.zoo import find_model
@@ -17,13 +16,8 @@ DIGITS = 16  # Of a digest: enough to tell any files apart that one has.
 
 def reading_of(config: TrainConfig, workers: int = 0) -> Reading:
     """Return how a run reads its files."""
-    has_masks = find_model(config.model).task == "segment"
-    return Reading(config.skip_bad, config.max_pixels, workers, mask_options(config) if has_masks else None)
-
-
-def mask_options(config: TrainConfig) -> MaskOptions:
-    """Return how a run reads masks."""
-    return MaskOptions(None if config.classes is None else Path(config.classes), config.ignore)
+    masks = mask_options(find_model(config.model).task, config.classes, config.ignore)
+    return Reading(config.skip_bad, config.max_pixels, workers, masks)
 
 
 def record_of(splits: Splits) -> DataRecord:

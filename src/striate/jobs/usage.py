@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from striate.data.names import NAMED, find_data
+from striate.data.names import NAMED, MaskOptions, find_data
 from striate.errors import UsageError, nearest
 from striate.jobs.networks import InputSpec
 from striate.pretrained import HUB
@@ -51,12 +51,7 @@ def check_training(config: TrainConfig, resume: str | Path | None = None) -> Non
             remedy=f"Such as {such}; `striate models` lists them all.",
         )
     find_data(config.data)
-    if config.classes is not None and not Path(config.classes).is_file():
-        raise UsageError(
-            expected="--classes as a text file with a class in each line",
-            received=f"{config.classes!r}, which is none",
-            remedy=f"A relative path counts from this folder: {Path.cwd()}.",
-        )
+    mask_options(entry.task, config.classes, config.ignore)
     if config.cache is not None:
         parse_bytes(config.cache)
     if resume is None:
@@ -70,6 +65,25 @@ def check_training(config: TrainConfig, resume: str | Path | None = None) -> Non
             RunFolder.expect_free(config.output)
     else:
         expect_unchanged(RunFolder.find(resume).config().model_dump(), config.model_dump())
+
+
+def mask_options(task: str | None, classes: str | Path | None, ignore: Sequence[str]) -> MaskOptions | None:
+    """Return how masks are read; None where there are none.
+
+    Raises:
+        UsageError: where there is no such file of classes, or it is given without masks.
+    """
+    if classes is not None and (task != "segment" or not Path(classes).is_file()):
+        raise UsageError(
+            expected="--classes as a text file with a class in each line, for masks",
+            received=f"{str(classes)!r}, which is none" if task == "segment" else "it for whole images",
+            remedy=f"A relative path counts from this folder: {Path.cwd()}."
+            if task == "segment"
+            else "Say --task segment, or leave it out.",
+        )
+    if task != "segment":
+        return None
+    return MaskOptions(None if classes is None else Path(classes), tuple(ignore))
 
 
 def parse_input(text: str) -> InputSpec:

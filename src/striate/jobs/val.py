@@ -10,7 +10,7 @@ from torch import Tensor
 
 from striate.counted import Counted
 from striate.data.masked import MaskedFiles
-from striate.data.masks import MaskOptions
+from striate.data.names import MaskOptions
 from striate.data.reading import Reading
 from striate.data.source import Opening, part_of, read_part
 from striate.files import replace_file
@@ -18,7 +18,7 @@ from striate.inference.predict import outputs_of
 from striate.jobs.judged_page import add_judged, in_words, metrics_in_words
 from striate.jobs.judging import Judged, judge
 from striate.jobs.judging_masks import JudgedMasks, judge_masks
-from striate.jobs.own_data import count_seen, mask_options, own_splits
+from striate.jobs.own_data import count_seen, own_splits, reading_of
 from striate.jobs.usage import check_val, is_same_data, own_data
 from striate.reporting.page import Page
 from striate.training.folder import RunFolder
@@ -83,7 +83,8 @@ def val(
     network, config = load_network(run)
     has_masks = config.task == "segment"
     if has_masks:
-        reading = replace(reading, masks=mask_options(folder.config()) if folder.args.is_file() else MaskOptions())
+        masks = reading_of(folder.config()).masks if folder.args.is_file() else MaskOptions()
+        reading = replace(reading, masks=masks)
     own, seen = own_data(run), 0
     if own is not None and (data is None or is_same_data(own, data)):
         name = own
