@@ -10,7 +10,7 @@ from striate.costing.layers import total_parameters
 from striate.counted import Counted
 from striate.jobs.judged_page import metrics_in_words
 from striate.jobs.train import Finished, Started, TrainRecord
-from striate.training.records import EpochRecord, PeakRecord, StepRecord, name_epoch
+from striate.training.records import SHARES, EpochRecord, PeakRecord, StepRecord, name_epoch
 from striate.units import format_bytes, format_duration
 
 COLUMNS = (
@@ -110,10 +110,8 @@ def _say_epoch(err: Console, record: EpochRecord) -> None:
 
 
 def _say_end(out: Console, record: Finished, peaks: Iterable[PeakRecord]) -> None:
-    if "accuracy" in record.metrics:
-        worth = f"accuracy {record.metrics['accuracy']:.2%}"
-    else:
-        worth = metrics_in_words(record.metrics)
+    shares = [f"{words} {record.metrics[name]:.2%}" for name, words in SHARES.items() if name in record.metrics]
+    worth = ", ".join(shares) or metrics_in_words(record.metrics)
     say(
         out,
         f"{record.part} {worth} (weights of {name_epoch(record.best_epoch, record.epochs)}, the best on validation), "

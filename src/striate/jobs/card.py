@@ -72,7 +72,9 @@ def write_card(
         "",
         "To use it:",
         "",
-        f"    striate predict {shlex.quote(str(folder.path))} IMAGE...",
+        # Images of any size are taken; at this one things are as large as those that were learned from.
+        f"    striate predict {shlex.quote(str(folder.path))} IMAGE..."
+        f"{f' --image-size {min(look.image_size)}' if weights.task == 'segment' else ''}",
     ]
     text = "\n".join(lines) + "\n"
     replace_file(folder.card, lambda beside: beside.write_text(text, encoding="utf-8"))

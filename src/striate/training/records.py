@@ -6,6 +6,9 @@ from typing import Any
 
 from striate.counted import Counted
 
+# What runs are compared by, where they have it: a share, of which more is better. Else it is the loss.
+SHARES = {"accuracy": "accuracy", "mean_iou": "mean IoU"}
+
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
