@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from photographs import write_folder
+from scenes import write_scenes
 from striate.data.embedded import load_digits
 from striate.files import save_tensors
 from striate.units import format_count
@@ -40,6 +41,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / ".venv").symlink_to(sys.prefix)
     write_mnist(folder / "mnist")
     write_folder(folder / "flowers", {"train": 9, "val": 4})
+    write_scenes(folder / "streets", {"train": 12, "val": 3, "test": 3})
     for part in ("train", "val"):
         (folder / "flowers" / part / "red").rename(folder / "flowers" / part / "daisy")
     yield folder
@@ -101,6 +103,7 @@ def test_the_tour_and_the_same_from_python(copy: Path) -> None:
     assert "truth:" in out
     assert "nothing to mend before training" in out
     assert "of the validation images right" in out
+    assert "% on 3 test images" in out
     assert "the same outputs in ONNX Runtime on 12 images" in out
     assert "12,613,600 bytes" in out
     (error,) = re.findall(r"predicted ([+-][\d.]+)%", out)
@@ -148,6 +151,18 @@ def test_the_page_about_images(copy: Path) -> None:
     assert "<svg" in (copy / "val.html").read_text(encoding="utf-8")
     assert "val accuracy" in out
     assert out.count('"source": "flowers/val/') > 0
+
+
+@pytest.mark.slow
+def test_the_page_about_pixels(copy: Path) -> None:
+    page = (ROOT / "docs" / "pixels.md").read_text(encoding="utf-8")
+    write_scenes(copy / "scenes", {"": 20}, unknown=2)
+    (copy / "scenes" / "classes.txt").write_text(blocks("", page)[0], encoding="utf-8")
+    (commands,) = blocks("bash", page)
+    out = run(f"export PATH=$PWD/.venv/bin:$PATH\n{commands}", copy)
+    assert "nothing to mend before training" in out
+    assert "<figure>" in (copy / "check-masks.html").read_text(encoding="utf-8")
+    assert "IoU near borders" in (copy / "val-masks.html").read_text(encoding="utf-8")
 
 
 def test_published_weights(copy: Path) -> None:

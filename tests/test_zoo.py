@@ -31,7 +31,7 @@ CLASSIFIERS = [entry for entry in ZOO.values() if entry.task == "classify"]
 entries = pytest.mark.parametrize("entry", CLASSIFIERS, ids=ids)
 segmenters = pytest.mark.parametrize("entry", [entry for entry in ZOO.values() if entry.task == "segment"], ids=ids)
 # Of what is the same blocks over and over, the deepest are left to the slow tests.
-DEEPEST = ("resnet152", "seresnet152", "senet154")
+DEEPEST = ("resnet101", "resnet152", "seresnet152", "senet154", "vgg13", "vgg19")
 
 
 def marked(entry: Entry) -> object:
@@ -156,7 +156,7 @@ def test_images_that_are_too_small_are_refused_with_the_smallest_that_are_not(en
         build_meta(entry, image_size=(int(smallest) - 1, 200))
 
 
-@entries
+@with_the_deepest_slow
 def test_reset_classifier_changes_what_gives_logits_alone(entry: Entry) -> None:
     network = build(entry).double()
     before = network.state_dict()

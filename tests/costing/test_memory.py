@@ -39,7 +39,15 @@ def program_of(model: str, what: Any, batch: int, side: int, channels_last: bool
     return find_program(model, settings, image_size=(side, side), num_classes=10)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case)))
+# Networks of many operators are left to the slow tests, and to the benchmark of the whole zoo.
+SLOW = ("googlenet", "xception")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=pytest.mark.slow if case[0] in SLOW else ()) for case in CASES],
+    ids=lambda case: "-".join(map(str, case)),
+)
 def test_the_predicted_peak_is_the_measured_one(case: tuple[str, Any, int, int, bool]) -> None:
     program = program_of(*case)
     predicted = cost_of_model(program).peak.size

@@ -13,7 +13,7 @@ from striate.jobs.programs import ModelProgram, Settings
 SCRIPT = Path(__file__).with_name("data_parallel.py")
 
 
-@pytest.mark.parametrize(("model", "parts"), [("resnet18", 1), ("mobilenet_v2", 2)])
+@pytest.mark.parametrize(("model", "parts"), [("resnet18", 1), pytest.param("mobilenet_v2", 2, marks=pytest.mark.slow)])
 def test_each_process_takes_what_is_predicted_for_it(tmp_path: Path, model: str, parts: int) -> None:
     settings = Settings(16, "training", micro_batches=parts)
     program = ModelProgram(model, (InputSpec((3, 64, 64)),), settings, 10).shared(2)

@@ -338,7 +338,9 @@ PEAKS: dict[str, tuple[ModelProgram, Rule]] = {
 }
 
 
-@pytest.mark.parametrize("name", PEAKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "resnet18, 3 parts" else ()) for name in PEAKS]
+)
 def test_the_predicted_peak_is_the_measured_one(name: str) -> None:
     program, allowed = PEAKS[name]
     with torch.device("meta"):

@@ -70,12 +70,16 @@ def test_what_fits_begins_with_a_batch_that_the_network_takes() -> None:
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_16_bit_floats_are_a_remedy_of_32_bit_ones_alone(dtype: Literal["float32", "bfloat16"]) -> None:
     program = find_program("lenet5", Settings(1, "training", dtype=dtype))
-    assert len(list(what_fits(program, "10MB"))) == (5 if dtype == "float32" else 4)
+    assert len(list(what_fits(program, "4MB"))) == (5 if dtype == "float32" else 4)
 
 
 @pytest.mark.parametrize(
     ("model", "batch", "share", "lossless"),
-    [("resnet18", 8, 0.95, True), ("squeezenet1_0", 8, 0.7, True), ("squeezenet1_0", 4, 0.7, False)],
+    [
+        ("squeezenet1_0", 8, 0.7, True),
+        pytest.param("squeezenet1_0", 4, 0.7, False, marks=pytest.mark.slow),
+        pytest.param("resnet18", 8, 0.95, True, marks=pytest.mark.slow),
+    ],
 )
 def test_a_plan_takes_what_it_says(model: str, batch: int, share: float, lossless: bool) -> None:
     program = find_program(model, Settings(batch, "training"), image_size=(64, 64), num_classes=10)

@@ -34,7 +34,9 @@ def learned(network: nn.Module, images: Tensor, labels: Tensor, plan: Plan | Non
     return {f"gradient of {name}": gradient for name, gradient in gradients.items()} | network.state_dict()
 
 
-@pytest.mark.parametrize(("name", "channels_last"), [("seresnet18", True), ("mobilenet_v2", False)])
+@pytest.mark.parametrize(
+    ("name", "channels_last"), [("seresnet18", True), pytest.param("mobilenet_v2", False, marks=pytest.mark.slow)]
+)
 def test_two_steps_of_a_lossless_plan_are_the_plain_ones(name: str, channels_last: bool) -> None:
     torch.manual_seed(0)
     network = striate.create_model(name, num_classes=10, image_size=(48, 48))

@@ -50,7 +50,9 @@ def test_the_steps_are_those_of_a_32_bit_network_given_the_same_gradients(opt: O
     assert small  # 16 bits do not hold all that was learned.
 
 
-@pytest.mark.parametrize(("opt", "masters", "bytes_a_weight"), [("adam", True, 16), ("adam", False, 8)])
+@pytest.mark.parametrize(
+    ("opt", "masters", "bytes_a_weight"), [("adam", True, 16), pytest.param("adam", False, 8, marks=pytest.mark.slow)]
+)
 def test_the_predicted_peak_is_the_measured_one(opt: OptimizerName, masters: bool, bytes_a_weight: int) -> None:
     settings = Settings(4, "training", opt, "bfloat16", master_weights=masters)
     program = ModelProgram("mnist_cnn", (InputSpec((1, 28, 28)),), settings, 10)

@@ -86,13 +86,13 @@ def check(root: Path, undisturbed: tuple[list[str], dict[str, object]], points: 
 def test_a_run_killed_at_many_moments_ends_as_one_that_never_was(
     root: Path, undisturbed: tuple[list[str], dict[str, object]]
 ) -> None:
-    """At the first of all events, and in the middle of each kind's."""
+    """At the first of all events, and in the middle of every second kind's; the slow test has all of them."""
     events, _ = undisturbed
     points = {0}
-    for kind in set(events):
+    for kind in sorted(set(events))[::2]:
         places = [place for place, event in enumerate(events) if event == kind]
         points.add(places[len(places) // 2])
-    assert len(points) > 8
+    assert len(points) > 4
     twice = f"{len(events) // 3},{len(events) // 4}"
     check(root, undisturbed, [twice, *map(str, sorted(points))])
 
