@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from tifffile import imwrite
 
-from photographs import write_folder
+from photographs import write_class, write_folder
+from segmenters import picture, write_segmenter
 from striate.data.source import load_digits
 from striate.files import save_tensors
 from striate.units import format_count
@@ -148,6 +150,22 @@ def test_the_page_about_images(copy: Path) -> None:
     assert "<svg" in (copy / "val.html").read_text(encoding="utf-8")
     assert "val accuracy" in out
     assert out.count('"source": "flowers/val/') > 0
+
+
+@pytest.mark.slow
+def test_the_page_about_images_of_any_size(copy: Path) -> None:
+    write_segmenter(copy / "runs" / "segment" / "roads")
+    write_class(copy / "photos", (90, 90, 90), range(3))
+    imwrite(copy / "large.tif", picture((300, 420)), tile=(64, 64), photometric="rgb")
+    page = (ROOT / "docs" / "predict.md").read_text(encoding="utf-8")
+    (commands,), (code,) = blocks("bash", page), blocks("python", page)
+    out = run(f"export PATH=$PWD/.venv/bin:$PATH\n{commands}", copy)
+    assert "mask: masks/large-mask.tif, over the image: masks/large-overlay.png" in out
+    assert out.count('"mask": "small/00') == 3
+    before = (copy / "masks" / "large-mask.tif").read_bytes()
+    (line,) = run_python(code, copy)
+    assert line.startswith("masks/large-mask.tif 1 {'ground': ")
+    assert (copy / "masks" / "large-mask.tif").read_bytes() == before
 
 
 def test_published_weights(copy: Path) -> None:

@@ -24,7 +24,8 @@ from striate.files import spell
 from striate.inference.folding import fold_norms
 from striate.inference.predict import outputs_of, to_classes, to_numbers
 from striate.jobs.own_data import own_splits
-from striate.jobs.usage import STANDARD_INPUT, check_prediction, is_same_data, own_data
+from striate.jobs.questions import check_answers
+from striate.jobs.usage import STANDARD_INPUT, is_same_data, own_data
 from striate.results import Classes, Number
 from striate.training.folder import RunFolder
 from striate.weights import WeightsConfig
@@ -107,7 +108,7 @@ def predict(
         UsageError: where there is no trained network, or an image cannot be read.
     """
     images = [images] if isinstance(images, str | Path) else images
-    check_prediction(run, images, limit)
+    check_answers(run, images, limit)
     network, config = load_network(run)
     fold_norms(network)
     sources = islice(find_sources(run, images, config), limit)
