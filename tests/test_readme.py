@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from tifffile import imwrite
 
-from photographs import write_folder
+from photographs import write_class, write_folder
 from scenes import write_scenes
+from segmenters import picture, write_segmenter
 from striate.data.embedded import load_digits
 from striate.files import save_tensors
 from striate.units import format_count
@@ -163,6 +165,22 @@ def test_the_page_about_pixels(copy: Path) -> None:
     assert "nothing to mend before training" in out
     assert "<figure>" in (copy / "check-masks.html").read_text(encoding="utf-8")
     assert "IoU near borders" in (copy / "val-masks.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_page_about_images_of_any_size(copy: Path) -> None:
+    write_segmenter(copy / "runs" / "segment" / "roads")
+    write_class(copy / "photos", (90, 90, 90), range(3))
+    imwrite(copy / "large.tif", picture((300, 420)), tile=(64, 64), photometric="rgb")
+    page = (ROOT / "docs" / "predict.md").read_text(encoding="utf-8")
+    (commands,), (code,) = blocks("bash", page), blocks("python", page)
+    out = run(f"export PATH=$PWD/.venv/bin:$PATH\n{commands}", copy)
+    assert "mask: masks/large-mask.tif, over the image: masks/large-overlay.png" in out
+    assert out.count('"mask": "small/00') == 3
+    before = (copy / "masks" / "large-mask.tif").read_bytes()
+    (line,) = run_python(code, copy)
+    assert line.startswith("masks/large-mask.tif 1 {'ground': ")
+    assert (copy / "masks" / "large-mask.tif").read_bytes() == before
 
 
 def test_published_weights(copy: Path) -> None:

@@ -17,7 +17,8 @@ from striate import map_classes
 from striate.costing.verify import watched
 from striate.errors import BudgetError, UsageError
 from striate.files import load_tensors
-from striate.jobs.maps import Mapped, Sweeping
+from striate.jobs.maps import Mapped
+from striate.jobs.sweeps import Sweeping
 from striate.jobs.train import train
 from striate.training.config import TrainConfig
 from striate.weights import read_weights_config

@@ -44,7 +44,7 @@ def check(
 
     from rich.console import Console
 
-    from striate.cli.progress import bars, show_counted
+    from striate.cli.bars import bars, show_counted
     from striate.data.reading import Reading
     from striate.jobs.check import Checked, write_check_page
     from striate.jobs.check import check as job

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from striate.errors import UsageError
-from striate.jobs.usage import check_conversion, check_page
+from striate.jobs.questions import check_conversion
+from striate.jobs.usage import check_page
 
 
 def convert(

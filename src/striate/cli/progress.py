@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from striate.cli.bars import bars, show_counted
 from striate.cli.tables import network_table, say
 from striate.costing.layers import total_parameters
 from striate.counted import Counted
@@ -13,29 +13,7 @@ from striate.jobs.train import Finished, Started, TrainRecord
 from striate.training.records import SHARES, EpochRecord, PeakRecord, StepRecord, name_epoch
 from striate.units import format_bytes, format_duration
 
-COLUMNS = (
-    TextColumn("{task.description}"),
-    BarColumn(),
-    TextColumn("{task.fields[state]}"),
-    TimeElapsedColumn(),
-    TextColumn("gone,"),
-    TimeRemainingColumn(),
-    TextColumn("left"),
-)
-
-
-def bars(console: Console) -> Progress:
-    """Return bars of work that goes on, which leave nothing behind; none where nobody looks."""
-    return Progress(*COLUMNS, console=console, transient=True, disable=not console.is_terminal)
-
-
 WAITS = 0.1  # Of an epoch, above which something is worth changing.
-
-
-def show_counted(progress: Progress, bar: TaskID, record: Counted) -> None:
-    """Move a bar to where the work is."""
-    state = f"{record.done:,}/{record.total:,},"
-    progress.update(bar, total=record.total, completed=record.done, description=record.what, state=state, visible=True)
 
 
 def show_training(records: Iterable[TrainRecord], out: Console, err: Console) -> None:

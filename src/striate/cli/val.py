@@ -39,7 +39,7 @@ def val(
 
     from rich.console import Console
 
-    from striate.cli.progress import bars, show_counted
+    from striate.cli.bars import bars, show_counted
     from striate.data.reading import Reading
     from striate.jobs.val import Validated, write_val_page
     from striate.jobs.val import val as job

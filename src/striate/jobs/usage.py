@@ -154,59 +154,20 @@ def check_export(run: str | Path, images: Sequence[str | Path]) -> None:
             remedy="Install them: pip install 'striate[export]'.",
         )
     check_prediction(run, images)
-    _expect_images(run, images, "to check the exported network on")
+    expect_images(run, images, "to check the exported network on")
 
 
-def check_conversion(run: str | Path, images: Sequence[str | Path]) -> None:
-    """Refuse what could not be made to answer at every place.
-
-    Raises:
-        UsageError: where there is no trained classifier, or no image to compare on.
-    """
-    check_map(run, images)
-    _expect_images(run, images, "to compare the converted network on")
-
-
-def check_map(run: str | Path, images: Sequence[str | Path], limit: int | None = None) -> None:
-    """Refuse what could not be asked at each place of an image.
+def expect_images(run: str | Path, images: Sequence[str | Path], what_for: str) -> None:
+    """Refuse to look for images where none are named and nothing says what a network was trained on.
 
     Raises:
-        UsageError: as `check_prediction` does, and where a number was learned.
+        UsageError: for weights without a run.
     """
-    check_prediction(run, images, limit)
-    config = read_weights_config(find_weights(run))
-    if config.task != "classify":
-        raise UsageError(
-            expected="a network that tells classes",
-            received=f"{config.model}, which says a number",
-            remedy="What a number would mean at a place of an image, nobody knows.",
-        )
-
-
-def _expect_images(run: str | Path, images: Sequence[str | Path], what_for: str) -> None:
     if not images and own_data(run) is None:
         raise UsageError(
             expected=f"images {what_for}",
             received="weights without a run, which would say what they were trained on",
             remedy="Name some image files, or a folder of them.",
-        )
-
-
-def is_converted(run: str | Path) -> bool:
-    """Tell whether weights are of a network that answers at each place of an image."""
-    return read_weights_config(find_weights(run)).fully_convolutional is not None
-
-
-def expect_class(run: str | Path, name: str) -> None:
-    """Refuse a class that a network does not tell.
-
-    Raises:
-        UsageError: with the nearest that it does.
-    """
-    classes = read_weights_config(find_weights(run)).classes
-    if name not in classes:
-        raise UsageError(
-            expected="--heatmap as one of the network's classes", received=repr(name), remedy=nearest(name, classes)
         )
 
 
