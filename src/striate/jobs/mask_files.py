@@ -14,7 +14,8 @@ from striate.data.frames import Size
 from striate.errors import StriateError
 from striate.files import make_folder, replace_file
 from striate.inference.tiles.steps import Region
-from striate.reporting.masks import Colour, palette_of
+from striate.reporting.masks import palette_of
+from striate.results import Colour
 from striate.shapes import Span
 
 TILE = 256  # Pixels of each side of a TIFF's tiles; as many rows are read at once.
