@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from rich.console import Console
 
 from striate.cli.bars import bars, show_counted
-from striate.cli.tables import network_table, say
+from striate.cli.tables import network_lines, say
 from striate.costing.layers import total_parameters
 from striate.counted import Counted
 from striate.jobs.judged_page import metrics_in_words
@@ -20,6 +20,7 @@ def show_training(records: Iterable[TrainRecord], out: Console, err: Console) ->
     """Print records as they come: what the run is and what came of it to ``out``, its course to ``err``."""
     with bars(err) as progress:
         peaks: list[PeakRecord] = []
+        has_waited = False
         working = progress.add_task("", total=None, visible=False, state="")
         bar = progress.add_task("", total=None, visible=False, start=False, state="")
         for record in records:
@@ -40,6 +41,9 @@ def show_training(records: Iterable[TrainRecord], out: Console, err: Console) ->
                     _warn_of_peak(err, record)
                 case EpochRecord():
                     _say_epoch(err, record)
+                    if record.waited > WAITS and not has_waited:
+                        has_waited = True
+                        _say_waited(err, record)
                 case Finished():
                     progress.stop()
                     _say_end(out, record, peaks)
@@ -50,7 +54,8 @@ def _say_start(out: Console, record: Started) -> None:
     begins = f"goes on after step {record.step:,}" if record.step else "begins"
     if record.step == record.steps > 0:
         begins = "finished already, tested again"
-    out.print(network_table(record.model, record.layers))
+    for line in (record.model, *network_lines(record.layers)):
+        say(out, line)
     say(out, f"{total:,} parameters, {format_bytes(4 * total)} as 32-bit floats")
     learned = f"{len(record.classes)} classes" if record.classes else "numbers"
     say(
@@ -61,8 +66,11 @@ def _say_start(out: Console, record: Started) -> None:
     for note in record.notes:
         say(out, f"note: {note}")
     if record.plan is not None:
-        say(out, f"plan: {record.plan.in_words()}; without it {format_bytes(record.plan.plain_bytes)}")
-    say(out, f"{begins}: {record.steps:,} steps, {record.threads} threads, in {record.folder}")
+        is_plain = record.plan.peak_bytes == record.plan.plain_bytes
+        without = "it fits as it is" if is_plain else f"without it {format_bytes(record.plan.plain_bytes)}"
+        say(out, f"plan: {record.plan.in_words()}; {without}")
+    steps = f"{record.steps:,} step{'s' * (record.steps != 1)}"
+    say(out, f"{begins}: {steps}, {record.threads} thread{'s' * (record.threads != 1)}, in {record.folder}")
 
 
 def _warn_of_peak(err: Console, record: PeakRecord) -> None:
@@ -72,19 +80,24 @@ def _warn_of_peak(err: Console, record: PeakRecord) -> None:
 
 
 def _say_epoch(err: Console, record: EpochRecord) -> None:
-    metrics = ", ".join(f"{name} {value:.4f}" for name, value in record.metrics.items())
+    metrics = ", ".join(
+        f"{name} {value:.2%}" if name == "accuracy" else f"{name} {value:.4f}" for name, value in record.metrics.items()
+    )
     epoch = f"{record.epoch:>{len(str(record.epochs))}}/{record.epochs}"
     say(
         err,
         f"epoch {epoch}  loss {record.train_loss:.4f}  val {metrics}  "
         f"{record.images_per_second:,.0f} img/s{'  best' if record.best else ''}",
     )
-    if record.waited > WAITS:
-        say(
-            err,
-            f"  {record.waited:.0%} of that was waiting for images: let --workers (-j) prepare them, or keep decoded "
-            "ones with --cache 2GiB",
-        )
+
+
+def _say_waited(err: Console, record: EpochRecord) -> None:
+    """Say once what may make a run faster: it is no news in its every epoch."""
+    say(
+        err,
+        f"  {record.waited:.0%} of that was waiting for images: let --workers (-j) prepare them, or keep decoded "
+        "ones with --cache 2GiB",
+    )
 
 
 def _say_end(out: Console, record: Finished, peaks: Iterable[PeakRecord]) -> None:
@@ -93,7 +106,7 @@ def _say_end(out: Console, record: Finished, peaks: Iterable[PeakRecord]) -> Non
     say(
         out,
         f"{record.part} {worth} (weights of {name_epoch(record.best_epoch, record.epochs)}, the best on validation), "
-        f"{format_duration(record.seconds)}",
+        f"took {format_duration(record.seconds)}",
     )
     say(out, f"report: {record.report}")
     for peak in peaks:

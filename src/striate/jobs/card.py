@@ -53,8 +53,8 @@ def write_card(
                 "plan": "none: memory was not limited" if plan is None else plan.in_words(),
                 "peak": ", ".join(f"{phase} {format_bytes(size)}" for phase, size in summary.peaks.items())
                 or "not measured",
-                "time": f"{format_duration(summary.seconds)} on {summary.device}, {summary.threads} threads, "
-                f"{summary.processes} process{'es' if summary.processes > 1 else ''}",
+                "time of its epochs": f"{format_duration(summary.seconds)} on {summary.device}, "
+                f"{summary.threads} threads, {summary.processes} process{'es' if summary.processes > 1 else ''}",
                 "seed": str(config.seed),
                 "versions": ", ".join(f"{name} {version}" for name, version in summary.versions.items()),
             }

@@ -130,12 +130,12 @@ def cells_of(run: Run) -> tuple[str, ...]:
         str(run.path),
         run.config.model,
         Path(run.config.data).name,
-        "" if run.best is None else _share(run.metric, run.best),
+        "-" if run.best is None else _share(run.metric, run.best),
         tested or "-",
         f"{int(run.rows[-1]['epoch']) if run.rows else 0}/{run.config.epochs}",
-        format_duration(run.seconds),
-        "" if run.peak is None else format_bytes(run.peak).partition(" (")[0],
-        "" if run.plan is None else run.plan.in_words().partition(": ")[0],
+        format_duration(run.seconds) if run.rows else "-",
+        "-" if run.peak is None else format_bytes(run.peak).partition(" (")[0],
+        "-" if run.plan is None else run.plan.in_words().partition(": ")[0],
     )
 
 
@@ -147,8 +147,21 @@ def differing(runs: Sequence[Run]) -> dict[str, list[str]]:
     """Return the settings that are not the same in all runs, with each run's value."""
     settings: list[dict[str, Any]] = [run.config.model_dump(mode="json") for run in runs]
     names = [name for name in TrainConfig.model_fields if name not in FREE_ON_RESUME or name == "data"]
-    values = {name: [str(each[name]) for each in settings] for name in names}
+    values = {name: [_spell(name, each[name]) for each in settings] for name in names}
     return {name: each for name, each in values.items() if len(set(each)) > 1}
+
+
+def _spell(name: str, value: Any) -> str:
+    """Say a setting as the flags' help does."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={_spell(key, each)}" for key, each in value.items()) or "-"
+    if isinstance(value, list):
+        return ("x" if name == "image_size" else ", ").join(_spell(name, each) for each in value) or "-"
+    return str(value)
 
 
 def write_runs_page(path: Path, found: Found) -> None:
