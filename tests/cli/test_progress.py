@@ -4,12 +4,13 @@ from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from striate.cli.progress import show_training
 from striate.costing.layers import layer_costs
 from striate.jobs.train import Finished, Started
-from striate.training.records import EpochRecord
+from striate.training.records import EpochRecord, StepRecord
 from striate.zoo import create_model
 
 STARTED = Started(
@@ -23,6 +24,7 @@ STARTED = Started(
     notes=(),
     step=0,
     steps=1,
+    reads_files=True,
     threads=1,
     plan=None,
 )
@@ -40,7 +42,7 @@ EPOCH = EpochRecord(
 )
 
 
-def shown(*records: Started | EpochRecord | Finished) -> str:
+def shown(*records: Started | StepRecord | EpochRecord | Finished) -> str:
     """Return what is printed on a terminal of 80 columns."""
     console = Console(file=StringIO(), width=80)
     show_training(records, console, console)
@@ -67,7 +69,17 @@ def test_accuracy_is_a_share_in_each_epoch_and_at_the_end() -> None:
     assert report == "report: here/report.html"
 
 
-def test_waiting_for_images_is_said_once() -> None:
-    printed = shown(replace(EPOCH, waited=0.05), *(replace(EPOCH, epoch=epoch) for epoch in (2, 3)))
+def test_waiting_for_images_is_said_once_and_not_where_they_are_in_memory() -> None:
+    epochs = [replace(EPOCH, waited=0.05), *(replace(EPOCH, epoch=epoch) for epoch in (2, 3))]
+    printed = shown(STARTED, *epochs)
     assert printed.count("waiting for images") == 1
-    assert printed.splitlines()[2].startswith("  50% of that was waiting for images")
+    assert "\n  50% of that was waiting for images" in printed
+    assert "waiting" not in shown(replace(STARTED, reads_files=False), *epochs)
+
+
+def test_where_nobody_sees_a_bar_a_line_comes_every_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 1000, 25))
+    monkeypatch.setattr("striate.cli.progress.time.monotonic", lambda: float(next(clock)))
+    steps = [StepRecord(1, step, 8, 0.5, 0.1, 8) for step in range(1, 9)]
+    lines = [line for line in shown(STARTED, *steps).splitlines() if line.startswith("epoch 1: ")]
+    assert lines == ["epoch 1: 3/8 steps, loss 0.5000", "epoch 1: 6/8 steps, loss 0.5000"]

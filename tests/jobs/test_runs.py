@@ -89,7 +89,7 @@ def test_the_card_says_what_was_trained_and_its_command_repeats_it_bit_for_bit(r
     summary = folder.read_summary()
     assert summary is not None
     for part in (
-        f"accuracy {summary.metrics['accuracy']:.6g}",
+        f"accuracy {summary.metrics['accuracy']:.2%}",
         "1,295 train, 143 val, 359 test",
         "10: 0, 1, 2",
         f"torch {torch.__version__}",

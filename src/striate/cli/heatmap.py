@@ -17,7 +17,9 @@ from striate.jobs.predict import Skipped
 from striate.jobs.questions import check_map, expect_class
 from striate.jobs.sweeps import Sweeping
 from striate.reporting.heatmaps import paint
-from striate.units import format_bytes, format_size
+from striate.units import format_bytes, format_number, format_size
+
+TOO_LARGE = 2.5  # Times a window, of an image's shorter side: one thing fills more than a window then.
 
 
 def map_images(asked: Asked, heatmap: str | None) -> None:
@@ -96,7 +98,13 @@ def _say(out: Console, record: Mapped, document: dict[str, Any]) -> None:
         say(
             out, f"  {each['class']} at most {each['probability']:.2%}, in rows {upper}-{lower}, columns {left}-{right}"
         )
+    if min(result.image_size) > TOO_LARGE * max(result.window):
+        say(
+            out,
+            "  note: things should be about as large as in training, whose images had "
+            f"{format_size(result.window)} pixels: try --image-size {2 * max(result.window)}",
+        )
     if document["heatmap"] is not None:
         say(out, f"  painted: {document['heatmap']}")
     if record.peak is not None:
-        say(out, f"  in {record.parts} parts, predicted to take {format_bytes(record.peak)} at most")
+        say(out, f"  in {format_number(record.parts, 'part')}, predicted to take {format_bytes(record.peak)} at most")

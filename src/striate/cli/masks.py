@@ -11,7 +11,7 @@ from striate.cli.tables import say
 from striate.jobs.masks import OUTPUT, Segmented, segment_images
 from striate.jobs.predict import Skipped
 from striate.jobs.sweeps import Sweeping
-from striate.units import format_bytes, format_size
+from striate.units import format_bytes, format_number, format_size
 
 
 def segment(asked: Asked) -> None:
@@ -60,4 +60,4 @@ def _say(out: Console, record: Segmented, top: int) -> None:
     say(out, f"{record.source}  {format_size(record.size)} pixels: {classes}")
     say(out, f"  mask: {record.mask}, over the image: {record.overlay}")
     if record.peak is not None:
-        say(out, f"  in {record.parts} parts, predicted to take {format_bytes(record.peak)} at most")
+        say(out, f"  in {format_number(record.parts, 'part')}, predicted to take {format_bytes(record.peak)} at most")

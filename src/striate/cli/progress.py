@@ -1,5 +1,6 @@
 """A training run in the terminal: its network, a bar with the time left, a line for each epoch, and how it ended."""
 
+import time
 from collections.abc import Iterable
 
 from rich.console import Console
@@ -10,9 +11,10 @@ from striate.costing.layers import total_parameters
 from striate.counted import Counted
 from striate.jobs.judged_page import metrics_in_words
 from striate.jobs.train import Finished, Started, TrainRecord
-from striate.training.records import SHARES, EpochRecord, PeakRecord, StepRecord, name_epoch
-from striate.units import format_bytes, format_duration
+from striate.training.records import HEADLINES, EpochRecord, PeakRecord, StepRecord, name_epoch
+from striate.units import format_bytes, format_duration, format_number
 
+SILENCE = 60.0  # Seconds; a file that nobody sees a bar in has a line as often.
 WAITS = 0.1  # Of an epoch, above which something is worth changing.
 
 
@@ -20,7 +22,7 @@ def show_training(records: Iterable[TrainRecord], out: Console, err: Console) ->
     """Print records as they come: what the run is and what came of it to ``out``, its course to ``err``."""
     with bars(err) as progress:
         peaks: list[PeakRecord] = []
-        has_waited = False
+        reads_files, said = False, time.monotonic()
         working = progress.add_task("", total=None, visible=False, state="")
         bar = progress.add_task("", total=None, visible=False, start=False, state="")
         for record in records:
@@ -30,19 +32,24 @@ def show_training(records: Iterable[TrainRecord], out: Console, err: Console) ->
                 case Started():
                     progress.update(working, visible=False)
                     _say_start(out, record)
+                    reads_files = record.reads_files
                     progress.start_task(bar)
                     progress.update(bar, total=record.steps, completed=record.step, visible=True)
                 case StepRecord():
                     progress.update(working, visible=False)
                     state = f"{record.step}/{record.steps} steps, loss {record.loss:.4f},"
                     progress.update(bar, completed=record.step, description=f"epoch {record.epoch}", state=state)
+                    if not err.is_terminal and time.monotonic() - said > SILENCE:
+                        said = time.monotonic()
+                        say(err, f"epoch {record.epoch}: {state.rstrip(',')}")
                 case PeakRecord():
                     peaks.append(record)
                     _warn_of_peak(err, record)
                 case EpochRecord():
+                    said = time.monotonic()
                     _say_epoch(err, record)
-                    if record.waited > WAITS and not has_waited:
-                        has_waited = True
+                    if record.waited > WAITS and reads_files:
+                        reads_files = False
                         _say_waited(err, record)
                 case Finished():
                     progress.stop()
@@ -61,7 +68,7 @@ def _say_start(out: Console, record: Started) -> None:
     say(
         out,
         f"{learned}; {record.train_images:,} images to train on, {record.val_images:,} to validate, "
-        f"{record.test_images:,} to test",
+        f"{f'{record.test_images:,} to test' if record.test_images else 'none to test'}",
     )
     for note in record.notes:
         say(out, f"note: {note}")
@@ -69,8 +76,8 @@ def _say_start(out: Console, record: Started) -> None:
         is_plain = record.plan.peak_bytes == record.plan.plain_bytes
         without = "it fits as it is" if is_plain else f"without it {format_bytes(record.plan.plain_bytes)}"
         say(out, f"plan: {record.plan.in_words()}; {without}")
-    steps = f"{record.steps:,} step{'s' * (record.steps != 1)}"
-    say(out, f"{begins}: {steps}, {record.threads} thread{'s' * (record.threads != 1)}, in {record.folder}")
+    steps, threads = format_number(record.steps, "step"), format_number(record.threads, "thread")
+    say(out, f"{begins}: {steps}, {threads}, in {record.folder}")
 
 
 def _warn_of_peak(err: Console, record: PeakRecord) -> None:
@@ -80,13 +87,12 @@ def _warn_of_peak(err: Console, record: PeakRecord) -> None:
 
 
 def _say_epoch(err: Console, record: EpochRecord) -> None:
-    metrics = ", ".join(
-        f"{name} {value:.2%}" if name == "accuracy" else f"{name} {value:.4f}" for name, value in record.metrics.items()
-    )
-    epoch = f"{record.epoch:>{len(str(record.epochs))}}/{record.epochs}"
+    epoch = f"epoch {record.epoch:>{len(str(record.epochs))}}/{record.epochs}"
+    if record.epoch == 0:
+        epoch = name_epoch(0, record.epochs)
     say(
         err,
-        f"epoch {epoch}  loss {record.train_loss:.4f}  val {metrics}  "
+        f"{epoch}  loss {record.train_loss:.4f}  val {metrics_in_words(record.metrics)}  "
         f"{record.images_per_second:,.0f} img/s{'  best' if record.best else ''}",
     )
 
@@ -101,8 +107,8 @@ def _say_waited(err: Console, record: EpochRecord) -> None:
 
 
 def _say_end(out: Console, record: Finished, peaks: Iterable[PeakRecord]) -> None:
-    shares = [f"{words} {record.metrics[name]:.2%}" for name, words in SHARES.items() if name in record.metrics]
-    worth = ", ".join(shares) or metrics_in_words(record.metrics)
+    shares = {name: record.metrics[name] for name in HEADLINES if name in record.metrics}
+    worth = metrics_in_words(shares or record.metrics)
     say(
         out,
         f"{record.part} {worth} (weights of {name_epoch(record.best_epoch, record.epochs)}, the best on validation), "

@@ -14,7 +14,7 @@ from striate.reporting.figures import courses
 from striate.reporting.page import Page
 from striate.training.config import FREE_ON_RESUME, TrainConfig
 from striate.training.folder import RunFolder, Summary
-from striate.training.records import SHARES
+from striate.training.records import HEADLINES
 from striate.units import format_bytes, format_duration
 
 DRAWN = 10  # Courses that one can tell apart.
@@ -41,7 +41,7 @@ class Run:
     @property
     def metric(self) -> str:
         """The name of what it is judged by: a share, or the loss where there is none."""
-        return next((name for name in SHARES if self.rows and f"val_{name}" in self.rows[0]), "loss")
+        return next((name for name in HEADLINES if self.rows and f"val_{name}" in self.rows[0]), "loss")
 
     @property
     def best(self) -> float | None:
@@ -140,7 +140,7 @@ def cells_of(run: Run) -> tuple[str, ...]:
 
 
 def _share(metric: str, value: float) -> str:
-    return f"{value:.2%}" if metric in SHARES else f"loss {value:.4g}"
+    return f"{value:.2%}" if metric in HEADLINES else f"loss {value:.4g}"
 
 
 def differing(runs: Sequence[Run]) -> dict[str, list[str]]:
