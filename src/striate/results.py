@@ -10,7 +10,9 @@ from striate.errors import StriateError, UsageError, nearest
 
 Colour = tuple[int, int, int]  # Red, green and blue, from 0 to 255.
 
-UNKNOWN = 255  # In a class for each pixel: one that nobody knows.
+UNKNOWN = (
+    255  # In a class for each pixel, which has a byte: one that nobody knows. So there are at most as many classes.
+)
 
 
 @dataclass(frozen=True, slots=True)

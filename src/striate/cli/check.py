@@ -103,9 +103,8 @@ def _print(out: "Console", found: "Checked") -> None:
     listing = found.listing
     parts = list(listing.parts)
     if found.classes:
-        heads = [
-            " ".join(filter(None, (part, found.counted * (found.counted != "images" or not part)))) for part in parts
-        ]
+        pixels = found.counted if found.listing.has_masks else ""
+        heads = [f"{part} {pixels}".strip() or found.counted for part in parts]
         table = plain_table(None, [("class", False), *((head, True) for head in heads)])
         for name in dict.fromkeys(name for names in found.classes.values() for name in names):
             fill(table, name, *(f"{found.counts[part, name]:,}" for part in parts))

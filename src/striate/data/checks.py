@@ -9,7 +9,6 @@ from striate.data.inspection import Inspected
 from striate.data.listing import Listing
 from striate.errors import UsageError
 from striate.files import spell
-from striate.results import UNKNOWN
 
 Kind = Literal[
     "unreadable",
@@ -141,14 +140,13 @@ def _of_classes(listing: Listing) -> Iterable[Finding]:
 
 def pixels_of_classes(listing: Listing, files: Iterable[Inspected]) -> Counter[tuple[str, str]]:
     """Return how many pixels of each part are of each class."""
-    counts: Counter[tuple[str, str]] = Counter()
+    found: Counter[tuple[str, str]] = Counter()
     classes = listing.mask_classes
     for file in files:
         if classes is not None and file.mask is not None and not file.problem:
-            for number, count in file.mask.held.items():
-                if classes.numbers[number] != UNKNOWN:
-                    counts[file.item.part, classes.names[classes.numbers[number]]] += count
-    return counts
+            for name, count in zip(classes.names, classes.counts(file.mask.held), strict=True):
+                found[file.item.part, name] += count
+    return found
 
 
 def _of_masks(listing: Listing, files: Sequence[Inspected]) -> Iterable[Finding]:
@@ -157,8 +155,27 @@ def _of_masks(listing: Listing, files: Sequence[Inspected]) -> Iterable[Finding]
     counts = pixels_of_classes(listing, files)
     for part in listing.parts:
         missing = [name for name in listing.names if not counts[part, name]]
-        if missing:
-            yield Finding("missing class", f"{part or 'no mask'} has no pixel of {some(missing)}")
+        if len(missing) == len(listing.names):
+            yield Finding("empty class", f"{part or 'no mask'} has no pixel of a known class")
+        elif missing:
+            kind: Kind = "empty class" if part == listing.learned else "missing class"
+            yield Finding(kind, f"{part or 'no mask'} has no pixel of {some(missing)}")
+
+
+def expect_pixels(listing: Listing, files: Sequence[Inspected]) -> None:
+    """Refuse parts of which nothing is known.
+
+    Raises:
+        UsageError: naming one.
+    """
+    counts = pixels_of_classes(listing, files)
+    for part in listing.parts if listing.has_masks else ():
+        if not any(counts[part, name] for name in listing.names):
+            raise UsageError(
+                expected=f"in {spell(listing.root)} masks with pixels of the classes {some(listing.names)}",
+                received=f"none{_in(part)}",
+                remedy="All that they hold is ignored: see --ignore.",
+            )
 
 
 def common_channels(counts: Collection[int]) -> int | None:
@@ -228,4 +245,7 @@ def notes_of(findings: Iterable[Finding]) -> tuple[str, ...]:
     }
     counts = Counter(finding.kind for finding in found)
     notes = [f"{text}: {counts[kind]:,}" for kind, text in said.items() if counts[kind]]
-    return (*notes, *(finding.text for finding in found if finding.kind in ("imbalance", "missing class")))
+    return (
+        *notes,
+        *(finding.text for finding in found if finding.kind in ("imbalance", "missing class", "empty class")),
+    )

@@ -163,7 +163,7 @@ def _expect_text(folder: Path) -> None:
 
 
 def _folders(root: Path, hidden: list[Path], others: list[Path]) -> Iterator[Path]:
-    for entry in sorted(_entries(root)):
+    for entry in sorted(entries_of(root)):
         if entry.name.startswith("."):
             hidden += [entry] if entry.is_dir() else []
         elif entry.is_dir():
@@ -172,7 +172,12 @@ def _folders(root: Path, hidden: list[Path], others: list[Path]) -> Iterator[Pat
             others.append(entry)
 
 
-def _entries(folder: Path) -> list[Path]:
+def entries_of(folder: Path) -> list[Path]:
+    """Return what lies in a folder.
+
+    Raises:
+        UsageError: where it cannot be read.
+    """
     try:
         return list(folder.iterdir())
     except OSError as error:
@@ -192,7 +197,7 @@ def _images(folder: Path, hidden: list[Path], others: list[Path]) -> Iterator[Pa
         if real in seen:
             continue
         seen.add(real)
-        for entry in _entries(here):
+        for entry in entries_of(here):
             if entry.name.startswith("."):
                 hidden += [entry] if entry.is_dir() else []
             elif entry.is_dir():

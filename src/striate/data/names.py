@@ -9,6 +9,8 @@ from striate.errors import UsageError, nearest
 EMBEDDED = ("digits",)
 FETCHED = tuple(REMOTE)
 NAMED = EMBEDDED + FETCHED
+CLASSES_FILE = "classes.txt"
+USUALLY_IGNORED = ("255",)  # As in masks of Pascal VOC and Cityscapes.
 MAX_PIXELS = 90_000_000  # An image of more is refused unless somebody allows it.
 
 
@@ -18,12 +20,13 @@ class MaskOptions:
 
     Args:
         classes: a file with a line for each number from 0: the class's name, and its colour (red, green, blue) before
-            or behind it where it has one; None for `classes.txt` beside the images, or else the numbers themselves.
+            or behind it where it has one; None for ``classes.txt`` in the data's folder, or else the numbers
+            themselves.
         ignored: numbers, or names in that file, of what is not known.
     """
 
     classes: Path | None = None
-    ignored: tuple[str, ...] = ("255",)
+    ignored: tuple[str, ...] = USUALLY_IGNORED
 
 
 def find_data(data: str) -> Path | None:

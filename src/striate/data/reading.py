@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 
 from striate.counted import Counted
-from striate.data.checks import common_channels, expect_readable
+from striate.data.checks import common_channels, expect_pixels, expect_readable
 from striate.data.inspection import Inspected, inspect_files
 from striate.data.listing import Listing, list_data
 from striate.data.masked import MaskedFiles
-from striate.data.masks import find_classes
+from striate.data.masks import MaskClasses, find_classes, known_colours
 from striate.data.names import MAX_PIXELS, MaskOptions
 from striate.data.pairs import has_pairs, list_pairs
 from striate.data.sets import ImageFiles
@@ -33,13 +33,13 @@ class Reading:
         skip_bad: decode all of them first, and leave out what is no image.
         max_pixels: an image of more is bad.
         workers: processes that look at files; 0 does it in this one.
-        masks: how masks are read; None where each image has one class or number.
+        masks: how masks are read, or the classes of what they hold; None where each image has one class or number.
     """
 
     skip_bad: bool = False
     max_pixels: int = MAX_PIXELS
     workers: int = 0
-    masks: MaskOptions | None = None
+    masks: MaskOptions | MaskClasses | None = None
 
 
 def list_files(path: Path, reading: Reading) -> Listing:
@@ -54,7 +54,7 @@ def list_files(path: Path, reading: Reading) -> Listing:
         raise UsageError(
             expected=f"in {spell(path)} a class or a number for each image",
             received="images with masks",
-            remedy="Say --task segment, or name a network that says a class for each pixel, such as fcn8s.",
+            remedy="Say --task segment.",
         )
     return list_data(path)
 
@@ -68,15 +68,20 @@ def inspect_all(
         UsageError: where masks have no classes that could be told apart.
     """
     files = []
-    found = inspect_files(listing.items, decode=decode, max_pixels=reading.max_pixels, workers=reading.workers)
+    colours = frozenset[int]() if reading.masks is None else known_colours(listing.root, reading.masks)
+    found = inspect_files(
+        listing.items, decode=decode, max_pixels=reading.max_pixels, workers=reading.workers, colours=colours
+    )
     for file in found:
         files.append(file)
         yield Inspecting(len(files), len(listing.items))
-    if reading.masks is None:
+    if reading.masks is None or all(file.problem for file in files):
         return listing, tuple(files)
-    learned = [file for file in files if file.item.part == listing.learned] or files
-    held = {number for file in learned if file.mask is not None for number in file.mask.held}
-    classes = find_classes(listing.root, reading.masks, held)
+    classes = reading.masks
+    if isinstance(classes, MaskOptions):
+        learned = [file for file in files if file.item.part == listing.learned]
+        held = {number for file in learned if file.mask is not None for number in file.mask.held}
+        classes = find_classes(listing.root, classes, held)
     looked = []
     for file in files:
         unknown = classes.unknown(file.mask.held) if file.mask is not None else ""
@@ -103,7 +108,9 @@ def inspect_listing(
             received=f"{len(files):,} files, of which none can be read",
             remedy="`striate check` says what is wrong with each.",
         )
-    return replace(listing, items=tuple(file.item for file in good)), good
+    listing = replace(listing, items=tuple(file.item for file in good))
+    expect_pixels(listing, good)
+    return listing, good
 
 
 def images_of(
@@ -139,13 +146,13 @@ def images_of(
     )
     if listing.mask_classes is None:
         return images
-    masks = [file.item.mask for file in chosen if file.item.mask is not None]
-    digests = [file.mask.digest for file in chosen if file.mask is not None]
+    looked = [(file.item.mask, file.mask) for file in chosen if file.item.mask is not None and file.mask is not None]
     return MaskedFiles(
         **{field.name: getattr(images, field.name) for field in fields(images)},
-        masks=tuple(masks),
-        mask_digests=tuple(digests),
+        masks=tuple(path for path, _ in looked),
+        mask_digests=tuple(mask.digest for _, mask in looked),
         mask_classes=listing.mask_classes,
+        mask_pixels=torch.tensor([listing.mask_classes.counts(mask.held) for _, mask in looked]).view(len(looked), -1),
     )
 
 

@@ -210,7 +210,7 @@ def _expect_known(data: str, theirs: Sequence[str], classes: tuple[str, ...]) ->
         raise UsageError(
             expected=f"the classes that the network was trained on, in {data}: {some(sorted(classes))}",
             received=f"{some(unknown)} besides",
-            remedy="Rename the classes as they were in training, or leave these out.",
+            remedy="Rename the classes as they were in training, or leave these out; of masks, --classes names them.",
         )
 
 

@@ -17,7 +17,7 @@ from striate.units import format_bytes, format_duration, format_size
 from striate.weights import WeightsConfig
 
 MOST_CLASSES = 50
-UNKNOWN = "nobody says; ask whoever made the images and the weights"
+NOBODY_SAYS = "nobody says; ask whoever made the images and the weights"
 
 
 def write_card(
@@ -44,7 +44,7 @@ def write_card(
                 "network": f"{config.model}, {summary.parameters:,} parameters",
                 "weights": f"of {name_epoch(summary.best_epoch, summary.epochs)}, the best on the validation images",
                 "begun with": weights.origin or "fresh weights",
-                "licence": weights.licence or UNKNOWN,
+                "licence": weights.licence or NOBODY_SAYS,
                 "data": config.data,
                 "split": ", ".join(f"{len(part):,} {name}" for name, part in splits.parts.items()),
                 "classes": _classes(weights.classes) if weights.classes else "numbers",

@@ -160,7 +160,7 @@ def write_check_page(path: Path, checked: Checked, max_pixels: int) -> None:
             shown = [files[place * len(files) // SHOWN] for place in range(SHOWN)] if len(files) > SHOWN else files
             page.pictures(
                 [
-                    (pixels, spell(file.item.path.name) if label else f"{file.item.label}")
+                    (pixels, spell(file.item.path.name) if label or listing.has_masks else f"{file.item.label}")
                     for file in shown
                     if (pixels := _thumbnail(file, max_pixels, listing.mask_classes)) is not None
                 ]

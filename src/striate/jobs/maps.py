@@ -15,7 +15,7 @@ from striate.inference.folding import fold_norms
 from striate.jobs.convert import load_map_network
 from striate.jobs.predict import Skipped, find_sources
 from striate.jobs.questions import check_map
-from striate.jobs.sweeps import Opened, Sweeping, Terms, look_at_each, small, sweep
+from striate.jobs.sweeps import Opened, Sweeper, Sweeping, Terms, look_at_each, small
 from striate.results import ClassMap
 from striate.units import parse_bytes
 from striate.weights import WeightsConfig
@@ -75,20 +75,19 @@ def map_classes(
     fold_norms(network)
     sources = islice(find_sources(run, images, config), limit)
     terms = Terms(image_size, network.window, budget, max_pixels, skip_bad)
-    yield from look_at_each(sources, config, terms, partial(_map, network, config, budget))
+    yield from look_at_each(sources, config, terms, partial(_map, network, config, Sweeper(network, config, budget)))
 
 
 def _map(
-    network: FullyConvolutional, config: WeightsConfig, budget: int | None, opened: Opened
+    network: FullyConvolutional, config: WeightsConfig, sweeper: Sweeper, opened: Opened
 ) -> Iterator[Sweeping | Mapped]:
     windows = opened.windows
     shares = torch.empty(len(config.classes), *network.places(windows.size))
-    tiled, tiles = sweep(network, config, windows, budget, shares.nbytes)
-    for tile in tiles:
+    found = sweeper.on(windows, shares.nbytes)
+    for tile in found.tiles:
         if tile.values is not None and tile.region is not None:
             (top, bottom), (first, last) = tile.region
             shares[:, top:bottom, first:last] = tile.values[0].softmax(0)
         yield Sweeping(tile.done, tile.total)
     result = ClassMap(config.classes, shares.numpy(), network.window, network.stride, windows.size)
-    peak = None if budget is None else tiled.peak
-    yield Mapped(opened.source, result, small(windows, config.in_chans), tiled.parts, peak)
+    yield Mapped(opened.source, result, small(windows, config.in_chans), found.parts, found.peak)

@@ -19,7 +19,7 @@ from striate.inference.folding import fold_norms
 from striate.jobs.mask_files import mask_on_disk, write_png, write_tiff
 from striate.jobs.predict import Skipped, find_sources
 from striate.jobs.questions import check_masks
-from striate.jobs.sweeps import Opened, Sweeping, Terms, look_at_each, small, step_shown, sweep
+from striate.jobs.sweeps import Opened, Sweeper, Sweeping, Terms, look_at_each, small, step_shown
 from striate.reporting.masks import lay_over, usual_colours
 from striate.results import Mask
 from striate.units import parse_bytes
@@ -113,19 +113,20 @@ def segment_images(
     sources = islice(find_sources(run, images, config), limit)
     least = smallest_side(network, config.in_chans) or 1
     terms = Terms(image_size, (least, least), budget, max_pixels, skip_bad)
-    job = partial(_segment, _MostProbable(network), config, budget, Path(output), set())
+    sweeper = Sweeper(_MostProbable(network), config, budget)
+    job = partial(_segment, sweeper, config, Path(output), set())
     yield from look_at_each(sources, config, terms, job)
 
 
 def _segment(
-    network: nn.Module, config: WeightsConfig, budget: int | None, folder: Path, taken: set[str], opened: Opened
+    sweeper: Sweeper, config: WeightsConfig, folder: Path, taken: set[str], opened: Opened
 ) -> Iterator[Sweeping | Segmented]:
     windows = opened.windows
     is_in_parts = isinstance(windows, TiffWindows)
     result = 0 if is_in_parts else PICTURES * opened.size[0] * opened.size[1]
-    tiled, tiles = sweep(network, config, windows, budget, result)
+    found = sweeper.on(windows, result)
     with mask_on_disk(windows.size, opened.size, folder) as mask:
-        for tile in tiles:
+        for tile in found.tiles:
             if tile.values is not None and tile.region is not None:
                 mask.put(tile.values[0].numpy(), tile.region)
             yield Sweeping(tile.done, tile.total)
@@ -144,6 +145,6 @@ def _segment(
         overlay=overlay,
         shown=shown,
         shares=dict(zip(config.classes, shares.tolist(), strict=True)),
-        parts=tiled.parts,
-        peak=None if budget is None else tiled.peak,
+        parts=found.parts,
+        peak=found.peak,
     )

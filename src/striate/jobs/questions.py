@@ -5,11 +5,11 @@ from pathlib import Path
 
 from striate.errors import UsageError, nearest
 from striate.jobs.usage import check_prediction, expect_images
+from striate.results import UNKNOWN
 from striate.weights import find_weights, read_weights_config
 
 SAID = {"classify": "classes of a whole image", "regress": "a number", "segment": "a class for each pixel"}
 MASKS = "Of such a network, `striate predict` (from Python, striate.segment_images) writes masks."
-MOST_CLASSES = 255  # Of a mask; the last number says that nobody knows.
 
 
 def check_answers(run: str | Path, images: Sequence[str | Path], limit: int | None = None) -> None:
@@ -69,9 +69,9 @@ def check_masks(run: str | Path, images: Sequence[str | Path], limit: int | None
             received=f"{config.model}, which says {SAID[config.task]}",
             remedy="For one answer for each image, see striate.predict.",
         )
-    if len(config.classes) > MOST_CLASSES:
+    if len(config.classes) > UNKNOWN:
         raise UsageError(
-            expected=f"{MOST_CLASSES} classes or fewer, whose masks have a byte for each pixel",
+            expected=f"{UNKNOWN} classes or fewer, whose masks have a byte for each pixel",
             received=f"{len(config.classes)} classes of {config.model}",
             remedy="Train it with fewer: join those that need not be told apart.",
         )

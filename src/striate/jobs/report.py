@@ -57,7 +57,10 @@ def test_network(
 
     network.eval()
     with machine.autocast():
-        judged = judge_masks(outputs, images, task.preprocessing, show if loop.group.is_first else None)
+        judged = judge_masks(
+            *(outputs, images, images.mask_classes.colours, task.preprocessing),
+            show if loop.group.is_first else None,
+        )
     return Tested(part, judged, score.compute())
 
 

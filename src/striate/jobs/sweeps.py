@@ -20,7 +20,7 @@ from striate.data.names import MAX_PIXELS
 from striate.data.transforms import normalise
 from striate.data.windows import PictureWindows, Windows, open_windows
 from striate.inference.tiles import Tile, Tiled
-from striate.inference.tiles.steps import Region
+from striate.inference.tiles.steps import Region, whole
 from striate.jobs.predict import PASS_OVER, Skipped, Source, prepare
 from striate.shapes import Span
 from striate.weights import WeightsConfig
@@ -112,30 +112,65 @@ def _scaled(size: Size, terms: Terms) -> Size:
     return height, width
 
 
-def sweep(
-    network: nn.Module, config: WeightsConfig, windows: Windows, budget: int | None, result: int
-) -> tuple[Tiled, Iterator[Tile]]:
-    """Return how a network is run on an image, and its parts as they come.
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """How a network is run on one image.
+
+    Args:
+        parts: in which.
+        peak: bytes that this was predicted to take; None without a budget.
+        tiles: the parts as they come.
+    """
+
+    parts: int
+    peak: int | None
+    tiles: Iterator[Tile]
+
+
+class Sweeper:
+    """A network on one image after the other.
 
     Args:
         network: of one image to one tensor.
         config: how to feed it.
-        windows: the image.
-        budget: bytes that this may take; None for the whole image at once.
-        result: bytes of these that the result takes.
-
-    Raises:
-        BudgetError: where the budget is too little.
+        budget: bytes that an image may take; None for the whole of it at once.
     """
 
-    def read(region: Region) -> Float32[Tensor, "1 C h w"]:
-        pixels = normalise(windows.read(*region).unsqueeze(0), config.preprocessing)
-        return pixels.contiguous(memory_format=torch.channels_last)
+    def __init__(self, network: nn.Module, config: WeightsConfig, budget: int | None) -> None:
+        self._network, self._config, self._budget = network.eval(), config, budget
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # Images often are of one size, and planning takes time.
+        self._last: tuple[tuple[Size, int], Tiled] | None = None
 
-    like = torch.empty(1, config.in_chans, *windows.size, device="meta").contiguous(memory_format=torch.channels_last)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    tiled = Tiled(network, like, cpu(), budget, reserved=windows.held + result)
-    return tiled, tiled.run(read)
+    def on(self, windows: Windows, result: int) -> Sweep:
+        """Return how the network is run on an image.
+
+        Args:
+            windows: the image.
+            result: bytes that the result takes.
+
+        Raises:
+            BudgetError: where the budget is too little.
+        """
+
+        def read(region: Region) -> Float32[Tensor, "1 C h w"]:
+            pixels = normalise(windows.read(*region).unsqueeze(0), self._config.preprocessing)
+            return pixels.contiguous(memory_format=torch.channels_last)
+
+        if self._budget is None:
+            return Sweep(1, None, self._at_once(read, windows.size))
+        key = windows.size, windows.held + result
+        if self._last is None or self._last[0] != key:
+            like = torch.empty(1, self._config.in_chans, *windows.size, device="meta")
+            like = like.contiguous(memory_format=torch.channels_last)
+            self._last = key, Tiled(self._network, like, cpu(), self._budget, reserved=key[1])
+        tiled = self._last[1]
+        return Sweep(tiled.parts, tiled.peak, tiled.run(read))
+
+    def _at_once(self, read: Callable[[Region], Tensor], size: Size) -> Iterator[Tile]:
+        with torch.inference_mode():
+            values = self._network(read(whole((1, 1, *size))))
+        yield Tile(1, 1, whole(values.shape), values)
 
 
 def step_shown(size: Size) -> int:

@@ -25,13 +25,14 @@ from striate.errors import BudgetError, StriateError, UsageError
 from striate.files import load_tensors
 from striate.jobs.card import write_card
 from striate.jobs.circumstances import circumstances_of, refuse_changes
-from striate.jobs.own_data import reading_of, record_of
+from striate.jobs.own_data import begun_reading, reading_of, record_of
 from striate.jobs.preparation import Beginning, Prepared, find_beginning, prepare, refuse_network
 from striate.jobs.report import Tested, test_network, write_report
 from striate.jobs.train_plan import allowed_changes, fitting_plan, plan_training, smaller_plan
 from striate.jobs.usage import check_training
 from striate.planning.plan import Plan, read_plan
 from striate.pretrained import HUB
+from striate.training.checkpoint import has_generation
 from striate.training.config import TrainConfig
 from striate.training.folder import DataRecord, RunFolder, Summary
 from striate.training.group import Group
@@ -134,7 +135,11 @@ def _train(
     config: TrainConfig, folder: RunFolder | None, is_new: bool, beginning: Beginning, group: Group, started: float
 ) -> Iterator[TrainRecord]:
     """Train in one of a group's processes; arguments as in `train`."""
-    found = yield from read_data(config.data, config.seed, reading_of(config, config.workers))
+    if folder is not None and has_generation(folder.resume):
+        reading = begun_reading(folder, config.workers)
+    else:
+        reading = reading_of(config, config.workers)
+    found = yield from read_data(config.data, config.seed, reading)
     _refuse_sharing(group, found, config)
     record = record_of(found)
     begun = None if folder is None or not folder.plan.is_file() else read_plan(folder.plan)

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from striate.data.names import NAMED, MaskOptions, find_data
+from striate.data.names import NAMED, USUALLY_IGNORED, MaskOptions, find_data
 from striate.errors import UsageError, nearest
 from striate.jobs.networks import InputSpec
 from striate.pretrained import HUB
@@ -51,7 +51,9 @@ def check_training(config: TrainConfig, resume: str | Path | None = None) -> Non
             remedy=f"Such as {such}; `striate models` lists them all.",
         )
     find_data(config.data)
-    mask_options(entry.task, config.classes, config.ignore)
+    # A run that goes on has kept what its file of classes said.
+    mask_options(entry.task, config.classes if resume is None else None, config.ignore)
+    _expect_flags(config, entry.task)
     if config.cache is not None:
         parse_bytes(config.cache)
     if resume is None:
@@ -67,12 +69,40 @@ def check_training(config: TrainConfig, resume: str | Path | None = None) -> Non
         expect_unchanged(RunFolder.find(resume).config().model_dump(), config.model_dump())
 
 
+def _expect_flags(config: TrainConfig, task: str) -> None:
+    """Refuse what is for images as a whole, where a class for each pixel is learned, and the other way round."""
+    asked = {
+        "--mixup": config.mixup > 0,
+        "--smoothing": config.smoothing > 0,
+        "--loss mse": config.loss == "mse",
+        "--balance sampling": config.balance == "sampling",
+        "--probe": config.probe,
+    }
+    if task != "segment":
+        asked = {f"--loss {config.loss}": "dice" in config.loss}
+    for flag, is_asked in asked.items():
+        if is_asked:
+            other = "images as a whole" if task == "segment" else "a class for each pixel"
+            raise UsageError(
+                expected=f"no {flag} with {config.model}, which learns "
+                f"{'a class for each pixel' if task == 'segment' else 'of images as a whole'}",
+                received="it",
+                remedy=f"It is for {other}; leave it out, or take a recipe that does.",
+            )
+
+
 def mask_options(task: str | None, classes: str | Path | None, ignore: Sequence[str]) -> MaskOptions | None:
     """Return how masks are read; None where there are none.
 
     Raises:
         UsageError: where there is no such file of classes, or it is given without masks.
     """
+    if task != "segment" and tuple(ignore) != USUALLY_IGNORED:
+        raise UsageError(
+            expected="--ignore with masks",
+            received="it for whole images",
+            remedy="Say --task segment, or leave it out.",
+        )
     if classes is not None and (task != "segment" or not Path(classes).is_file()):
         raise UsageError(
             expected="--classes as a text file with a class in each line, for masks",
@@ -171,13 +201,20 @@ def expect_images(run: str | Path, images: Sequence[str | Path], what_for: str) 
         )
 
 
-def check_val(run: str | Path, data: str | None, split: str | None) -> None:
-    """Refuse what a network could not be judged by.
+def check_val(
+    run: str | Path,
+    data: str | None,
+    split: str | None,
+    classes: str | Path | None = None,
+    ignore: str | None = None,
+) -> MaskOptions | None:
+    """Refuse what a network could not be judged by; return how its masks are read, where somebody says.
 
     Raises:
         UsageError: where there is no trained network, no such data, or no part of that name.
     """
-    read_weights_config(find_weights(run))
+    task = read_weights_config(find_weights(run)).task
+    masks = mask_options(task, classes, USUALLY_IGNORED if ignore is None else ignore.split(","))
     if data is not None:
         find_data(data)
     elif own_data(run) is None:
@@ -188,6 +225,7 @@ def check_val(run: str | Path, data: str | None, split: str | None) -> None:
         )
     if split is not None and split not in SPLITS:
         raise UsageError(expected="--split", received=repr(split), remedy=nearest(split, SPLITS))
+    return masks if classes is not None or ignore is not None else None
 
 
 def own_data(run: str | Path) -> str | None:

@@ -15,7 +15,7 @@ SHARES = {
     "calibration_error": "calibration error",
     "mean_iou": "mean IoU",
     "pixel_accuracy": "pixel accuracy",
-    "boundary_iou": "mean IoU near borders",
+    "trimap_iou": "mean IoU near borders",
 }
 # What runs are compared by, where they have it: more is better. Else it is the loss.
 HEADLINES = ("accuracy", "mean_iou")
