@@ -257,6 +257,21 @@ def test_figures_of_transfer_are_those_of_the_rows(way: str, seeds: int) -> None
     assert f"{statistics.mean(float(row['seconds']) for row in rows):.0f}" == seconds
 
 
+def test_figures_of_pixels_are_those_of_the_rows() -> None:
+    ways = ("fcn32s", "fcn16s", "fcn8s")
+    rows = {way: rows_of("camvid", way=way) for way in ways}
+    assert all(len(each) == 2 for each in rows.values())
+    means = [statistics.mean(float(row["test_mean_iou"]) for row in rows[way]) for way in ways]
+    assert " | ".join([", ".join(f"{mean * 100:.1f} %" for mean in means), "`benchmarks/camvid.py` |"]) in README
+    page = (ROOT / "docs" / "pixels.md").read_text(encoding="utf-8")
+    for way in ways:
+        cells = []
+        for name in ("mean_iou", "trimap_iou", "pixel_accuracy"):
+            values = sorted(100 * float(row[f"test_{name}"]) for row in rows[way])
+            cells.append(f"{statistics.mean(values):.1f} % ({values[0]:.1f} to {values[-1]:.1f})")
+        assert f"| `{way}` | {' | '.join(cells)} |" in page
+
+
 @pytest.mark.parametrize(
     ("said", "which", "tool"),
     [
