@@ -6,7 +6,7 @@ from pathlib import Path
 from striate.data.remote import REMOTE
 from striate.errors import UsageError, nearest
 
-EMBEDDED = ("digits",)
+EMBEDDED = ("digits", "shapes")
 FETCHED = tuple(REMOTE)
 NAMED = EMBEDDED + FETCHED
 MAX_PIXELS = 90_000_000  # An image of more is refused unless somebody allows it.
@@ -24,6 +24,18 @@ class MaskOptions:
 
     classes: Path | None = None
     ignored: tuple[str, ...] = ("255",)
+
+
+@dataclass(frozen=True, slots=True)
+class BoxOptions:
+    """How boxes are read.
+
+    Args:
+        mask_side: of the mask of each thing within its box, as `striate.data.box_targets` keeps it; None for boxes
+            alone.
+    """
+
+    mask_side: int | None = None
 
 
 def find_data(data: str) -> Path | None:
