@@ -1,6 +1,5 @@
 """What is learned of boxes, in tensors of one shape for all images, and how boxes move along with their images."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -132,8 +131,3 @@ def compose(outer: Frame, inner: Frame, image_size: Size) -> Frame:
     return Frame(
         outer.top + inner.top * down, outer.left + inner.left * across, inner.height * down, inner.width * across
     )
-
-
-def batch(targets: Sequence[BoxTargets]) -> BoxTargets:
-    """Return what is known of all images of some targets with as many boxes each."""
-    return BoxTargets(*(torch.cat(tensors) for tensors in zip(*(each.tensors() for each in targets), strict=True)))

@@ -121,6 +121,8 @@ def _loaded(file: Path) -> dict[str, Any]:
         document = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise _bad_file(file, " ".join(str(error).split()) or type(error).__name__) from error
+    if not isinstance(document, list | dict):
+        raise _bad_file(file, type(document).__name__)
     records = document if isinstance(document, list) else document.get("annotations", [])
     first = records[0] if isinstance(records, list) and records and isinstance(records[0], dict) else {}
     for key, what in OTHERS.items():
@@ -139,7 +141,7 @@ def _is_of_records(said: Any) -> bool:
 
 def _categories(file: Path, document: dict[str, Any]) -> dict[Any, str]:
     try:
-        found = sorted((each["id"], str(each["name"])) for each in document["categories"])
+        found = sorted((_id(each["id"]), str(each["name"])) for each in document["categories"])
     except (KeyError, TypeError) as error:
         raise _bad_file(file, "a category without id or name") from error
     names = dict(found)
@@ -153,13 +155,15 @@ def _items(
 ) -> Iterator[Item]:
     records: dict[Any, list[dict[str, Any]]] = defaultdict(list)
     for record in document["annotations"]:
-        records[record.get("image_id")].append(record)
+        records[_id(record.get("image_id"))].append(record)
+    if len({_id(image.get("id")) for image in document["images"]}) < len(document["images"]):
+        raise _bad_file(file, "two images of one id")
     folders = _folders(root, part, file)
     for image in document["images"]:
         name = image.get("file_name")
         if not isinstance(name, str) or "id" not in image:
             raise _bad_file(file, "an image without id or file_name")
-        own = records.pop(image["id"], [])
+        own = records.pop(_id(image["id"]), [])
         path = next((folder / name for folder in folders if (folder / name).is_file()), None)
         if path is None:
             missing.append(f"{name}, named in {spell(file.name)}")
@@ -186,7 +190,7 @@ def _annotated(image: dict[str, Any], records: list[dict[str, Any]], names: dict
         except LookupError:
             category = f"category {record.get('category_id')}, which has no name"
             faults.append(Fault("unknown class", f"annotation {record.get('id')}: {category}"))
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             faults.append(Fault("annotation", f"annotation {record.get('id')}: {error}"))
     sides = image.get("height"), image.get("width")
     said = (sides[0], sides[1]) if isinstance(sides[0], int) and isinstance(sides[1], int) and all(sides) else None
@@ -195,12 +199,17 @@ def _annotated(image: dict[str, Any], records: list[dict[str, Any]], names: dict
 
 
 def _instance(record: dict[str, Any], names: dict[Any, str]) -> Instance:
-    label, box = names[record["category_id"]], record.get("bbox")
+    label, box = names[_id(record["category_id"])], record.get("bbox")
     if not isinstance(box, list) or len(box) != 4 or not all(isinstance(each, int | float) for each in box):
         raise ValueError("a bbox that is not x, y, width and height")
     x, y, width, height = map(float, box)
     outline = parse_outline(record.get("segmentation"))
     return Instance((x, y, x + width, y + height), label, crowd=bool(record.get("iscrowd")), outline=outline)
+
+
+def _id(said: Any) -> Any:
+    """Return an id as one that can be looked up, whatever it is."""
+    return said if isinstance(said, int | str) else repr(said)
 
 
 def _bad_file(file: Path, received: str) -> UsageError:

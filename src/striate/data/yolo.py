@@ -52,7 +52,7 @@ class YoloFile:
                 except IndexError:
                     known = f"of {len(self.names)} classes"
                     faults.append(Fault("unknown class", f"{spell(self.path.name)}: {line!r} in line {place}, {known}"))
-                except ValueError:
+                except (ValueError, OverflowError):
                     faults.append(Fault("annotation", f"{spell(self.path.name)}: {line!r} in line {place}"))
         digest = hashlib.sha256(text.encode()).hexdigest()
         return tidied(instances, size, said=None, digest=digest, faults=faults)
@@ -140,9 +140,11 @@ def _images(file: Path, base: Any, said: Any) -> Iterator[Path]:
         if place.is_dir():
             yield from list_images(place)
         else:
-            for line in place.read_text(encoding="utf-8-sig").splitlines():
-                if line.strip():
-                    yield place.parent / line.strip()
+            try:
+                lines = place.read_text(encoding="utf-8-sig").splitlines()
+            except (OSError, UnicodeDecodeError) as error:
+                raise _bad_settings(file, f"{each!r}: {' '.join(str(error).split())}") from error
+            yield from (place.parent / line.strip() for line in lines if line.strip())
 
 
 def _label_of(image: Path) -> Path:

@@ -84,7 +84,7 @@ class Checked:
 
     @property
     def sizes(self) -> dict[str, tuple[int, int, int]]:
-        """The smallest, the middle and the largest height, width, number of bytes, and of boxes their sides."""
+        """The smallest, the middle and the largest height, width, number of bytes; of boxes, and of their sides."""
         headers = [file.header for file in self.files if file.header is not None]
         columns = {
             "height": [header.size[0] for header in headers],
@@ -94,6 +94,11 @@ class Checked:
                 f"box {side}": [round(length) for length in lengths]
                 for side, lengths in zip(("height", "width"), sides_of_boxes(self.files), strict=True)
             },
+            "boxes an image": [
+                len(file.annotation.instances)
+                for file in self.files
+                if file.annotation is not None and not file.problem
+            ],
         }
         return {
             name: (min(values), sorted(values)[len(values) // 2], max(values))
