@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from tifffile import imwrite
 
+from boxed_scenes import write_voc
 from photographs import write_class, write_folder
 from scenes import write_scenes
 from segmenters import picture, write_segmenter
@@ -147,8 +148,11 @@ def test_the_page_about_plans(copy: Path) -> None:
 @pytest.mark.slow
 def test_the_page_about_images(copy: Path) -> None:
     page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
-    (commands,) = blocks("bash", page)
+    write_voc(copy / "cells", {"train": 6, "val": 2})
+    commands = "\n".join(blocks("bash", page))
     out = run(f"export PATH=$PWD/.venv/bin:$PATH\n{commands}", copy)
+    assert "train boxes" in out
+    assert "<figure>" in (copy / "check-boxes.html").read_text(encoding="utf-8")
     assert "<figure>" in (copy / "check.html").read_text(encoding="utf-8")
     assert "<svg" in (copy / "val.html").read_text(encoding="utf-8")
     assert "val accuracy" in out

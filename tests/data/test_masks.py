@@ -320,6 +320,7 @@ def test_a_network_that_knows_more_classes_can_be_judged_by_fewer(tmp_path: Path
     root = write_scenes(tmp_path / "scenes", {"": 3})
     (root / "classes.txt").write_text("ground\nred\nblue", encoding="utf-8")
     _, images = finish(read_part(str(root), None, ("blue", "sky", "ground", "red"), READING))
+    assert isinstance(images, MaskedFiles)
     mask = images.prepared(3, (40, 52), None).known()[0].numpy()
     _, truth = draw_scene(0)
     assert np.array_equal(mask, np.array([2, 3, 0], np.uint8)[truth])

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
+from striate.data.annotations import Annotation
 from striate.data.frames import Size
 from striate.data.images import Header, ImageFileError, read_header, read_image
 from striate.data.levels import read_held
@@ -50,9 +51,10 @@ class Inspected:
         size_bytes: of it.
         digest: of its bytes; empty where they cannot be read.
         header: what it says of its image; None where that cannot be read.
-        problem: what is wrong with it, or with its mask; empty where nothing is.
+        problem: what is wrong with it, with its mask or its boxes; empty where nothing is.
         pixels_digest: of the decoded image, where it was decoded; the same for two files of one image.
         mask: of it, where it has one and can be read.
+        annotation: the things in it, where their boxes are known and it can be read.
     """
 
     item: Item
@@ -62,10 +64,11 @@ class Inspected:
     problem: str
     pixels_digest: str = ""
     mask: InspectedMask | None = None
+    annotation: Annotation | None = None
 
 
 def inspect_file(item: Item, *, decode: bool, max_pixels: int = MAX_PIXELS, colours: Collection[int] = ()) -> Inspected:
-    """Look at one file, and at its mask if it has one.
+    """Look at one file, and at its mask or its boxes if it has some.
 
     Args:
         item: the file.
@@ -89,8 +92,9 @@ def inspect_file(item: Item, *, decode: bool, max_pixels: int = MAX_PIXELS, colo
     except ImageFileError as error:
         return Inspected(item, len(data), digest, header, error.reason)
     mask = None if item.mask is None else inspect_mask(item.mask, header.size, colours, max_pixels)
-    problem = mask.problem if mask is not None else ""
-    return Inspected(item, len(data), digest, header, problem, pixels_digest, mask)
+    annotation = None if item.annotated is None else item.annotated.read(header.size)
+    problem = mask.problem if mask is not None else annotation.problem if annotation is not None else ""
+    return Inspected(item, len(data), digest, header, problem, pixels_digest, mask, annotation)
 
 
 def inspect_mask(path: Path, size: Size, colours: Collection[int], max_pixels: int = MAX_PIXELS) -> InspectedMask:

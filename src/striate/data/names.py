@@ -6,7 +6,7 @@ from pathlib import Path
 from striate.data.remote import REMOTE
 from striate.errors import UsageError, nearest
 
-EMBEDDED = ("digits",)
+EMBEDDED = ("digits", "shapes")
 FETCHED = tuple(REMOTE)
 NAMED = EMBEDDED + FETCHED
 CLASSES_FILE = "classes.txt"
@@ -27,6 +27,18 @@ class MaskOptions:
 
     classes: Path | None = None
     ignored: tuple[str, ...] = USUALLY_IGNORED
+
+
+@dataclass(frozen=True, slots=True)
+class BoxOptions:
+    """How boxes are read.
+
+    Args:
+        mask_side: of the mask of each thing within its box, as `striate.data.box_targets` keeps it; None for boxes
+            alone.
+    """
+
+    mask_side: int | None = None
 
 
 def find_data(data: str) -> Path | None:

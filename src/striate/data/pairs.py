@@ -30,7 +30,7 @@ def list_pairs(path: Path) -> Listing:
         return Listing(path, tuple(item for part, file in parts for item in _listed(file, part)), {})
     items, others = list[Item](), list[Path]()
     for part, images, masks in sorted(_folders(path, others), key=lambda found: ORDER.index(found[0])):
-        items += _matched(part, images, masks, others)
+        items += matched(part, images, masks, others)
     if not items:
         raise UsageError(
             expected=f"images and their masks in {spell(path)}",
@@ -130,7 +130,7 @@ def _one_of(folders: Iterable[Path], names: Iterable[str]) -> Path | None:
     return next((there[name] for name in names if name in there), None)
 
 
-def _matched(part: str, images: Path, masks: Path, others: list[Path]) -> Iterator[Item]:
+def matched(part: str, images: Path, masks: Path, others: list[Path]) -> Iterator[Item]:
     """Yield each image with the mask of its name.
 
     Raises:

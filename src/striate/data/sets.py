@@ -14,6 +14,7 @@ from jaxtyping import Float64, Int64, UInt8
 from torch import Tensor
 from typing_extensions import Buffer
 
+from striate.data.box_targets import BoxTargets
 from striate.data.frames import Frame, Framing, Size, middle, whole
 from striate.data.images import Picture, picture_of, read_image
 from striate.data.kept import KeptPictures
@@ -71,7 +72,7 @@ class ImageSet(ABC):
     def pixels(self, framing: Framing | None = None) -> UInt8[Tensor, "N C H W"]:
         """Return all images as prepared, or the parts of them that ``framing`` chooses."""
 
-    def known(self, _framing: Framing | None = None) -> Tensor:
+    def known(self, _framing: Framing | None = None) -> Tensor | BoxTargets:
         """Return what is known of each image, as prepared: its label, or what a set of another kind has of it."""
         return self.labels
 

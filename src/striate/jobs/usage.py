@@ -22,6 +22,19 @@ STANDARD_INPUT = "-"
 SPLITS = ("train", "val", "test")
 
 
+# What networks of each kind are for, and which are.
+NETWORKS = {
+    "classify": ("whole images", "Such as mobilenet_v2;"),
+    "segment": ("each pixel", "Such as fcn8s;"),
+    "detect": ("finding things", "There is none in the zoo yet."),
+}
+
+
+def _network_task(task: str) -> str:
+    """Return the kind of network that something is learned with: numbers are, as classes are."""
+    return "classify" if task == "regress" else task
+
+
 def train_config(*layers: Mapping[str, Any], resume: str | Path | None = None) -> TrainConfig:
     """Return the config that files and flags ask for, later ones over earlier ones, or that of a run to resume.
 
@@ -43,12 +56,12 @@ def check_training(config: TrainConfig, resume: str | Path | None = None) -> Non
         UsageError: for an unknown network or data set, an output that is taken, or a resumed run with other settings.
     """
     entry = find_model(config.model)
-    if config.task is not None and (config.task == "segment") != (entry.task == "segment"):
-        wanted, such = ("each pixel", "fcn8s") if config.task == "segment" else ("whole images", "mobilenet_v2")
+    if config.task is not None and _network_task(config.task) != entry.task:
+        wanted, such = NETWORKS[_network_task(config.task)]
         raise UsageError(
             expected=f"a network for {wanted}, with --task {config.task}",
             received=config.model,
-            remedy=f"Such as {such}; `striate models` lists them all.",
+            remedy=f"{such} `striate models` lists them all.",
         )
     find_data(config.data)
     # A run that goes on has kept what its file of classes said.

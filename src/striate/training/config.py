@@ -13,7 +13,7 @@ from striate.data.preprocessing import Interpolation
 from striate.errors import UsageError, nearest
 from striate.training.fields import Changes, Deviations, ImageSize, Levels, Names, Options, PathText, field
 
-TaskName = Literal["classify", "regress", "segment"]
+TaskName = Literal["classify", "regress", "segment", "detect"]
 LossName = Literal["cross_entropy", "mse", "dice", "cross_entropy+dice"]
 OptimizerName = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "nadam"]
 

@@ -1,0 +1,1 @@
+"""Things found in images: their boxes and classes."""
