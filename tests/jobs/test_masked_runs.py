@@ -49,7 +49,8 @@ def by_hand(run: Run) -> dict[str, Any]:
     """Judge the run's network on its test images, with nothing of the program but the network."""
     network, config = load_network(run.folder)
     mean, std = (np.array(each).reshape(3, 1, 1) for each in (config.preprocessing.mean, config.preprocessing.std))
-    both, either, right, known_pixels = np.zeros(3), np.zeros(3), 0, 0
+    both, either, taken, true = (np.zeros(3) for _ in range(4))
+    right = known_pixels = 0
     for seed in range(2000, 2004):
         picture, truth = draw_scene(seed)
         levels = (picture.transpose(2, 0, 1) / 255 - mean) / std
@@ -59,10 +60,17 @@ def by_hand(run: Run) -> dict[str, Any]:
         known[:, UNKNOWN_COLUMNS:] = True
         for number in range(3):
             both[number] += ((said == number) & (truth == number) & known).sum()
+            taken[number] += ((said == number) & known).sum()
+            true[number] += ((truth == number) & known).sum()
             either[number] += (((said == number) | (truth == number)) & known).sum()
         right += int(((said == truth) & known).sum())
         known_pixels += int(known.sum())
-    return {"ious": both / either, "pixel_accuracy": right / known_pixels}
+    return {
+        "ious": both / either,
+        "precision": both / np.where(taken, taken, np.nan),
+        "recall": both / true,
+        "pixel_accuracy": right / known_pixels,
+    }
 
 
 def test_it_learns_within_its_budget_and_the_peak_is_as_predicted(run: Run) -> None:
@@ -90,6 +98,10 @@ def test_figures_are_those_made_by_hand(run: Run) -> None:
     judged = found.judged
     assert isinstance(judged, JudgedMasks)
     assert [each.iou for each in judged.classes] == pytest.approx(list(expected["ious"]), abs=1e-9)
+    for name in ("precision", "recall"):
+        said = [getattr(each, name) for each in judged.classes]
+        shares = [None if np.isnan(share) else pytest.approx(share) for share in expected[name]]
+        assert said == shares
     for metrics in (finished.metrics, judged.metrics):
         assert metrics["mean_iou"] == pytest.approx(expected["ious"].mean(), abs=1e-6)
         assert metrics["pixel_accuracy"] == pytest.approx(expected["pixel_accuracy"], abs=1e-6)

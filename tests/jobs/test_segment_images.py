@@ -232,7 +232,7 @@ def test_bad_use_is_refused(run: Path, photo: Path, tmp_path: Path, monkeypatch:
         segmented(run, tmp_path / "small.png", tmp_path, memory="5MB")
     with pytest.raises(UsageError, match="fcn8s, which says a class for each pixel. .* writes masks"):
         next(predict(run, photo))
-    monkeypatch.setattr("striate.jobs.questions.UNKNOWN", 3)
+    monkeypatch.setattr("striate.results.UNKNOWN", 3)
     with pytest.raises(UsageError, match="3 classes or fewer.*received 4 classes of fcn8s"):
         segmented(run, photo, tmp_path)
 

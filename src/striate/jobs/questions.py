@@ -5,7 +5,6 @@ from pathlib import Path
 
 from striate.errors import UsageError, nearest
 from striate.jobs.usage import check_prediction, expect_images
-from striate.results import UNKNOWN
 from striate.weights import find_weights, read_weights_config
 
 SAID = {"classify": "classes of a whole image", "regress": "a number", "segment": "a class for each pixel"}
@@ -69,6 +68,8 @@ def check_masks(run: str | Path, images: Sequence[str | Path], limit: int | None
             received=f"{config.model}, which says {SAID[config.task]}",
             remedy="For one answer for each image, see striate.predict.",
         )
+    from striate.results import UNKNOWN  # Takes longer than most of what is refused here.
+
     if len(config.classes) > UNKNOWN:
         raise UsageError(
             expected=f"{UNKNOWN} classes or fewer, whose masks have a byte for each pixel",
