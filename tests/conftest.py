@@ -26,12 +26,16 @@ settings.load_profile("striate")
 # Every annotation of a tensor in these packages is checked at each call.
 CHECKED = [
     "striate.blocks",
+    "striate.boxes",
     "striate.costing",
     "striate.data",
+    "striate.detection",
     "striate.inference",
     "striate.jobs",
     "striate.reporting.masks",
+    "striate.results",
     "striate.segmentation",
+    "striate.suppression",
     "striate.training.task",
     "striate.training.tasks",
 ]
