@@ -33,7 +33,6 @@ CHECKED = [
     "striate.inference",
     "striate.jobs",
     "striate.reporting.masks",
-    "striate.results",
     "striate.segmentation",
     "striate.suppression",
     "striate.training.task",

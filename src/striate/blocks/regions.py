@@ -81,8 +81,8 @@ def roi_align(
         aligned: whether a place's value is that of its middle, as it is. If not, of its corner, half a place off, and a
             region is one place wide at least: so the first networks of that kind were trained.
     """
-    where = _Where(0, *maps.shape[2:], stride)
-    return _aligned(_table(maps), where, boxes, images, size, samples, aligned)
+    height, width = maps.shape[2:]
+    return _aligned(_table(maps), _Where(0, height, width, stride), boxes, images, size, samples, aligned)
 
 
 def pyramid_levels(boxes: Float[Tensor, "*boxes 4"], lowest: int, highest: int) -> Int64[Tensor, "*boxes"]:

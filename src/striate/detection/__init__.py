@@ -1,1 +1,1 @@
-"""What detectors learn from and propose: small pure functions on fixed numbers of boxes."""
+"""What detectors are taught, and what they propose: functions on fixed numbers of boxes."""
