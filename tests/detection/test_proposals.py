@@ -40,7 +40,7 @@ def said(seed: int) -> tuple[Tensor, Tensor, Tensor]:
 @given(st.integers(0, 1000), st.sampled_from([5, 50, 1000]), st.sampled_from([3, 30, 300]))
 def test_proposals_are_those_of_a_loop(seed: int, before: int, after: int) -> None:
     scores, offsets, anchors = said(seed)
-    found = propose(scores, offsets, anchors, SIZES, before=before, after=after, threshold=0.4, smallest=4)
+    found = propose(scores, offsets, anchors, SIZES, before=before, after=after, threshold=0.4, smallest=4.0)
     assert found.boxes_xyxy.shape == (2, after, 4)
     for image, (height, width) in enumerate(SIZES.tolist()):
         left = []
