@@ -1,36 +1,27 @@
 """Regions, anchors and offsets are torchvision's, whose wheel has these without its compiled operators."""
 
-from importlib import import_module
-from importlib.util import find_spec
+from inspect import unwrap
 from typing import Any
 
 import pytest
 import torch
+from reference_peers import import_peer
 from torch import Tensor
 
 from striate.blocks.regions import roi_align
 from striate.boxes import UNWEIGHTED, decode_boxes, encode_boxes, giou, iou
 from striate.detection.anchors import base_anchors, spread_anchors
 
-if find_spec("torchvision") is None:
-    pytest.skip("torchvision is not installed: run by `make test-reference`", allow_module_level=True)
-
-# A wheel that was built for another torch lacks these two, without which it cannot be imported.
-LIBRARY = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
-for operator in ("nms", "qnms"):
-    LIBRARY.define(  # type: ignore[no-untyped-call]
-        f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-    )
-
-# Written in Python there, and taken where the compiled one is missing or cannot be.
-peer_align: Any = import_module("torchvision.ops.roi_align")._roi_align
-detection: Any = import_module("torchvision.models.detection")
-peer_boxes: Any = import_module("torchvision.ops.boxes")
+# Written in Python there, and compiled only when called.
+peer_align: Any = unwrap(import_peer("torchvision.ops.roi_align")._roi_align)
+detection: Any = import_peer("torchvision.models.detection")
+peer_boxes: Any = import_peer("torchvision.ops.boxes")
 
 
 def drawn(seed: int, count: int = 20) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return (300 * torch.rand(count, 2, 2, generator=generator) - 50).sort(1).values.flatten(1)
+    """Return boxes within 272 x 208 pixels: torchvision in Python repeats a map's edge far outside it."""
+    corners = torch.rand(count, 2, 2, generator=torch.Generator().manual_seed(seed)).sort(1).values
+    return (corners * torch.tensor([272.0, 208.0])).flatten(1)
 
 
 @pytest.mark.parametrize("aligned", [True, False])
