@@ -43,9 +43,9 @@ COMMON: dict[str, Any] = read_recipe("segment") | {
 }
 WAYS: dict[str, dict[str, Any]] = {
     **{model: {"model": model, "epochs": 8} for model in ("fcn32s", "fcn16s", "fcn8s")},
-    "best": {"model": "unet", "epochs": 40},
+    "best": {"model": "unet", "epochs": 24},
 }
-FIGURES = ("mean_iou", "boundary_iou", "pixel_accuracy")
+FIGURES = ("mean_iou", "trimap_iou", "pixel_accuracy")
 
 
 def measure(way: str, asked: dict[str, Any], data: Path, seed: int) -> None:

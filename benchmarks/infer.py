@@ -8,8 +8,10 @@ each in a process of its own. Each network becomes a row of ``infer.csv``.
 """
 
 import argparse
+import ctypes
 import io
 import json
+import logging
 import statistics
 import subprocess
 import sys
@@ -23,11 +25,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from record import append_row, commit, read_rows
+from record import append_row, commit, read_rows, resident
 from striate.costing.verify import watched
 from striate.inference.folding import fold_norms
 from striate.zoo import create_model, find_model, list_models
 
+PAUSE = 0.1  # Seconds: threads of the way before wait for more work on the processor.
 WAYS = ("eager", "striate", "onnxruntime", "onnxruntime without arena")
 
 
@@ -57,8 +60,10 @@ def made(model: str, way: str) -> tuple[Callable[[], object], list[Tensor]]:
 def session(network: torch.nn.Module, image: Tensor, arena: bool) -> Callable[[], object]:
     from onnxruntime import InferenceSession, SessionOptions
 
+    logging.disable(logging.WARNING)  # The exporter says which operators of torchvision it does without.
     with warnings.catch_warnings(action="ignore"), redirect_stdout(io.StringIO()):
         program: Any = torch.onnx.export(network, (image,), dynamo=True, verbose=False)
+    logging.disable(logging.NOTSET)
     options = SessionOptions()
     options.enable_cpu_mem_arena = arena
     options.intra_op_num_threads = torch.get_num_threads()
@@ -67,15 +72,9 @@ def session(network: torch.nn.Module, image: Tensor, arena: bool) -> Callable[[]
     return lambda: loaded.run(None, {name: pixels})
 
 
-def resident() -> tuple[int, int]:
-    """Return the bytes that the process has in memory now, and the most it ever had."""
-    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    now, most = (1024 * int(fields[name].split()[0]) for name in ("VmRSS", "VmHWM"))
-    return now, most
-
-
 def measured(model: str, way: str) -> dict[str, int]:
     once, held = made(model, way)
+    ctypes.CDLL("libc.so.6").malloc_trim(0)  # What making it has freed would be filled before anything grows.
     Path("/proc/self/clear_refs").write_text("5")  # Begin to count the most anew.
     before, _ = resident()
     once()
@@ -96,6 +95,7 @@ def timed(model: str, rounds: int) -> dict[str, float]:
     for _ in range(rounds):
         seconds = {}
         for way, once in ways.items():
+            time.sleep(PAUSE)
             started = time.perf_counter()
             once()
             seconds[way] = time.perf_counter() - started

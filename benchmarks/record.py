@@ -33,6 +33,13 @@ def device() -> str:
     return f"{names[0] if names else platform.processor()}, {torch.get_num_threads()} threads"
 
 
+def resident() -> tuple[int, int]:
+    """Return the bytes that the process has in memory now, and the most it ever had."""
+    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    now, most = (1024 * int(fields[name].split()[0]) for name in ("VmRSS", "VmHWM"))
+    return now, most
+
+
 def read_rows(name: str) -> list[dict[str, str]]:
     """Return the rows of one benchmark so far."""
     path = RESULTS / f"{name}.csv"

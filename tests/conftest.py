@@ -32,6 +32,7 @@ CHECKED = [
     "striate.detection",
     "striate.inference",
     "striate.jobs",
+    "striate.reporting.boxes",
     "striate.reporting.masks",
     "striate.segmentation",
     "striate.suppression",

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from striate.errors import StriateError
-from striate.files import load_tensors, replace_file, save_tensors
+from striate.files import load_tensors, replace_file, save_tensors, unlike
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
@@ -43,3 +43,11 @@ def test_damaged_weights_are_refused(tmp_path: Path, damage: str) -> None:
         torch.save({"a": torch.zeros(3)}, path)
     with pytest.raises(StriateError, match=r"expected a safetensors file at .*t\.safetensors"):
         load_tensors(path)
+
+
+def test_names_of_files_are_plain_and_unlike_each_other() -> None:
+    taken = set[str]()
+    given = ("a b", "a/b", "a_b-2", "-", "..", "--help", "Straße.1")
+    found = [unlike(name, taken) for name in given]
+    assert found == ["a_b", "a_b-2", "a_b-2-2", "image", "image-2", "help", "Straße.1"]
+    assert taken == set(found)

@@ -14,9 +14,12 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from tifffile import imwrite
 
-from photographs import write_folder
+from boxed_scenes import write_voc
+from photographs import write_class, write_folder
 from scenes import write_scenes
+from segmenters import picture, write_segmenter
 from striate.data.embedded import load_digits
 from striate.files import save_tensors
 from striate.units import format_count
@@ -145,8 +148,11 @@ def test_the_page_about_plans(copy: Path) -> None:
 @pytest.mark.slow
 def test_the_page_about_images(copy: Path) -> None:
     page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
-    (commands,) = blocks("bash", page)
+    write_voc(copy / "cells", {"train": 6, "val": 2})
+    commands = "\n".join(blocks("bash", page))
     out = run(f"export PATH=$PWD/.venv/bin:$PATH\n{commands}", copy)
+    assert "train boxes" in out
+    assert "<figure>" in (copy / "check-boxes.html").read_text(encoding="utf-8")
     assert "<figure>" in (copy / "check.html").read_text(encoding="utf-8")
     assert "<svg" in (copy / "val.html").read_text(encoding="utf-8")
     assert "val accuracy" in out
@@ -163,6 +169,22 @@ def test_the_page_about_pixels(copy: Path) -> None:
     assert "nothing to mend before training" in out
     assert "<figure>" in (copy / "check-masks.html").read_text(encoding="utf-8")
     assert "IoU near borders" in (copy / "val-masks.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_page_about_images_of_any_size(copy: Path) -> None:
+    write_segmenter(copy / "runs" / "segment" / "roads")
+    write_class(copy / "photos", (90, 90, 90), range(3))
+    imwrite(copy / "large.tif", picture((300, 420)), tile=(64, 64), photometric="rgb")
+    page = (ROOT / "docs" / "predict.md").read_text(encoding="utf-8")
+    (commands,), (code,) = blocks("bash", page), blocks("python", page)
+    out = run(f"export PATH=$PWD/.venv/bin:$PATH\n{commands}", copy)
+    assert "mask: masks/large-mask.tif, over the image: masks/large-overlay.png" in out
+    assert out.count('"mask": "small/00') == 3
+    before = (copy / "masks" / "large-mask.tif").read_bytes()
+    (line,) = run_python(code, copy)
+    assert line.startswith("masks/large-mask.tif 1 {'ground': ")
+    assert (copy / "masks" / "large-mask.tif").read_bytes() == before
 
 
 def test_published_weights(copy: Path) -> None:
@@ -230,13 +252,28 @@ def test_the_figure_of_the_loops_own_time_is_that_of_the_row() -> None:
     assert row["times_bare"] == said
 
 
-@pytest.mark.parametrize("way", ["probe", "finetune"])
-def test_figures_of_transfer_are_those_of_the_rows(way: str) -> None:
+@pytest.mark.parametrize(("way", "seeds"), [("probe", 3), ("finetune", 3), ("scratch", 1)])
+def test_figures_of_transfer_are_those_of_the_rows(way: str, seeds: int) -> None:
     ((accuracy, seconds),) = re.findall(rf"\| ([\d.]+) %, (\d+) s \| `benchmarks/transfer.py {way}` \|", README)
     rows = rows_of("transfer", way=way)
-    assert len(rows) == 3
+    assert len(rows) == seeds
     assert f"{statistics.mean(float(row['test_accuracy']) for row in rows):.2%}" == f"{accuracy}%"
     assert f"{statistics.mean(float(row['seconds']) for row in rows):.0f}" == seconds
+
+
+def test_figures_of_pixels_are_those_of_the_rows() -> None:
+    ways = ("fcn32s", "fcn16s", "fcn8s")
+    rows = {way: rows_of("camvid", way=way) for way in ways}
+    assert all(len(each) == 2 for each in rows.values())
+    means = [statistics.mean(float(row["test_mean_iou"]) for row in rows[way]) for way in ways]
+    assert " | ".join([", ".join(f"{mean * 100:.1f} %" for mean in means), "`benchmarks/camvid.py` |"]) in README
+    page = (ROOT / "docs" / "pixels.md").read_text(encoding="utf-8")
+    for way in ways:
+        cells = []
+        for name in ("mean_iou", "trimap_iou", "pixel_accuracy"):
+            values = sorted(100 * float(row[f"test_{name}"]) for row in rows[way])
+            cells.append(f"{statistics.mean(values):.1f} % ({values[0]:.1f} to {values[-1]:.1f})")
+        assert f"| `{way}` | {' | '.join(cells)} |" in page
 
 
 @pytest.mark.parametrize(

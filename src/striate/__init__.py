@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from striate.jobs.export import export as export
     from striate.jobs.maps import Mapped as Mapped
     from striate.jobs.maps import map_classes as map_classes
+    from striate.jobs.masks import Segmented as Segmented
+    from striate.jobs.masks import segment_images as segment_images
     from striate.jobs.plan import plan as plan
     from striate.jobs.predict import Prediction as Prediction
     from striate.jobs.predict import predict as predict
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from striate.planning.plan import Plan as Plan
     from striate.planning.plan import read_plan as read_plan
     from striate.results import ClassMap as ClassMap
+    from striate.results import Mask as Mask
     from striate.training.config import TrainConfig as TrainConfig
     from striate.training.records import EpochRecord as EpochRecord
     from striate.training.records import StepRecord as StepRecord
@@ -49,6 +52,8 @@ _HOMES = {
     "EpochRecord": "striate.training.records",
     "Finished": "striate.jobs.train",
     "Mapped": "striate.jobs.maps",
+    "Mask": "striate.results",
+    "Segmented": "striate.jobs.masks",
     "Started": "striate.jobs.train",
     "StepRecord": "striate.training.records",
     "StriateError": "striate.errors",
@@ -74,6 +79,7 @@ _HOMES = {
     "predict": "striate.jobs.predict",
     "read_plan": "striate.planning.plan",
     "save_weights": "striate.weights",
+    "segment_images": "striate.jobs.masks",
     "train": "striate.jobs.train",
     "val": "striate.jobs.val",
 }
@@ -85,9 +91,11 @@ __all__ = [
     "EpochRecord",
     "Finished",
     "Mapped",
+    "Mask",
     "Plan",
     "Prediction",
     "Preprocessing",
+    "Segmented",
     "Started",
     "StepRecord",
     "StriateError",
@@ -110,6 +118,7 @@ __all__ = [
     "predict",
     "read_plan",
     "save_weights",
+    "segment_images",
     "train",
     "val",
 ]

@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,22 @@ def spell(path: str | Path) -> str:
     """Return a path as one line that any terminal can print: names may hold line breaks, and bytes of no script."""
     text = str(path)
     return text if text.isprintable() else repr(text)
+
+
+def unlike(name: str, taken: set[str]) -> str:
+    """Return a name of letters, digits and ``-_.`` that none of ``taken`` is, like ``name``; it is taken then.
+
+    It begins neither as a flag does nor as a hidden file.
+
+    >>> taken = set[str]()
+    >>> unlike("a b", taken), unlike("a/b", taken), unlike("-", taken)
+    ('a_b', 'a_b-2', 'image')
+    """
+    safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name).lstrip("-.") or "image"
+    names = (f"{safe}-{number}" if number > 1 else safe for number in count(1))
+    found = next(each for each in names if each not in taken)
+    taken.add(found)
+    return found
 
 
 def cache_folder(name: str) -> Path:

@@ -5,14 +5,16 @@ from dataclasses import dataclass, replace
 from math import isfinite
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Bool, Float32, Int64, UInt8
 from numpy.typing import NDArray
 
 from striate.errors import StriateError, UsageError, nearest
 
 Colour = tuple[int, int, int]  # Red, green and blue, from 0 to 255.
 
-UNKNOWN = 255  # In a class for each pixel: one that nobody knows.
+UNKNOWN = (
+    255  # In a class for each pixel, which has a byte: one that nobody knows. So there are at most as many classes.
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,35 @@ class ClassMap:
         shares = self.of(name)
         row, column = np.unravel_index(int(shares.argmax()), shares.shape)
         return float(shares[row, column]), (int(row) * self.stride[0], int(column) * self.stride[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """The class of each pixel of one image.
+
+    Args:
+        names: the classes, in the network's order.
+        classes: of each pixel, its place among the names.
+    """
+
+    names: tuple[str, ...]
+    classes: UInt8[np.ndarray, "h w"]
+
+    def __post_init__(self) -> None:
+        said = self.classes
+        if said.ndim != 2 or said.dtype != np.uint8 or not said.size or said.max() >= len(self.names):
+            most = f" with numbers up to {said.max()}" if said.size else ""
+            raise StriateError(
+                expected=f"a number from 0 to {len(self.names) - 1} for each pixel, in a byte, height x width",
+                received=f"{said.dtype} of shape {said.shape}{most}",
+                remedy="Give the largest logit's place at each pixel, and the classes that the network was trained on.",
+            )
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Of the pixels, how many are of each class."""
+        pixels = np.bincount(self.classes.ravel(), minlength=len(self.names))
+        return tuple((pixels / self.classes.size).tolist())
 
 
 @dataclass(frozen=True, slots=True)

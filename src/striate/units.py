@@ -83,3 +83,12 @@ def format_size(size: tuple[int, int]) -> str:
     '32x24'
     """
     return f"{size[0]}x{size[1]}"
+
+
+def format_number(count: int, thing: str) -> str:
+    """Say how many there are of something.
+
+    >>> format_number(1, "part"), format_number(1200, "part")
+    ('1 part', '1,200 parts')
+    """
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"

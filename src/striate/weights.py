@@ -10,9 +10,9 @@ import re
 import struct
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from striate.data.preprocessing import Preprocessing
 from striate.errors import StriateError, UsageError
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from striate.blocks.network import Network
 
+Level = Annotated[int, Field(ge=0, le=255)]
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 AUXILIARY = ("aux1.", "aux2.")
@@ -43,6 +44,8 @@ class WeightsConfig(BaseModel):
         task: what it was trained for: a class for each image, a number, or a class for each pixel.
         classes: their names, in the order of the logits; none for numbers.
         colours: red, green and blue that each class of pixels is painted in, from 0 to 255; none for the usual ones.
+        numbers: the class of each number, or colour, that the masks hold which it was trained on, as
+            `striate.data.masks.MaskClasses` has them; none where nobody says.
         scale: what the network's one output is multiplied with and what is added then, for a number.
         preprocessing: of its images.
         origin: where training began from: other weights, if it did.
@@ -58,7 +61,8 @@ class WeightsConfig(BaseModel):
     frozen_norm: bool | None = None
     task: Literal["classify", "regress", "segment"] = "classify"
     classes: tuple[str, ...]
-    colours: tuple[tuple[int, int, int], ...] = ()
+    colours: tuple[tuple[Level, Level, Level], ...] = ()
+    numbers: dict[int, int] = {}
     scale: tuple[float, float] | None = None
     preprocessing: Preprocessing
     origin: str = ""

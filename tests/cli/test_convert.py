@@ -17,7 +17,8 @@ from striate import map_classes
 from striate.costing.verify import watched
 from striate.errors import BudgetError, UsageError
 from striate.files import load_tensors
-from striate.jobs.maps import Mapped, Sweeping
+from striate.jobs.maps import Mapped
+from striate.jobs.sweeps import Sweeping
 from striate.jobs.train import train
 from striate.training.config import TrainConfig
 from striate.weights import read_weights_config
@@ -64,6 +65,7 @@ def test_the_converted_network_says_how_far_it_is_from_the_classifier(run: Path,
         4 * 16,
         1.0,
     )  # 4 x 4 windows of four images of 48 x 48.
+    assert "<td>left out</td>" in Path("page.html").read_text()
     folder = Path(found["folder"])
     assert read_weights_config(folder).fully_convolutional == 2
     assert load_tensors(folder / "model.safetensors")["classifier.c5.weight"].shape == (120, 16, 3, 3)

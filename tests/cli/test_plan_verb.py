@@ -29,6 +29,8 @@ def test_a_plan_in_words_and_as_a_document(program: Run, tmp_path: Path) -> None
     assert told["channels_last"] is True
     assert {"place", "operator", "layer"} == told["recompute"][0].keys()
     assert {"name", "peak_bytes", "relative_time", "changes_result"} == told["remedies"][0].keys()
+    assert told["remedies"][0]["name"] == "micro-batches of 1"
+    assert told["remedies"][0]["changes_result"] == "rounding", "it has no batch norm whose statistics could change"
     assert told["frontier"][0]["relative_time"] == 1.0
 
 

@@ -7,7 +7,8 @@ import torch
 from PIL import Image
 
 from photographs import COLOURS, draw, write_class, write_folder
-from striate.data.checks import Finding, find_problems
+from striate.data.checks import find_problems
+from striate.data.findings import Finding
 from striate.data.inspection import inspect_file, inspect_files
 from striate.data.listing import Item, list_data
 from striate.data.reading import Reading

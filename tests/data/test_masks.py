@@ -5,14 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from photographs import write_folder
 from scenes import draw_scene, write_scenes
 from striate.data.checks import find_problems
 from striate.data.images import ImageFileError
+from striate.data.levels import read_held
 from striate.data.masked import MaskedFiles
-from striate.data.masks import find_classes, read_held, read_mask
+from striate.data.masks import find_classes, known_colours, read_mask
 from striate.data.names import MaskOptions
 from striate.data.pairs import has_pairs, list_pairs
 from striate.data.reading import Reading, inspect_all, list_files
@@ -34,6 +37,12 @@ def save_mask(folder: Path, kind: str) -> Path:
     if kind == "palette":
         grey.putpalette([level for number in range(256) for level in (number, 0, 255 - number)])
         grey.save(path)
+    elif kind == "colours in a palette":
+        picture = Image.fromarray(coloured(NUMBERS)).quantize(4)
+        assert not np.array_equal(np.asarray(picture), NUMBERS)  # Its numbers are in another order.
+        picture.save(path)
+    elif kind.startswith("tif of "):
+        tifffile.imwrite(path, NUMBERS.astype(kind.removeprefix("tif of ")))
     elif kind == "colours":
         Image.fromarray(coloured(NUMBERS)).save(path)
     elif kind == "colours, see-through":
@@ -50,16 +59,21 @@ def save_mask(folder: Path, kind: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    "kind", ["grey", "palette", "colours", "colours, see-through", "16 bits", "grey, see-through", "tif"]
+    "kind",
+    [
+        *("grey", "palette", "colours", "colours, see-through", "colours in a palette", "16 bits", "grey, see-through"),
+        *("tif", "tif of int32", "tif of uint32", "tif of int16"),
+    ],
 )
 def test_masks_of_every_kind_are_the_same_classes(tmp_path: Path, kind: str) -> None:
     path = save_mask(tmp_path, kind)
-    lines = [f"thing {number} {' '.join(map(str, COLOURS[number]))}" for number in (0, 1, 2)]
-    lines += [f"empty {number}" for number in range(3, 255)] + ["unknown 255,255,255"]
+    lines = [f"{number} thing{number} {' '.join(map(str, COLOURS[number]))}" for number in (0, 1, 2)]
+    lines += ["255 unknown 255,255,255"]
     (tmp_path / "classes.txt").write_text("\n".join(lines), encoding="utf-8")
-    options = MaskOptions(ignored=("unknown", *(f"empty {number}" for number in range(3, 255))))
-    classes = find_classes(tmp_path, options, set(np.unique(read_held(path)).tolist()))
-    assert classes.names == ("thing 0", "thing 1", "thing 2")
+    options = MaskOptions(ignored=("unknown",))
+    held = set(np.unique(read_held(path, known_colours(tmp_path, options))).tolist())
+    classes = find_classes(tmp_path, options, held)
+    assert classes.names == ("thing0", "thing1", "thing2")
     assert classes.colours == tuple(COLOURS[number] for number in (0, 1, 2))
     assert np.array_equal(read_mask(path, classes), NUMBERS)
 
@@ -67,14 +81,16 @@ def test_masks_of_every_kind_are_the_same_classes(tmp_path: Path, kind: str) -> 
 def test_black_and_white_are_two_classes_where_nothing_is_ignored(tmp_path: Path) -> None:
     Image.fromarray(np.array([[True, False]])).save(tmp_path / "bits.png")
     Image.fromarray(np.array([[255, 0]], np.uint8)).save(tmp_path / "levels.png")
+    tifffile.imwrite(tmp_path / "bits.tif", np.array([[True, False]]))
     for name, held in (("bits", {0, 1}), ("levels", {0, 255})):
         classes = find_classes(tmp_path, MaskOptions(ignored=("none",)), held)
         assert classes.names == tuple(str(number) for number in sorted(held))
-        assert read_mask(tmp_path / f"{name}.png", classes).tolist() == [[1, 0]]
+        for path in tmp_path.glob(f"{name}.*"):
+            assert read_mask(path, classes).tolist() == [[1, 0]], path
     with pytest.raises(UsageError) as caught:
         find_classes(tmp_path, MaskOptions(), {0, 255})
-    assert "1: 0 (ignored: 255)" in caught.value.received
-    assert "--ignore" in caught.value.remedy
+    assert "1: 0, 255 (ignored: 255)" in caught.value.received
+    assert "--ignore none" in caught.value.remedy
 
 
 @pytest.mark.parametrize(
@@ -84,7 +100,15 @@ def test_black_and_white_are_two_classes_where_nothing_is_ignored(tmp_path: Path
         ("sky 1 2 3\nroad 4,5,6\nvoid 0 0 0", ("sky", "road"), ((1, 2, 3), (4, 5, 6))),
         ("1, 2, 3\tsky\n4 5 6 road\n0 0 0 void", ("sky", "road"), ((1, 2, 3), (4, 5, 6))),
         ("sky,1,2,3\nroad sign,4,5,6\nvoid,0,0,0", ("sky", "road sign"), ((1, 2, 3), (4, 5, 6))),
-        ("sky 1 2 3\nroute 66\nvoid", ("sky", "route 66"), ()),
+        ("sky\nroute 66\nvoid", ("sky", "route 66"), ()),
+        ("0 sky\n1 road\n2 void", ("sky", "road"), ()),
+        ("0: sky 1 2 3\n1: road 4 5 6\n2: void 0 0 0", ("sky", "road"), ((1, 2, 3), (4, 5, 6))),
+        ("name,r,g,b\nsky,1,2,3\nroad,4,5,6\nvoid,0,0,0", ("sky", "road"), ((1, 2, 3), (4, 5, 6))),
+        (
+            "# label:color_rgb:parts:actions\nsky:1,2,3::\nroad:4,5,6::\nvoid:0,0,0::",
+            ("sky", "road"),
+            ((1, 2, 3), (4, 5, 6)),
+        ),
     ],
 )
 def test_files_of_classes_in_the_forms_that_people_write(
@@ -104,6 +128,8 @@ def test_files_of_classes_in_the_forms_that_people_write(
         ("sky 1 2 300\nroad", "255", "in line 1"),
         ("1 2 3\nroad", "255", "in line 1"),
         ("sky\nroad", "vod", "'vod'"),
+        ("sky 1 2 3\nroad", "255", "1 lines with a colour of 2"),
+        ("sky 1 2 3 4\nroad 4 5 6 7", "255", "in line 1"),
         ("sky", "255", "1: 0"),
     ],
 )
@@ -121,9 +147,16 @@ def test_colours_without_names_and_lossy_masks_are_refused(tmp_path: Path) -> No
     with pytest.raises(UsageError) as caught:
         find_classes(tmp_path, MaskOptions(), set(np.unique(read_held(path)).tolist()))
     assert "colour 0,0,0, colour 10,20,30" in caught.value.received
-    Image.fromarray(NUMBERS).save(tmp_path / "mask.jpg")
-    with pytest.raises(ImageFileError, match="JPEG"):
-        read_held(tmp_path / "mask.jpg")
+    for name in ("mask.jpg", "mask.webp", "mask.jp2"):
+        Image.fromarray(NUMBERS).save(tmp_path / name)
+        with pytest.raises(ImageFileError, match="only about as they were"):
+            read_held(tmp_path / name)
+    tifffile.imwrite(tmp_path / "floats.tif", NUMBERS.astype(np.float32))
+    with pytest.raises(ImageFileError, match="float32"):
+        read_held(tmp_path / "floats.tif")
+    tifffile.imwrite(tmp_path / "colours.tif", coloured(NUMBERS).astype(np.uint16), photometric="rgb")
+    with pytest.raises(ImageFileError):
+        read_held(tmp_path / "colours.tif")
 
 
 def test_a_pixel_of_no_class_is_refused_when_a_mask_is_read(tmp_path: Path) -> None:
@@ -136,14 +169,15 @@ def test_a_pixel_of_no_class_is_refused_when_a_mask_is_read(tmp_path: Path) -> N
         read_mask(tmp_path / "large.png", classes)
 
 
-@pytest.mark.parametrize("layout", ["parts first", "kinds first", "undivided", "lists", "a list", "ends"])
+@pytest.mark.parametrize("layout", ["parts first", "kinds first", "capitals", "undivided", "lists", "a list", "ends"])
 def test_pairs_are_found_in_every_layout(tmp_path: Path, layout: str) -> None:
     source = write_scenes(tmp_path / "source", {"train": 3, "val": 2})
     root = tmp_path / "data"
     wanted = [("train", f"{seed}.png") for seed in range(3)] + [("val", f"{seed}.png") for seed in (1000, 1001)]
     for part, name in wanted:
         for kind in ("images", "masks"):
-            place = {"parts first": f"{part}/{kind}", "kinds first": f"{kind}/{part}"}.get(layout, kind)
+            places = {"parts first": f"{part}/{kind}", "kinds first": f"{kind}/{part}"}
+            place = (places | {"capitals": f"{kind.title()}/{part.title()}"}).get(layout, kind)
             end = "_mask.png" if layout == "ends" and kind == "masks" else ".png"
             (root / place).mkdir(parents=True, exist_ok=True)
             (root / place / name.replace(".png", end)).write_bytes((source / part / kind / name).read_bytes())
@@ -154,7 +188,7 @@ def test_pairs_are_found_in_every_layout(tmp_path: Path, layout: str) -> None:
             (root / f"{part or 'pairs'}.txt").write_text("\n".join(lines), encoding="utf-8")
         path = root / "pairs.txt" if layout == "a list" else root
     found = list_pairs(path)
-    divided = layout in ("parts first", "kinds first", "lists")
+    divided = layout in ("parts first", "kinds first", "capitals", "lists")
     assert sorted((item.part, item.path.name) for item in found.items) == sorted(
         (part if divided else "", name) for part, name in wanted
     )
@@ -171,17 +205,71 @@ def test_images_without_masks_and_lists_that_cannot_be_meant_are_refused(tmp_pat
     with pytest.raises(UsageError) as caught:
         list_pairs(root)
     assert "1 without, such as 1.png" in caught.value.received
-    (root / "train.txt").write_text("train/images/0.png\n", encoding="utf-8")
-    with pytest.raises(UsageError) as caught:
-        list_pairs(root)
-    assert "'train/images/0.png' in line 1" in caught.value.received
-    (root / "train.txt").write_text("train/images/0.png train/masks/1.png\n", encoding="utf-8")
-    with pytest.raises(UsageError) as caught:
-        list_pairs(root)
-    assert "masks/1.png in line 1, which is not there" in caught.value.received
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    for line, received in (
+        ("../scenes/train/images/0.png", "images/0.png' in line 1"),
+        ("../scenes/train/images/0.png ../scenes/train/masks/1.png", "masks/1.png in line 1, which is not there"),
+    ):
+        (lists / "train.txt").write_text(line, encoding="utf-8")
+        with pytest.raises(UsageError) as caught:
+            list_pairs(lists)
+        assert received in caught.value.received
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="images and their masks"):
         list_pairs(tmp_path / "empty")
+
+
+def test_two_of_one_name_or_of_one_part_are_refused(tmp_path: Path) -> None:
+    root = write_scenes(tmp_path / "scenes", {"train": 3, "val": 2})
+    twin = root / "train" / "masks" / "1.tif"
+    tifffile.imwrite(twin, draw_scene(1)[1])
+    with pytest.raises(UsageError, match="1.png and 1.tif"):
+        list_pairs(root)
+    twin.unlink()
+    write_scenes(root, {"validation": 2})
+    with pytest.raises(UsageError, match="val and validation"):
+        list_pairs(root)
+
+
+def test_a_list_beside_folders_of_classes_is_no_list_of_pairs(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"train": 3})
+    (tmp_path / "train.txt").write_text("train/red/000.png 0\ntrain/green/100.png 1", encoding="utf-8")
+    assert not has_pairs(tmp_path)
+    assert len(list_files(tmp_path, Reading()).items) == 9
+
+
+def test_masks_of_which_none_can_be_used_are_said_to_be_bad(tmp_path: Path) -> None:
+    root = write_scenes(tmp_path / "scenes", {"": 3})
+    noise = np.random.default_rng(0)
+    for path in (root / "masks").iterdir():
+        Image.fromarray(noise.integers(0, 256, (40, 52, 3), np.uint8)).save(path)
+    with pytest.raises(UsageError, match="3 bad: images/0.png: its mask 0.png has 2,080 numbers or colours"):
+        open_data(str(root), 0, READING)
+    listing, files = finish(inspect_all(list_files(root, READING), READING, decode=True))
+    assert sum(finding.kind == "mask" for finding in find_problems(listing, files)) == 3
+
+
+def test_a_class_that_is_nowhere_is_something_to_mend(tmp_path: Path) -> None:
+    root = write_scenes(tmp_path / "scenes", {"train": 4, "val": 2})
+    (root / "classes.txt").write_text("ground\nred\nblue\ngreen", encoding="utf-8")
+    listing, files = finish(inspect_all(list_files(root, READING), READING, decode=True))
+    severe = [finding.text for finding in find_problems(listing, files) if finding.severe]
+    assert severe == ["train has no pixel of green"]
+    for path in (root / "val" / "masks").iterdir():
+        Image.fromarray(np.full((40, 52), 255, np.uint8)).save(path)
+    with pytest.raises(UsageError, match="received none in val"):
+        open_data(str(root), 0, READING)
+
+
+def test_masks_are_kept_decoded_with_their_images(tmp_path: Path) -> None:
+    root = write_scenes(tmp_path / "scenes", {"train": 4, "val": 2})
+    splits = open_data(str(root), 0, READING).prepared(3, (40, 52), None).keeping(1_000_000)
+    assert isinstance(splits.train, MaskedFiles)
+    first = splits.train.known()
+    for path in splits.train.masks:
+        path.unlink()
+    assert torch.equal(splits.train.known(), first)
 
 
 def test_masks_are_not_taken_for_classes(tmp_path: Path) -> None:
@@ -217,6 +305,11 @@ def test_what_is_known_of_a_set_changes_its_fingerprint(tmp_path: Path) -> None:
     first = open_data(str(root), 0, READING).fingerprint()
     assert open_data(str(root), 0, READING).fingerprint() == first
     assert open_data(str(root), 0, Reading(masks=MaskOptions(ignored=("2",)))).fingerprint() != first
+    (root / "classes.txt").write_text("blue\nred\nground", encoding="utf-8")
+    renamed = open_data(str(root), 0, READING).fingerprint()
+    (root / "classes.txt").write_text("blue\nground\nred", encoding="utf-8")
+    assert len({first, renamed, open_data(str(root), 0, READING).fingerprint()}) == 3
+    (root / "classes.txt").unlink()
     mask = np.asarray(Image.open(root / "masks" / "3.png")).copy()
     mask[0, 0] = 1 if mask[0, 0] != 1 else 2
     Image.fromarray(mask).save(root / "masks" / "3.png")
@@ -227,6 +320,7 @@ def test_a_network_that_knows_more_classes_can_be_judged_by_fewer(tmp_path: Path
     root = write_scenes(tmp_path / "scenes", {"": 3})
     (root / "classes.txt").write_text("ground\nred\nblue", encoding="utf-8")
     _, images = finish(read_part(str(root), None, ("blue", "sky", "ground", "red"), READING))
+    assert isinstance(images, MaskedFiles)
     mask = images.prepared(3, (40, 52), None).known()[0].numpy()
     _, truth = draw_scene(0)
     assert np.array_equal(mask, np.array([2, 3, 0], np.uint8)[truth])

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,7 +73,7 @@ def test_it_learns_within_its_budget_and_the_peak_is_as_predicted(run: Run) -> N
     assert started.plan is not None
     assert started.plan.recompute
     assert epochs[-1].train_loss < 0.8 * epochs[0].train_loss
-    assert set(epochs[0].metrics) == {"loss", "pixel_accuracy", "mean_iou", "boundary_iou"}
+    assert set(epochs[0].metrics) == {"loss", "pixel_accuracy", "mean_iou", "trimap_iou"}
     peaks = {record.phase: record for record in run.records if isinstance(record, PeakRecord)}
     training, validation = peaks["training"], peaks["validation"]
     assert training.measured == pytest.approx(training.predicted, rel=0.01)
@@ -97,15 +98,41 @@ def test_figures_are_those_made_by_hand(run: Run) -> None:
     assert (other.part, len(other.judged.images), other.seen) == ("val", 3, 0)
 
 
-def test_other_images_with_fewer_classes_are_judged_by_name(run: Run, tmp_path: Path) -> None:
+def test_other_images_are_judged_by_their_own_names_or_by_the_numbers_that_were_learned(
+    run: Run, tmp_path: Path
+) -> None:
     data = write_scenes(tmp_path / "others", {"": 2})
-    (data / "classes.txt").write_text("ground\nred\nblue", encoding="utf-8")
-    found = list(val(run.folder, str(data)))[-1]
-    assert isinstance(found, Validated)
-    assert len(found.judged.images) == 2
+    alone = tmp_path / "weights"
+    shutil.copytree(run.folder / "weights" / "best", alone)
+    learned = [list(val(folder, str(data)))[-1] for folder in (run.folder, alone)]
+    (data / "classes.txt").write_text("ground\nblue\nred", encoding="utf-8")  # Others than they are.
+    exchanged = list(val(alone, str(data)))[-1]
+    for found in (*learned, exchanged):
+        assert isinstance(found, Validated)
+        assert len(found.judged.images) == 2
+        assert isinstance(found.judged, JudgedMasks)
+        assert found.judged.colours == ((90, 90, 90), (200, 40, 40), (40, 40, 200))
+        pixels = [each.pixels for each in found.judged.classes]
+        masks = [draw_scene(seed)[1] for seed in range(2)]
+        order = (0, 2, 1) if found is exchanged else (0, 1, 2)
+        assert pixels == [sum(int((mask == number).sum()) for mask in masks) for number in order]
     (data / "classes.txt").write_text("ground\nred\ngreen", encoding="utf-8")
     with pytest.raises(UsageError, match="green besides"):
         list(val(run.folder, str(data)))
+
+
+def test_a_run_whose_file_of_classes_has_gone_is_judged_and_goes_on(tmp_path: Path) -> None:
+    data = write_scenes(tmp_path / "data", {"train": 6, "val": 2})
+    names = tmp_path / "names.txt"
+    names.write_text("ground\nred\nblue", encoding="utf-8")
+    asked = {"task": "segment", "data": str(data), "classes": str(names), "image_size": "32x32", "epochs": 1}
+    list(train(load_config(asked, {"output": str(tmp_path / "run")})))
+    names.unlink()
+    found = list(val(tmp_path / "run"))[-1]
+    assert isinstance(found, Validated)
+    assert found.judged.images.classes == ("ground", "red", "blue")
+    *_, finished = train(resume=tmp_path / "run")
+    assert isinstance(finished, Finished)
 
 
 def test_pages_show_masks_beside_the_true_ones(run: Run, tmp_path: Path) -> None:
@@ -155,6 +182,13 @@ def test_images_with_masks_are_checked_and_shown(run: Run, tmp_path: Path) -> No
         ({"task": "classify", "model": "fcn8s"}, "fcn8s"),
         ({"model": "lenet5", "classes": "classes.txt"}, "it for whole images"),
         ({"task": "segment", "classes": "nowhere.txt"}, "'nowhere.txt', which is none"),
+        ({"model": "lenet5", "ignore": "3"}, "it for whole images"),
+        ({"model": "fcn8s", "mixup": 0.2}, "it"),
+        ({"model": "fcn8s", "smoothing": 0.1}, "it"),
+        ({"model": "fcn8s", "loss": "mse"}, "it"),
+        ({"model": "fcn8s", "balance": "sampling"}, "it"),
+        ({"model": "fcn8s", "probe": True, "pretrained": "hub"}, "it"),
+        ({"model": "lenet5", "loss": "dice"}, "it"),
     ],
 )
 def test_what_does_not_go_together_is_refused(asked: dict[str, Any], received: str) -> None:

@@ -59,13 +59,14 @@ def test_runs_are_listed_with_the_best_first(runs: Path, program: Program) -> No
     assert (broken.summary, len(broken.rows), broken.peak) == (None, 1, None)
     assert differing(found.runs) == {
         "epochs": [str(run.config.epochs) for run in found.runs],
-        "memory": ["20MB" if run.path.name == "long" else "None" for run in found.runs],
-        "lossless": [str(run.path.name == "long") for run in found.runs],
+        "memory": ["20MB" if run.path.name == "long" else "-" for run in found.runs],
+        "lossless": ["on" if run.path.name == "long" else "off" for run in found.runs],
         "seed": [str(int(run.path.name == "broken-off")) for run in found.runs],
     }
     done = program("runs", str(runs), "--html", "page.html")
     assert done.returncode == 0, done.stderr
     assert "1/3" in done.stdout
+    assert all(str(run.path) in done.stdout for run in found.runs), "a path that can be copied"
     assert "not readable" in done.stdout
     page = Path("page.html").read_text()
     for part in ("Validation accuracy by epoch", "What was asked differently", "lossless", "broken-off"):
@@ -88,7 +89,7 @@ def test_the_card_says_what_was_trained_and_its_command_repeats_it_bit_for_bit(r
     summary = folder.read_summary()
     assert summary is not None
     for part in (
-        f"accuracy {summary.metrics['accuracy']:.6g}",
+        f"accuracy {summary.metrics['accuracy']:.2%}",
         "1,295 train, 143 val, 359 test",
         "10: 0, 1, 2",
         f"torch {torch.__version__}",

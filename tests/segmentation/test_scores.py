@@ -50,7 +50,7 @@ def test_a_class_that_is_nowhere_has_no_part_in_the_mean() -> None:
     assert [None if iou is None else round(iou, 6) for iou in found.ious] == [0.5, 0.666667, None]
     assert found.mean_iou == pytest.approx((1 / 2 + 2 / 3) / 2)
     nothing = scores_of(torch.zeros(3, 3, dtype=torch.int64))
-    assert (nothing.accuracy, nothing.mean_iou, nothing.ious) == (0.0, 0.0, (None, None, None))
+    assert (nothing.accuracy, nothing.mean_iou, nothing.ious) == (None, None, (None, None, None))
 
 
 @given(st.integers(0, 1000), st.integers(0, 3))

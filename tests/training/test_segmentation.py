@@ -1,20 +1,23 @@
 """A class for each pixel: masks that move with their images, the loss that is asked for, and figures of a whole set."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from scenes import LEVELS, write_scenes
+from striate.data.frames import Frame
 from striate.data.masked import MaskedFiles
+from striate.data.masks import MaskClasses
 from striate.data.names import MaskOptions
 from striate.data.preprocessing import Preprocessing
 from striate.data.reading import Reading
 from striate.data.source import open_data
-from striate.errors import UsageError
 from striate.results import UNKNOWN
 from striate.segmentation.losses import dice_loss
 from striate.training.config import TrainConfig
@@ -23,7 +26,7 @@ from striate.training.tasks import LabelledImages, Segmentation
 
 # As the images are stored: a level is its own number.
 LOOK = Preprocessing(image_size=(40, 52), mean=(0.0,) * 3, std=(1 / 255,) * 3)
-CLASSES = ("ground", "red", "blue")
+CLASSES = MaskClasses(("ground", "red", "blue"), (), {0: 0, 1: 1, 2: 2, 255: UNKNOWN})
 
 
 def task(**options: Any) -> Segmentation:
@@ -67,6 +70,35 @@ def test_masks_move_with_their_images(scenes: MaskedFiles, options: dict[str, An
     assert set(known.flatten().tolist()) == {0, 1, 2, UNKNOWN}
     again = task(seed=1, **options).augment(Samples(scenes.subset([5]), 0, [5]))
     assert torch.equal(again.labels[0], made.labels[5])
+
+
+@pytest.mark.parametrize("options", [{"hflip": 1.0}, {"shift": 6}, {"hflip": 0.5, "shift": 3}], ids=str)
+def test_masks_move_by_the_same_pixels_as_their_images(tmp_path: Path, options: dict[str, Any]) -> None:
+    """Pictures whose levels are their masks' classes are still that when both were moved."""
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+    drawn = np.random.default_rng(0).integers(1, 4, (8, 40, 52), np.uint8)
+    for number, mask in enumerate(drawn):
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{number}.png")
+        Image.fromarray(np.repeat(mask[..., None], 3, 2)).save(tmp_path / "images" / f"{number}.png")
+    images = open_data(str(tmp_path), 0, Reading(masks=MaskOptions())).train.prepared(3, LOOK.image_size, None)
+    made = task(seed=2, **options).augment(Samples(images, 0, list(range(len(images)))))
+    known = made.labels != UNKNOWN
+    # The classes are numbered from 0 where the levels are from 1, and what is black came in from outside.
+    assert torch.equal(made.images[:, 0].round()[known], made.labels[known].float() + 1)
+    assert torch.equal(made.images[:, 0] == 0, ~known)
+    assert torch.equal(known.all(), torch.tensor("shift" not in options))
+
+
+def test_a_part_of_a_mask_is_that_part_of_its_pixels(scenes: MaskedFiles) -> None:
+    small = scenes.prepared(3, (16, 20), None)
+    whole_masks = scenes.known()
+
+    def frame(place: int, _size: tuple[int, int]) -> Frame:
+        return Frame(float(place), 2.0 * place, 16.0, 20.0)
+
+    for place, part in enumerate(small.known(frame)):
+        assert torch.equal(part, whole_masks[place, place : place + 16, 2 * place : 2 * place + 20])
 
 
 def test_what_comes_in_from_outside_is_not_known(scenes: MaskedFiles) -> None:
@@ -140,17 +172,7 @@ def test_figures_near_borders_are_better_where_only_what_is_far_from_them_is_wro
     for logits, near in ((right, 1.0), (wrong, 1.0)):
         score = task().score()
         score.update(Said(logits), batch)
-        assert score.compute()["boundary_iou"] == near
+        assert score.compute()["trimap_iou"] == near
     assert score.compute()["mean_iou"] < 0.9
     assert task().better({"mean_iou": 0.5, "loss": 2.0}, {"mean_iou": 0.4, "loss": 1.0})
     assert not task(monitor="loss").better({"mean_iou": 0.5, "loss": 2.0}, {"mean_iou": 0.4, "loss": 1.0})
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{"mixup": 0.2}, {"smoothing": 0.1}, {"loss": "mse"}, {"balance": "sampling"}],
-    ids=["mixup", "smoothing", "mse", "sampling"],
-)
-def test_what_is_for_whole_images_is_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="where a class for each pixel is learned"):
-        task(**options)

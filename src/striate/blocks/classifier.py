@@ -134,7 +134,7 @@ def map_size(name: str, features: nn.Module, in_chans: int, image_size: tuple[in
     try:
         return _map_size(features, in_chans, image_size)
     except RuntimeError as error:
-        smallest = _smallest_side(features, in_chans)
+        smallest = smallest_side(features, in_chans)
         if smallest is None:
             raise
         raise UsageError(
@@ -144,7 +144,8 @@ def map_size(name: str, features: nn.Module, in_chans: int, image_size: tuple[in
         ) from error
 
 
-def _smallest_side(features: nn.Module, in_chans: int) -> int | None:
+def smallest_side(features: nn.Module, in_chans: int) -> int | None:
+    """Return the side of the smallest square image of which something is left; None where no small image is enough."""
     low, high = 0, LARGEST_SMALL_IMAGE  # Too small; perhaps large enough.
     while high - low > 1:
         middle = (low + high) // 2

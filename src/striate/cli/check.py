@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from striate.data.names import MAX_PIXELS, find_data
+from striate.data.names import MAX_PIXELS, BoxOptions, find_data
 from striate.jobs.usage import check_page, mask_options
 from striate.training.config import TaskName
 
@@ -21,7 +21,8 @@ def check(
     workers: Annotated[int, typer.Option("-j", "--workers", min=0, help="processes that read images")] = 2,
     max_pixels: Annotated[int, typer.Option(min=1, help="an image of more is not decoded")] = MAX_PIXELS,
     task: Annotated[
-        TaskName | None, typer.Option(help="segment: images with masks; found out otherwise", show_default=False)
+        TaskName | None,
+        typer.Option(help="segment: images with masks; detect: with boxes; found out otherwise", show_default=False),
     ] = None,
     classes: Annotated[
         Path | None,
@@ -36,7 +37,8 @@ def check(
     """Look at every file of a data set, and say what to mend before training on it; exit with 1 if there is something.
 
     To mend: files that are no images, images that are there under two labels or in two parts, classes without images or
-    of one part alone; masks of another size than their images, or with numbers that are no classes.
+    of one part alone; masks of another size than their images, or with numbers that are no classes; boxes that end
+    before they begin or lie outside of their images, and images that are named and not there.
     """
     masks = mask_options(task, classes, ignore.split(","))
     find_data(data)
@@ -44,15 +46,17 @@ def check(
 
     from rich.console import Console
 
-    from striate.cli.progress import bars, show_counted
+    from striate.cli.bars import bars, show_counted
     from striate.data.reading import Reading
     from striate.jobs.check import Checked, write_check_page
     from striate.jobs.check import check as job
 
+    boxes = BoxOptions() if task == "detect" else None
+    reading = Reading(max_pixels=max_pixels, workers=workers, masks=masks, boxes=boxes)
     found: Checked | None = None
     with bars(Console(stderr=True)) as progress:
         bar = progress.add_task("", total=None, visible=False, state="")
-        for record in job(data, Reading(max_pixels=max_pixels, workers=workers, masks=masks)):
+        for record in job(data, reading):
             if isinstance(record, Checked):
                 found = record
             else:
@@ -103,9 +107,8 @@ def _print(out: "Console", found: "Checked") -> None:
     listing = found.listing
     parts = list(listing.parts)
     if found.classes:
-        heads = [
-            " ".join(filter(None, (part, found.counted * (found.counted != "images" or not part)))) for part in parts
-        ]
+        things = "" if found.counted == "images" else found.counted
+        heads = [f"{part} {things}".strip() or found.counted for part in parts]
         table = plain_table(None, [("class", False), *((head, True) for head in heads)])
         for name in dict.fromkeys(name for names in found.classes.values() for name in names):
             fill(table, name, *(f"{found.counts[part, name]:,}" for part in parts))

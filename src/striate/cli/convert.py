@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from striate.errors import UsageError
-from striate.jobs.usage import check_conversion, check_page
+from striate.jobs.questions import check_conversion
+from striate.jobs.usage import check_page
 
 
 def convert(
@@ -44,7 +45,7 @@ def convert(
 
     from rich.console import Console
 
-    from striate.cli.tables import fill, plain_table, say
+    from striate.cli.tables import aligned, say
     from striate.jobs.convert import convert as job
     from striate.jobs.converted_page import in_words, write_converted_page
 
@@ -55,10 +56,11 @@ def convert(
         print(json.dumps(asdict(done) | {"folder": str(done.folder)}, indent=2))
         return
     out = Console()
-    table = plain_table(None, [("layer", False), ("was", False), ("is", False)])
-    for change in done.changes:
-        fill(table, change.layer, change.before, change.after)
-    out.print(table)
+    columns = [("layer", False), ("was", False), ("is", False)]
+    for line in aligned(
+        columns, [(change.layer, change.before, change.after or "left out") for change in done.changes]
+    ):
+        say(out, line)
     for line in in_words(done):
         say(out, line)
     say(out, f"weights: {done.folder}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from striate.cli.tables import plain_table, say
+from striate.cli.tables import aligned, plain_table, say
 from striate.units import format_bytes, format_count
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def print_comparison(
     filled = [[name, *cells] for name, cells in rows.items() if any(cell not in ("", "0") for cell in cells)]
     names = [model.rpartition(":")[2] for model in models]
     headings = names if len(set(names)) == len(names) else models
-    for line in _aligned([["", *headings], *filled], left=1):
+    for line in aligned([("", False), *((heading, True) for heading in headings)], filled):
         say(console, line)
     for note in dict.fromkeys(note for found in costs for note in found.notes):
         say(console, f"note: {note}")
@@ -91,22 +91,9 @@ def print_comparison(
 
 def layer_lines(layers: "Sequence[LayerCost]", *, training: bool) -> list[str]:
     """Return the layers as lines with aligned columns, as wide as they have to be: numbers without their arithmetic."""
-    backward = ["backward"] if training else []
-    headings = ["layer", "kind", "output", "parameters", "multiply-adds", *backward, "out", "sees", "stride", "from"]
-    rows = [headings, *(_cells(layer, training) for layer in layers)]
-    return _aligned(rows, left=3)
-
-
-def _aligned(rows: Sequence[Sequence[str]], left: int) -> list[str]:
-    """Return rows as lines with aligned columns, the first ``left`` of them to the left."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if place < left else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    numbers = ["parameters", "multiply-adds", *(["backward"] if training else []), "out", "sees", "stride", "from"]
+    columns = [("layer", False), ("kind", False), ("output", False), *((heading, True) for heading in numbers)]
+    return aligned(columns, [_cells(layer, training) for layer in layers])
 
 
 def _cells(layer: "LayerCost", training: bool) -> list[str]:

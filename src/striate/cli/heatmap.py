@@ -1,60 +1,42 @@
 """What ``striate predict`` says of images at each place of them."""
 
 import json
-from collections.abc import Collection, Sequence
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 from rich.console import Console
 
-from striate.cli.progress import bars, show_counted
+from striate.cli.asked import Asked
+from striate.cli.bars import bars, show_counted
 from striate.cli.tables import say
 from striate.errors import UsageError
-from striate.files import replace_file
-from striate.jobs.maps import Mapped, Sweeping, map_classes
+from striate.files import replace_file, unlike
+from striate.jobs.maps import Mapped, map_classes
 from striate.jobs.predict import Skipped
-from striate.jobs.usage import check_map, expect_class
+from striate.jobs.questions import check_map, expect_class
+from striate.jobs.sweeps import Sweeping
 from striate.reporting.heatmaps import paint
-from striate.units import format_bytes, format_size
+from striate.units import format_bytes, format_number, format_size
+
+TOO_LARGE = 2.5  # Times a window, of an image's shorter side: one thing fills more than a window then.
 
 
-def map_images(
-    run: Path,
-    images: Sequence[str],
-    heatmap: str | None,
-    output: Path | None,
-    image_size: int | None,
-    memory: str | None,
-    limit: int | None,
-    skip_bad: bool,
-    max_pixels: int,
-    top: int,
-    as_json: bool,
-) -> None:
-    """Print what a network sees in images, and where; arguments are the verb's."""
-    check_map(run, images, limit)
+def map_images(asked: Asked, heatmap: str | None) -> None:
+    """Print what a network sees in images, and where ``heatmap`` is in them, if a class is named."""
+    check_map(asked.run, asked.images, asked.limit)
     if heatmap is not None:
-        expect_class(run, heatmap)
-    elif output is not None:
+        expect_class(asked.run, heatmap)
+    elif asked.output is not None:
         raise UsageError(
             expected="--output with --heatmap CLASS, which says what to paint", received="it without", remedy="Add it."
         )
     out, err = Console(), Console(stderr=True)
     found: list[dict[str, Any]] = []
-    skipped, painted = 0, set[Path]()
+    skipped, painted = 0, set[str]()
     with bars(err) as progress:
         bar = progress.add_task("", total=None, visible=False, state="")
-        for record in map_classes(
-            run,
-            images,
-            image_size=image_size,
-            memory=memory,
-            limit=limit,
-            skip_bad=skip_bad,
-            max_pixels=max_pixels,
-        ):
+        for record in map_classes(asked.run, asked.images, **asked.options):
             match record:
                 case Sweeping():
                     show_counted(progress, bar, record)
@@ -65,25 +47,21 @@ def map_images(
                     progress.update(bar, visible=False)
                     path = None
                     if heatmap is not None:
-                        path = _paint(record, heatmap, output or Path("heatmaps"), painted)
-                        painted.add(path)
-                    document = _document(record, heatmap, path, top)
+                        path = _paint(record, heatmap, asked.output or Path("heatmaps"), painted)
+                    document = _document(record, heatmap, path, asked.top)
                     found.append(document)
-                    if not as_json:
+                    if not asked.as_json:
                         _say(out, record, document)
-    if as_json:
-        print(json.dumps({"run": str(run), "predictions": found, "skipped": skipped}, indent=2))
+    if asked.as_json:
+        print(json.dumps({"run": str(asked.run), "predictions": found, "skipped": skipped}, indent=2))
     if skipped:
         say(err, f"{skipped:,} passed over")
 
 
-def _paint(record: Mapped, name: str, folder: Path, painted: Collection[Path]) -> Path:
+def _paint(record: Mapped, name: str, folder: Path, painted: set[str]) -> Path:
     """Write a picture; of files of one name, each has its own."""
     picture = Image.fromarray(paint(record.image, record.result, name))
-    stem = f"{Path(record.source).stem}-{name}"
-    safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in stem)
-    names = (folder / f"{safe}{f'-{number}' if number > 1 else ''}.png" for number in count(1))
-    path = next(path for path in names if path not in painted)
+    path = folder / f"{unlike(f'{Path(record.source).stem}-{name}', painted)}.png"
     replace_file(path, lambda beside: picture.save(beside, format="PNG"))
     return path
 
@@ -120,7 +98,13 @@ def _say(out: Console, record: Mapped, document: dict[str, Any]) -> None:
         say(
             out, f"  {each['class']} at most {each['probability']:.2%}, in rows {upper}-{lower}, columns {left}-{right}"
         )
+    if min(result.image_size) > TOO_LARGE * max(result.window):
+        say(
+            out,
+            "  note: things should be about as large as in training, whose images had "
+            f"{format_size(result.window)} pixels: try --image-size {2 * max(result.window)}",
+        )
     if document["heatmap"] is not None:
         say(out, f"  painted: {document['heatmap']}")
     if record.peak is not None:
-        say(out, f"  in {record.parts} parts, predicted to take {format_bytes(record.peak)} at most")
+        say(out, f"  in {format_number(record.parts, 'part')}, predicted to take {format_bytes(record.peak)} at most")

@@ -27,24 +27,25 @@ def models(
 
     from rich.console import Console
 
-    from striate.cli.tables import plain_table, say
+    from striate.cli.tables import aligned, say
 
-    table = plain_table(
-        None,
-        [("name", False), ("paper", False), ("parameters", True), ("MACs", True), ("image", False), ("weights", False)],
-    )
+    columns = [("name", False), ("paper", False), ("parameters", True), ("MACs", True), ("image", False)]
+    lines: list[list[str]] = []
     for listed in found.models:
         entry = listed.entry
-        table.add_row(
-            entry.name,
-            f"{entry.authors} {entry.year}",
-            f"{entry.parameters:,}",
-            format_count(entry.macs),
-            f"{entry.in_chans}x{format_size(entry.image_size)}",
-            "at hand" if listed.weights else "-",
+        lines.append(
+            [
+                entry.name,
+                f"{entry.authors} {entry.year}",
+                f"{entry.parameters:,}",
+                format_count(entry.macs),
+                f"{entry.in_chans}x{format_size(entry.image_size)}",
+                "at hand" if listed.weights else "-",
+            ]
         )
     console = Console()
-    console.print(table)
+    for line in aligned([*columns, ("weights", False)], lines):
+        say(console, line)
     say(console, "MACs: multiply-adds of the convolutions and dense layers for one image of that size.")
     files = [path.name for listed in found.models for path in listed.weights]
     say(console, f"Weights at hand in {found.folder}: {', '.join(files) or 'none'}.")

@@ -13,7 +13,7 @@ from striate.errors import UsageError
 from striate.jobs.networks import check_network
 from striate.jobs.usage import check_page, parse_shapes
 from striate.training.config import OptimizerName
-from striate.units import format_bytes
+from striate.units import format_bytes, format_number
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -174,7 +174,7 @@ def _print_plan(out: "Console", program: str, found: "Plan", held: int | None) -
         table = plain_table("With gradients equal, bit for bit", columns)
         for point in found.frontier:
             bar = "█" * round(BAR * point.peak_bytes / found.plain_bytes)
-            time, again = f"x {point.relative_time:.2f}", f"{point.recomputed} operators"
+            time, again = f"x {point.relative_time:.2f}", format_number(point.recomputed, "operator")
             table.add_row(format_bytes(point.peak_bytes), bar, time, again)
         out.print(table)
     how = "measured on a few images" if found.is_measured else "estimated, from products and bytes that are moved"

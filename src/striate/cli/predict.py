@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from striate.cli.allocator import return_freed_memory
+from striate.cli.asked import Asked
 from striate.data.names import MAX_PIXELS
 from striate.errors import UsageError
-from striate.jobs.usage import check_prediction, is_converted
+from striate.jobs.questions import is_converted, says_pixels
+from striate.jobs.usage import check_prediction
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,7 +32,9 @@ def predict(
     limit: Annotated[int | None, typer.Option(min=1, help="at most so many images", show_default=False)] = None,
     top: Annotated[int, typer.Option(min=1, help="classes to show for each image")] = 3,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="pass over images that cannot be read")] = False,
-    max_pixels: Annotated[int, typer.Option(min=1, help="an image of more is refused")] = MAX_PIXELS,
+    max_pixels: Annotated[
+        int | None, typer.Option(min=1, help=f"an image of more is refused; {MAX_PIXELS:,} by default")
+    ] = None,
     draw: Annotated[bool, typer.Option("--draw", help="draw each image, too")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="one document on standard output")] = False,
     as_lines: Annotated[bool, typer.Option("--jsonl", help="a line of JSON for each image, as it comes")] = False,
@@ -38,38 +43,67 @@ def predict(
         typer.Option(metavar="CLASS", help="paint where each image shows that class", show_default=False),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FOLDER", help="for what is painted; heatmaps by default")
+        Path | None,
+        typer.Option("-o", "--output", metavar="FOLDER", help="for what is painted; heatmaps or masks by default"),
     ] = None,
     image_size: Annotated[
         int | None,
-        typer.Option(min=1, help="with --heatmap: pixels of the shorter side; its own by default", show_default=False),
+        typer.Option(
+            min=1,
+            help="with --heatmap, or for masks: pixels of the shorter side; its own by default",
+            show_default=False,
+        ),
     ] = None,
     memory: Annotated[
         str | None,
-        typer.Option(help="with --heatmap: bytes that an image may take, such as 500MB", show_default=False),
+        typer.Option(
+            help="with --heatmap, or for masks: bytes that an image may take, such as 500MB", show_default=False
+        ),
     ] = None,
 ) -> None:
-    """Say what a trained network sees in images; with --heatmap, where in images of any size."""
+    """Say what a trained network sees in images; with --heatmap, where in images of any size.
+
+    For a network that says a class for each pixel, write masks of images of any size.
+    """
     check_prediction(run, images)
     if as_json + as_lines + draw > 1:
         raise UsageError(
             expected="one of --json, --jsonl and --draw", received="more", remedy="Choose one way to see predictions."
         )
-    if heatmap is not None or is_converted(run):
-        if draw or as_lines:
-            raise UsageError(
-                expected="--json, or none, where each image has many answers",
-                received="--draw" if draw else "--jsonl",
-                remedy="Leave it out.",
-            )
-        from striate.cli.heatmap import map_images
+    is_for_pixels = says_pixels(run)
+    if heatmap is not None or is_for_pixels or is_converted(run):
+        asked = Asked(
+            run=run,
+            images=images,
+            output=output,
+            image_size=image_size,
+            memory=memory,
+            limit=limit,
+            skip_bad=skip_bad,
+            max_pixels=max_pixels,
+            top=top,
+            as_json=as_json,
+            as_lines=as_lines,
+        )
+        if memory is not None:
+            return_freed_memory()
+        if heatmap is None and is_for_pixels:
+            _expect_none(draw, "--draw", "--json, --jsonl, or none, where each pixel has its own answer")
+            from striate.cli.masks import segment
 
-        map_images(run, images, heatmap, output, image_size, memory, limit, skip_bad, max_pixels, top, as_json)
+            segment(asked)
+        else:
+            expected = "--json, or none, where each image has many answers"
+            _expect_none(draw, "--draw", expected)
+            _expect_none(as_lines, "--jsonl", expected)
+            from striate.cli.heatmap import map_images
+
+            map_images(asked, heatmap)
         return
     for flag, value in (("--output", output), ("--image-size", image_size), ("--memory", memory)):
         if value is not None:
             raise UsageError(
-                expected=f"{flag} with --heatmap CLASS, or with a converted network",
+                expected=f"{flag} with --heatmap CLASS, or with a network for any size of image",
                 received="it without",
                 remedy="A classifier scales each image to the size that it was trained on.",
             )
@@ -82,7 +116,7 @@ def predict(
 
     found: list[dict[str, Any]] = []
     skipped, out, err = 0, Console(), Console(stderr=True)
-    for prediction in job(run, images, limit=limit, skip_bad=skip_bad, max_pixels=max_pixels):
+    for prediction in job(run, images, limit=limit, skip_bad=skip_bad, max_pixels=max_pixels or MAX_PIXELS):
         if isinstance(prediction, Skipped):
             skipped += 1
             say(err, f"passed over {prediction.source}: {prediction.reason}")
@@ -98,6 +132,11 @@ def predict(
         print(json.dumps({"run": str(run), "predictions": found, "skipped": skipped}, indent=2))
     if skipped:
         say(err, f"{skipped:,} passed over")
+
+
+def _expect_none(given: bool, flag: str, expected: str) -> None:
+    if given:
+        raise UsageError(expected=expected, received=flag, remedy="Leave it out.")
 
 
 def _said(prediction: "Prediction", top: int) -> list[str]:

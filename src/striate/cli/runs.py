@@ -24,7 +24,7 @@ def runs(
 
     from rich.console import Console
 
-    from striate.cli.tables import fill, plain_table, say
+    from striate.cli.tables import aligned, say
     from striate.jobs.runs import HEADINGS, cells_of, find_runs, write_runs_page
 
     found = find_runs(folders or ["runs"])
@@ -35,10 +35,9 @@ def runs(
         print(json.dumps({"runs": [_document(run) for run in found.runs], "damaged": damaged}, indent=2))
         return
     console = Console()
-    table = plain_table(None, [(heading, heading in ("best", "time", "peak")) for heading in HEADINGS])
-    for run in found.runs:
-        fill(table, *cells_of(run))
-    console.print(table)
+    columns = [(heading, heading in ("best", "time", "peak")) for heading in HEADINGS]
+    for line in aligned(columns, map(cells_of, found.runs)):
+        say(console, line)
     for path, reason in found.damaged:
         say(console, f"not readable: {path}: {reason}")
     if html is not None:

@@ -1,6 +1,6 @@
 """Tables and pictures for the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -36,13 +36,38 @@ def fill(table: Table, *cells: str) -> None:
     table.add_row(*map(Text, cells))
 
 
-def network_table(model: str, layers: "Sequence[LayerCost]") -> Table:
+def aligned(columns: Sequence[tuple[str, bool]], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return a table as lines that are as wide as they have to be, so that names and paths stay whole.
+
+    Args:
+        columns: each one's heading, and whether its cells are numbers.
+        rows: cells.
+    """
+    lines = [[heading for heading, _ in columns], *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if numbers else cell.ljust(width)
+            for cell, width, (_, numbers) in zip(line, widths, columns, strict=True)
+        ).rstrip()
+        for line in lines
+    ]
+
+
+def network_lines(layers: "Sequence[LayerCost]") -> list[str]:
     """Return a network's layers: what comes out of each, and how its parameters come about."""
-    table = plain_table(model, [("layer", False), ("kind", False), ("output", False), ("parameters", True)])
-    for layer in layers:
-        shape = "x".join(str(side) for side in layer.output_shape)
-        table.add_row(layer.name, layer.kind, shape, layer.arithmetic.parameters or "0")
-    return table
+    return aligned(
+        [("layer", False), ("kind", False), ("output", False), ("parameters", True)],
+        [
+            [
+                layer.name,
+                layer.kind,
+                "x".join(str(side) for side in layer.output_shape),
+                layer.arithmetic.parameters or "0",
+            ]
+            for layer in layers
+        ],
+    )
 
 
 def draw(pixels: "NDArray[np.uint8]", rows: int = 12) -> str:

@@ -28,24 +28,31 @@ def val(
     workers: Annotated[int, typer.Option("-j", "--workers", min=0, help="processes that read images")] = 0,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="leave out files that are no images")] = False,
     max_pixels: Annotated[int, typer.Option(min=1, help="an image of more is refused")] = MAX_PIXELS,
+    classes: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="of masks: names and colours; classes.txt in DATA", show_default=False),
+    ] = None,
+    ignore: Annotated[
+        str | None, typer.Option(help="of masks: number or name of what is not known, or none", show_default=False)
+    ] = None,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="write all of it as one page", show_default=False)
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one document on standard output")] = False,
 ) -> None:
     """Say what a trained network is worth: accuracy, by class, confusion, and whether it is as right as it is sure."""
-    check_val(run, data, split)
+    masks = check_val(run, data, split, classes, ignore)
     check_page(html)
 
     from rich.console import Console
 
-    from striate.cli.progress import bars, show_counted
+    from striate.cli.bars import bars, show_counted
     from striate.data.reading import Reading
     from striate.jobs.val import Validated, write_val_page
     from striate.jobs.val import val as job
 
     found: Validated | None = None
-    reading = Reading(skip_bad, max_pixels, workers)
+    reading = Reading(skip_bad, max_pixels, workers, masks)
     with bars(Console(stderr=True)) as progress:
         bar = progress.add_task("", total=None, visible=False, state="")
         for record in job(run, data, split=split, batch_size=batch_size, reading=reading):
@@ -98,7 +105,7 @@ def _print(out: Any, found: "Validated") -> None:
         columns = ("class", "pixels", "IoU", "near borders", "precision", "recall")
         table = plain_table(None, [(name, name != "class") for name in columns])
         for one in judged.classes:
-            known = (one.iou, one.boundary_iou, one.precision, one.recall)
+            known = (one.iou, one.trimap_iou, one.precision, one.recall)
             fill(table, one.name, f"{one.pixels:,}", *map(share, known))
         out.print(table)
         return

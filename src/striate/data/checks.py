@@ -2,63 +2,16 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
+from striate.data.box_checks import find_box_problems
+from striate.data.findings import Finding, Kind, some
 from striate.data.inspection import Inspected
 from striate.data.listing import Listing
 from striate.errors import UsageError
 from striate.files import spell
-from striate.results import UNKNOWN
 
-Kind = Literal[
-    "unreadable",
-    "mask",
-    "two labels",
-    "two parts",
-    "duplicate",
-    "empty class",
-    "unknown class",
-    "one class",
-    "channels",
-    "missing class",
-    "imbalance",
-    "animated",
-    "hidden folder",
-    "other file",
-]
-# Training would be wrong: on what is missing, contradicts itself, or is known from the part to judge by.
-SEVERE: tuple[Kind, ...] = (
-    "unreadable",
-    "mask",
-    "two labels",
-    "two parts",
-    "empty class",
-    "unknown class",
-    "one class",
-    "channels",
-)
 IMBALANCE = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that a data set's user should know.
-
-    Args:
-        kind: of it.
-        text: what it is.
-        files: that it is about.
-    """
-
-    kind: Kind
-    text: str
-    files: tuple[Inspected, ...] = ()
-
-    @property
-    def severe(self) -> bool:
-        """Whether training would be wrong."""
-        return self.kind in SEVERE
+SAID: tuple[Kind, ...] = ("imbalance", "missing class", "empty class", "unlabelled")  # By training too, in full.
 
 
 def find_problems(listing: Listing, files: Sequence[Inspected]) -> list[Finding]:
@@ -76,8 +29,9 @@ def find_problems(listing: Listing, files: Sequence[Inspected]) -> list[Finding]
                 (file,),
             )
             for file in files
-            if file.problem
+            if file.problem and not _is_told(file)
         ),
+        *find_box_problems(listing, files),
         *_repeated(listing, files),
         *_of_classes(listing),
         *_of_masks(listing, files),
@@ -93,6 +47,18 @@ def find_problems(listing: Listing, files: Sequence[Inspected]) -> list[Finding]
     return sorted(found, key=lambda finding: not finding.severe)
 
 
+def _is_told(file: Inspected) -> bool:
+    """Tell whether what is wrong with a file is with its boxes, of which each fault is found by itself."""
+    return file.annotation is not None and bool(file.annotation.problem)
+
+
+def _known_of(file: Inspected) -> object:
+    """Return what is the same for two files of which the same is known."""
+    if file.annotation is not None:
+        return frozenset((each.xyxy, each.label) for each in file.annotation.instances)
+    return file.item.label if file.mask is None else file.mask.digest
+
+
 def _repeated(listing: Listing, files: Sequence[Inspected]) -> Iterable[Finding]:
     """Find what is there twice: the same bytes, or the same pixels where all were decoded."""
     alike: dict[str, list[Inspected]] = defaultdict(list)
@@ -103,7 +69,7 @@ def _repeated(listing: Listing, files: Sequence[Inspected]) -> Iterable[Finding]
         if len(group) == 1:
             continue
         parts = {file.item.part for file in group}
-        labels = {file.item.label if file.mask is None else file.mask.digest for file in group}
+        labels = {_known_of(file) for file in group}
         names = " = ".join(listing.name_of(file.item.path) for file in group)
         kinds: list[Kind] = []
         if len(labels) > 1:
@@ -124,6 +90,8 @@ def _of_classes(listing: Listing) -> Iterable[Finding]:
         extra = sorted(set(names) - known)
         if extra:
             yield Finding("unknown class", f"{part} has {some(extra)}, which train has not")
+        if listing.has_boxes:
+            continue
         if part == learned:
             empty = [name for name in names if not counts[part, name]]
             yield from (Finding("empty class", f"{name!r} has no image{_in(part)}") for name in empty)
@@ -131,6 +99,8 @@ def _of_classes(listing: Listing) -> Iterable[Finding]:
             missing = sorted(name for name in known if not counts[part, name])
             if missing:
                 yield Finding("missing class", f"{part} has no image of {some(missing)}")
+    if listing.has_boxes:
+        return
     if len(known) < 2:
         yield Finding("one class", f"all images are of {some(sorted(known))}; there is nothing to tell apart")
     sizes = sorted((counts[learned, name], name) for name in known if counts[learned, name])
@@ -141,14 +111,13 @@ def _of_classes(listing: Listing) -> Iterable[Finding]:
 
 def pixels_of_classes(listing: Listing, files: Iterable[Inspected]) -> Counter[tuple[str, str]]:
     """Return how many pixels of each part are of each class."""
-    counts: Counter[tuple[str, str]] = Counter()
+    found: Counter[tuple[str, str]] = Counter()
     classes = listing.mask_classes
     for file in files:
         if classes is not None and file.mask is not None and not file.problem:
-            for number, count in file.mask.held.items():
-                if classes.numbers[number] != UNKNOWN:
-                    counts[file.item.part, classes.names[classes.numbers[number]]] += count
-    return counts
+            for name, count in zip(classes.names, classes.counts(file.mask.held), strict=True):
+                found[file.item.part, name] += count
+    return found
 
 
 def _of_masks(listing: Listing, files: Sequence[Inspected]) -> Iterable[Finding]:
@@ -157,8 +126,27 @@ def _of_masks(listing: Listing, files: Sequence[Inspected]) -> Iterable[Finding]
     counts = pixels_of_classes(listing, files)
     for part in listing.parts:
         missing = [name for name in listing.names if not counts[part, name]]
-        if missing:
-            yield Finding("missing class", f"{part or 'no mask'} has no pixel of {some(missing)}")
+        if len(missing) == len(listing.names):
+            yield Finding("empty class", f"{part or 'no mask'} has no pixel of a known class")
+        elif missing:
+            kind: Kind = "empty class" if part == listing.learned else "missing class"
+            yield Finding(kind, f"{part or 'no mask'} has no pixel of {some(missing)}")
+
+
+def expect_pixels(listing: Listing, files: Sequence[Inspected]) -> None:
+    """Refuse parts of which nothing is known.
+
+    Raises:
+        UsageError: naming one.
+    """
+    counts = pixels_of_classes(listing, files)
+    for part in listing.parts if listing.has_masks else ():
+        if not any(counts[part, name] for name in listing.names):
+            raise UsageError(
+                expected=f"in {spell(listing.root)} masks with pixels of the classes {some(listing.names)}",
+                received=f"none{_in(part)}",
+                remedy="All that they hold is ignored: see --ignore.",
+            )
 
 
 def common_channels(counts: Collection[int]) -> int | None:
@@ -178,11 +166,6 @@ def _in(part: str) -> str:
     return f" in {part}" if part else ""
 
 
-def some(names: Sequence[str]) -> str:
-    """Name a few of many."""
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-
-
 def expect_classes(listing: Listing) -> None:
     """Refuse data whose classes cannot be learned.
 
@@ -197,6 +180,20 @@ def expect_classes(listing: Listing) -> None:
                 received=finding.text,
                 remedy="Rename or remove folders, or add images: `striate check` tells all that is wrong.",
             )
+
+
+def expect_all(listing: Listing) -> None:
+    """Refuse data of which images are named that are not there.
+
+    Raises:
+        UsageError: naming the first few, and how to go on without.
+    """
+    if listing.missing:
+        raise UsageError(
+            expected=f"all images that {spell(listing.root)} names",
+            received=f"{len(listing.missing):,} that are not there: {some(listing.missing)}",
+            remedy="Add them, or go on without them by --skip-bad.",
+        )
 
 
 def expect_readable(listing: Listing, files: Iterable[Inspected]) -> None:
@@ -222,10 +219,13 @@ def notes_of(findings: Iterable[Finding]) -> tuple[str, ...]:
         "two labels": "images that are there under two labels",
         "two parts": "images that are there in two parts",
         "duplicate": "images that are there twice",
+        "empty box": "boxes that hold nothing, left out",
+        "clipped box": "boxes cut at the edges of their images",
+        "duplicate box": "boxes that are there twice, once left out",
         "animated": "images of several frames, of which the first is taken",
         "hidden folder": "hidden folders, passed over",
         "other file": "files that are no images, passed over",
     }
     counts = Counter(finding.kind for finding in found)
     notes = [f"{text}: {counts[kind]:,}" for kind, text in said.items() if counts[kind]]
-    return (*notes, *(finding.text for finding in found if finding.kind in ("imbalance", "missing class")))
+    return (*notes, *(finding.text for finding in found if finding.kind in SAID))

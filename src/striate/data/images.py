@@ -34,7 +34,6 @@ SUFFIXES = frozenset(
 # Others run programs (EPS), or have no mark, so that any bytes would do (TGA).
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF")
 TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-LOSSY = ("JPEG", "MPO")  # Formats that are never kept bit by bit.
 ORIENTATION, SAMPLES = 0x0112, 277
 WHOLE, LONG = 1e-6, 8
 TURNED = (5, 6, 7, 8)  # Orientations that exchange height and width.
@@ -167,9 +166,9 @@ def read_header(path: Path | bytes, max_pixels: int = MAX_PIXELS) -> Header:
     Raises:
         ImageFileError: where there is no image, or one of more than ``max_pixels``.
     """
-    with _opened(path, max_pixels) as image:
+    with opened(path, max_pixels) as image:
         size = (image.height, image.width)
-        if isinstance(image, _Tiff):
+        if isinstance(image, Tiff):
             return Header("TIFF", f"{image.channels} x {image.dtype}", size, image.channels)
         # Of a PNG all pixels would be decoded, to look behind them; the size of a TIFF is that of the upright image.
         knows = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
@@ -191,50 +190,37 @@ def read_image(path: Path | bytes, channels: int, max_pixels: int = MAX_PIXELS) 
     Raises:
         ImageFileError: where there is no image, it is cut short or too large, or has other channels.
     """
-    with _opened(path, max_pixels) as image:
-        if isinstance(image, _Tiff):
+    with opened(path, max_pixels) as image:
+        if isinstance(image, Tiff):
             if image.channels == channels:
                 return picture_of(torch.from_numpy(image.read()).permute(2, 0, 1))
         elif channels in COLOURS:
             return Picture((_convert(ImageOps.exif_transpose(image), channels),))
-        have = image.channels if isinstance(image, _Tiff) else _channels(image)
+        have = image.channels if isinstance(image, Tiff) else _channels(image)
         raise ValueError(f"{have} channels, where the network takes {channels}")
 
 
-def read_levels(path: Path, max_pixels: int = MAX_PIXELS) -> NDArray[Any]:
-    """Return what the pixels of a file hold, upright and not converted: H x W numbers, or H x W x 3 or 4 levels.
+@contextmanager
+def opened(path: Path | bytes, max_pixels: int, *, of_levels: bool = True) -> "Iterator[Image.Image | Tiff]":
+    """Open an image, and say in one way whatever is wrong with it: decoders have errors of every kind.
 
     Args:
-        path: of the file.
-        max_pixels: an image of more is refused before it is decoded.
-
-    Raises:
-        ImageFileError: where there is no image, or one whose pixels are not kept as they were.
+        path: of the file, or its content.
+        max_pixels: an image of more is refused.
+        of_levels: between black and white, so that those of 32 bits are refused: nobody knows what is white.
     """
-    with _opened(path, max_pixels) as image:
-        if isinstance(image, _Tiff):
-            raise ValueError(f"{image.channels} channels of {image.dtype}, where a number or a colour is wanted")
-        if image.format in LOSSY:
-            raise ValueError(f"a {image.format}, which keeps pixels only about as they were")
-        upright = ImageOps.exif_transpose(image)
-        if upright.mode in ("LA", "PA"):
-            upright = upright.getchannel(0)
-        levels = np.asarray(upright)
-        return levels.astype(np.uint8) if levels.dtype == bool else levels
-
-
-@contextmanager
-def _opened(path: Path | bytes, max_pixels: int) -> "Iterator[Image.Image | _Tiff]":
-    """Open an image, and say in one way whatever is wrong with it: decoders have errors of every kind."""
     try:
         stream = BytesIO(path) if isinstance(path, bytes) else path.open("rb")
         with warnings.catch_warnings(action="ignore"), stream, _open(stream) as image:
             pixels = image.height * image.width
-            layers = image.channels if isinstance(image, _Tiff) else 1
+            layers = image.channels if isinstance(image, Tiff) else 1
             if pixels * max(layers / 3, 1) > max_pixels:
                 many = f" of {layers} channels" if layers > 3 else ""
                 raise _TooLargeError(f"{image.width:,} x {image.height:,} = {pixels:,} pixels{many}")
-            if isinstance(image, Image.Image) and (image.mode == "F" or (image.mode, image.format) == ("I", "TIFF")):
+            is_wide = isinstance(image, Image.Image) and (
+                image.mode == "F" or (image.mode, image.format) == ("I", "TIFF")
+            )
+            if of_levels and is_wide:
                 raise ValueError("levels of 32 bits, whose black and white are not known")
             yield image
     except _TooLargeError as error:
@@ -264,7 +250,7 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _open(stream: BufferedIOBase) -> "Image.Image | _Tiff":
+def _open(stream: BufferedIOBase) -> "Image.Image | Tiff":
     # Pillow's own limit of pixels cannot be said file by file.
     with _LIMIT:
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
@@ -278,16 +264,16 @@ def _open(stream: BufferedIOBase) -> "Image.Image | _Tiff":
             if mark not in TIFF_MARKS:
                 raise
             stream.seek(0)
-            return _Tiff(stream)
+            return Tiff(stream)
         finally:
             Image.MAX_IMAGE_PIXELS = before
     if isinstance(image, TiffImageFile) and image.tag_v2.get(SAMPLES, 1) > len(image.getbands()):
         stream.seek(0)
-        return _Tiff(stream)  # Of the others, Pillow would say nothing.
+        return Tiff(stream)  # Of the others, Pillow would say nothing.
     return image
 
 
-class _Tiff:
+class Tiff:
     """The first page of a TIFF with numbers of channels that Pillow does not know."""
 
     def __init__(self, stream: BufferedIOBase) -> None:
@@ -302,11 +288,15 @@ class _Tiff:
 
     def read(self) -> NDArray[np.uint8]:
         """Return rows x columns x channels."""
-        array = self._file.pages.first.asarray()
-        array = array[..., None] if self._place < 0 else np.moveaxis(array, self._place, -1)
-        return _to_bytes(array)
+        array = self.read_as_is()
+        return _to_bytes(array[..., None] if array.ndim == 2 else array)
 
-    def __enter__(self) -> "_Tiff":
+    def read_as_is(self) -> NDArray[Any]:
+        """Return rows x columns, or rows x columns x channels, of the type that they have in the file."""
+        array: NDArray[Any] = self._file.pages.first.asarray()
+        return array if self._place < 0 else np.moveaxis(array, self._place, -1)
+
+    def __enter__(self) -> "Tiff":
         return self
 
     def __exit__(self, *_error: object) -> None:

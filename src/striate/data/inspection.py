@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
+from striate.data.annotations import Annotation
 from striate.data.frames import Size
 from striate.data.images import Header, ImageFileError, read_header, read_image
+from striate.data.levels import read_held
 from striate.data.listing import Item
-from striate.data.masks import read_held
 from striate.data.names import MAX_PIXELS
 from striate.files import spell
 from striate.units import format_size
@@ -28,7 +29,7 @@ class InspectedMask:
     """What one mask is.
 
     Args:
-        digest: of the file's bytes; empty where they cannot be read.
+        digest: of what its pixels hold; empty where that cannot be read.
         held: how many of its pixels hold what, as `striate.data.masks.read_held` gives it.
         problem: what is wrong with it; empty where nothing is.
     """
@@ -36,6 +37,9 @@ class InspectedMask:
     digest: str
     held: Mapping[int, int]
     problem: str = ""
+
+
+MOST_HELD = 1024  # Numbers or colours in one mask: a photograph has more.
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +51,10 @@ class Inspected:
         size_bytes: of it.
         digest: of its bytes; empty where they cannot be read.
         header: what it says of its image; None where that cannot be read.
-        problem: what is wrong with it, or with its mask; empty where nothing is.
+        problem: what is wrong with it, with its mask or its boxes; empty where nothing is.
         pixels_digest: of the decoded image, where it was decoded; the same for two files of one image.
         mask: of it, where it has one and can be read.
+        annotation: the things in it, where their boxes are known and it can be read.
     """
 
     item: Item
@@ -59,15 +64,17 @@ class Inspected:
     problem: str
     pixels_digest: str = ""
     mask: InspectedMask | None = None
+    annotation: Annotation | None = None
 
 
-def inspect_file(item: Item, *, decode: bool, max_pixels: int = MAX_PIXELS) -> Inspected:
-    """Look at one file, and at its mask if it has one.
+def inspect_file(item: Item, *, decode: bool, max_pixels: int = MAX_PIXELS, colours: Collection[int] = ()) -> Inspected:
+    """Look at one file, and at its mask or its boxes if it has some.
 
     Args:
         item: the file.
         decode: all of it; otherwise only one that seems to be cut short, to be sure, and masks.
         max_pixels: an image of more is a problem, and not decoded.
+        colours: of masks, that stand for classes, as `striate.data.levels.read_held` gives them.
     """
     try:
         data = item.path.read_bytes()
@@ -84,30 +91,31 @@ def inspect_file(item: Item, *, decode: bool, max_pixels: int = MAX_PIXELS) -> I
             pixels_digest = seen.hexdigest()
     except ImageFileError as error:
         return Inspected(item, len(data), digest, header, error.reason)
-    mask = None if item.mask is None else inspect_mask(item.mask, header.size, max_pixels)
-    problem = mask.problem if mask is not None else ""
-    return Inspected(item, len(data), digest, header, problem, pixels_digest, mask)
+    mask = None if item.mask is None else inspect_mask(item.mask, header.size, colours, max_pixels)
+    annotation = None if item.annotated is None else item.annotated.read(header.size)
+    problem = mask.problem if mask is not None else annotation.problem if annotation is not None else ""
+    return Inspected(item, len(data), digest, header, problem, pixels_digest, mask, annotation)
 
 
-def inspect_mask(path: Path, size: Size, max_pixels: int = MAX_PIXELS) -> InspectedMask:
-    """Look at the mask of an image of (height, width)."""
+def inspect_mask(path: Path, size: Size, colours: Collection[int], max_pixels: int = MAX_PIXELS) -> InspectedMask:
+    """Look at the mask of an image of (height, width); arguments as for `inspect_file`."""
     try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        held = read_held(path, max_pixels)
-    except (OSError, ImageFileError) as error:
-        reason = error.reason if isinstance(error, ImageFileError) else error.strerror or str(error)
-        return InspectedMask("", {}, f"its mask {spell(path.name)}: {reason}")
+        held = read_held(path, colours, max_pixels)
+    except ImageFileError as error:
+        return InspectedMask("", {}, f"its mask {spell(path.name)}: {error.reason}")
     if held.shape != size:
-        return InspectedMask(
-            digest, {}, f"a mask of {format_size(held.shape)} for an image of {format_size(size)} pixels"
-        )
+        sizes = format_size((held.shape[0], held.shape[1])), format_size(size)
+        return InspectedMask("", {}, f"a mask of {sizes[0]} for an image of {sizes[1]} pixels")
     numbers, counts = np.unique(held, return_counts=True)
+    if len(numbers) > MOST_HELD:
+        return InspectedMask("", {}, f"its mask {spell(path.name)} has {len(numbers):,} numbers or colours")
+    digest = hashlib.sha256(held.astype(np.int64).data).hexdigest()
     return InspectedMask(digest, dict(zip(numbers.tolist(), counts.tolist(), strict=True)))
 
 
 class _Files(Dataset[Inspected]):
-    def __init__(self, items: Sequence[Item], decode: bool, max_pixels: int) -> None:
-        self._items, self._look = items, partial(inspect_file, decode=decode, max_pixels=max_pixels)
+    def __init__(self, items: Sequence[Item], look: Callable[[Item], Inspected]) -> None:
+        self._items, self._look = items, look
 
     def __len__(self) -> int:
         return len(self._items)
@@ -117,10 +125,15 @@ class _Files(Dataset[Inspected]):
 
 
 def inspect_files(
-    items: Sequence[Item], *, decode: bool, max_pixels: int = MAX_PIXELS, workers: int = 0
+    items: Sequence[Item],
+    *,
+    decode: bool,
+    max_pixels: int = MAX_PIXELS,
+    workers: int = 0,
+    colours: Collection[int] = (),
 ) -> Iterator[Inspected]:
     """Look at files, in order, in several processes where there are many; arguments as for `inspect_file`."""
-    files = _Files(items, decode, max_pixels)
+    files = _Files(items, partial(inspect_file, decode=decode, max_pixels=max_pixels, colours=colours))
     if workers == 0 or len(items) < FEW:
         yield from (files[place] for place in range(len(items)))
         return

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from striate.data.annotations import Annotated
 from striate.data.images import SUFFIXES
 from striate.data.masks import MaskClasses
 from striate.errors import UsageError, nearest
@@ -25,14 +26,16 @@ class Item:
     Args:
         path: of it.
         part: ``train``, ``val`` or ``test``; empty where the set is not divided.
-        label: the name of its class, or its number; empty where its pixels have classes.
-        mask: the file of these.
+        label: the name of its class, or its number; empty where its pixels have classes, or it has boxes.
+        mask: the file of the pixels' classes.
+        annotated: where its boxes are.
     """
 
     path: Path
     part: str
     label: str | float
     mask: Path | None = None
+    annotated: Annotated | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +45,12 @@ class Listing:
     Args:
         root: the folder, or the table's file.
         items: the images, in order of part, class and name.
-        classes: of each part, in order of name, with or without images; empty where numbers or masks are learned.
+        classes: of each part, in order of name, with or without images; of boxes in the data's own order, once these
+            are known; empty where numbers or masks are learned.
         hidden: folders that are passed over, since their names begin with a dot.
         others: files that are passed over, since they have no image's suffix or lie outside the classes.
         mask_classes: of the pixels of masks, once these were looked at; None where there are none.
+        missing: images that are named, but not there, in words.
     """
 
     root: Path
@@ -54,6 +59,7 @@ class Listing:
     hidden: tuple[Path, ...] = ()
     others: tuple[Path, ...] = ()
     mask_classes: MaskClasses | None = None
+    missing: tuple[str, ...] = ()
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -69,6 +75,11 @@ class Listing:
     def has_masks(self) -> bool:
         """Whether each image has a mask, rather than a class."""
         return any(item.mask is not None for item in self.items)
+
+    @property
+    def has_boxes(self) -> bool:
+        """Whether each image has boxes, rather than a class."""
+        return any(item.annotated is not None for item in self.items)
 
     @property
     def learned(self) -> str:
@@ -163,7 +174,7 @@ def _expect_text(folder: Path) -> None:
 
 
 def _folders(root: Path, hidden: list[Path], others: list[Path]) -> Iterator[Path]:
-    for entry in sorted(_entries(root)):
+    for entry in sorted(entries_of(root)):
         if entry.name.startswith("."):
             hidden += [entry] if entry.is_dir() else []
         elif entry.is_dir():
@@ -172,7 +183,12 @@ def _folders(root: Path, hidden: list[Path], others: list[Path]) -> Iterator[Pat
             others.append(entry)
 
 
-def _entries(folder: Path) -> list[Path]:
+def entries_of(folder: Path) -> list[Path]:
+    """Return what lies in a folder.
+
+    Raises:
+        UsageError: where it cannot be read.
+    """
     try:
         return list(folder.iterdir())
     except OSError as error:
@@ -192,7 +208,7 @@ def _images(folder: Path, hidden: list[Path], others: list[Path]) -> Iterator[Pa
         if real in seen:
             continue
         seen.add(real)
-        for entry in _entries(here):
+        for entry in entries_of(here):
             if entry.name.startswith("."):
                 hidden += [entry] if entry.is_dir() else []
             elif entry.is_dir():

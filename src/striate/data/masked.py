@@ -1,10 +1,10 @@
 """Images in files, with a mask for each."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
 from PIL import Image
@@ -15,7 +15,6 @@ from striate.data.frames import Framing, middle
 from striate.data.images import Picture
 from striate.data.masks import MaskClasses, read_mask
 from striate.data.sets import ImageFiles
-from striate.results import UNKNOWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,22 +23,23 @@ class MaskedFiles(ImageFiles):
 
     Args:
         masks: a file for each image, of its size.
-        mask_digests: of these files' bytes.
-        mask_classes: how what they hold becomes classes.
+        mask_digests: of what they hold.
+        mask_classes: how that becomes classes.
+        mask_pixels: of each image, those of each class.
     """
 
     masks: tuple[Path, ...]
     mask_digests: tuple[str, ...]
     mask_classes: MaskClasses
+    mask_pixels: Int64[Tensor, "N K"]
 
-    def subset(self, indices: Sequence[int] | Int64[Tensor, " M"]) -> "MaskedFiles":
-        """Return the images of the given indices, in that order."""
-        places = torch.as_tensor(indices, dtype=torch.int64).tolist()
-        return replace(
-            ImageFiles.subset(self, indices),
-            masks=tuple(self.masks[place] for place in places),
-            mask_digests=tuple(self.mask_digests[place] for place in places),
-        )
+    def columns(self, places: Sequence[int]) -> dict[str, Any]:
+        """Return all that has an entry for each image, for some of them."""
+        return ImageFiles.columns(self, places) | {
+            "masks": tuple(self.masks[place] for place in places),
+            "mask_digests": tuple(self.mask_digests[place] for place in places),
+            "mask_pixels": self.mask_pixels[places],
+        }
 
     def known(self, framing: Framing | None = None) -> UInt8[Tensor, "N H W"]:
         """Read the masks, as prepared: the parts that `pixels` gives of their images, each pixel that of the nearest.
@@ -56,15 +56,18 @@ class MaskedFiles(ImageFiles):
 
     def mask(self, place: int) -> Picture:
         """Read one mask whole."""
-        classes = read_mask(self.masks[place], self.mask_classes, self.max_pixels)
-        return Picture((Image.fromarray(classes),))
+        path = self.masks[place]
 
-    def pixels_of_classes(self) -> Int64[Tensor, " K"]:
-        """Return how many pixels of all masks, as they are in their files, are of each class."""
-        counts = np.zeros(UNKNOWN + 1, np.int64)
-        for path in self.masks:
-            counts += np.bincount(read_mask(path, self.mask_classes, self.max_pixels).ravel(), minlength=len(counts))
-        return torch.from_numpy(counts[: len(self.classes)])
+        def decode() -> Picture:
+            return Picture((Image.fromarray(read_mask(path, self.mask_classes, self.max_pixels)),))
+
+        return decode() if self.kept is None else self.kept.picture(path, decode)
+
+    def decoded(self) -> Iterator[tuple[Path, tuple[int, int, int]]]:
+        """Yield the files that are decoded, each image before its mask."""
+        for (path, shape), mask in zip(ImageFiles.decoded(self), self.masks, strict=True):
+            yield path, shape
+            yield mask, (*shape[:2], 1)
 
     def contents(self) -> Iterable[Buffer]:
         """Yield the digest of each file, and what the masks' numbers mean."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from striate.data.listing import ORDER, PARTS, Item, Listing, describe, list_images
+from striate.data.listing import ORDER, PARTS, Item, Listing, describe, entries_of, list_images
 from striate.errors import UsageError
 from striate.files import spell
 
@@ -25,12 +25,12 @@ def list_pairs(path: Path) -> Listing:
     if path.is_file():
         return Listing(path, tuple(_listed(path, "")), {})
     lists = _lists(path)
-    if lists:
+    if lists and (_is_list(lists["train"]) or not any(True for _ in _folders(path, []))):
         parts = sorted(lists.items(), key=lambda found: ORDER.index(found[0]))
         return Listing(path, tuple(item for part, file in parts for item in _listed(file, part)), {})
     items, others = list[Item](), list[Path]()
-    for part, images, masks in sorted(_folders(path), key=lambda found: ORDER.index(found[0])):
-        items += _matched(part, images, masks, others)
+    for part, images, masks in sorted(_folders(path, others), key=lambda found: ORDER.index(found[0])):
+        items += matched(part, images, masks, others)
     if not items:
         raise UsageError(
             expected=f"images and their masks in {spell(path)}",
@@ -43,13 +43,45 @@ def list_pairs(path: Path) -> Listing:
 
 def has_pairs(path: Path) -> bool:
     """Tell whether a folder is one of images with masks, rather than of classes."""
-    return path.is_dir() and (bool(_lists(path)) or any(True for _ in _folders(path)))
+    if not path.is_dir():
+        return False
+    lists = _lists(path)
+    return _is_list(lists["train"]) if lists else any(True for _ in _folders(path, []))
+
+
+def _is_list(path: Path) -> bool:
+    """Tell whether a text file begins with an image and its mask: others have such a file beside folders of classes."""
+    try:
+        return next(_listed(path, ""), None) is not None
+    except UsageError:
+        return False
 
 
 def _lists(folder: Path) -> Mapping[str, Path]:
     """Return the lists of pairs in a folder, by part; none where there is nothing to learn from."""
-    found = {PARTS[file.stem]: file for file in sorted(folder.glob("*.txt")) if file.stem in PARTS}
+    files = [entry for entry in entries_of(folder) if entry.is_file() and entry.suffix.lower() == ".txt"]
+    found = _of_parts(folder, files)
     return found if "train" in found else {}
+
+
+def _of_parts(folder: Path, entries: Iterable[Path]) -> dict[str, Path]:
+    """Return what is named as a part is, by part.
+
+    Raises:
+        UsageError: for two of one part.
+    """
+    found: dict[str, Path] = {}
+    for entry in sorted(entries):
+        part = PARTS.get(entry.stem.lower() if entry.is_file() else entry.name.lower())
+        if part in found:
+            raise UsageError(
+                expected=f"one of {part} in {spell(folder)}",
+                received=f"{spell(found[part].name)} and {spell(entry.name)}",
+                remedy="Put them together.",
+            )
+        if part is not None:
+            found[part] = entry
+    return found
 
 
 def _listed(path: Path, part: str) -> Iterator[Item]:
@@ -70,38 +102,43 @@ def _listed(path: Path, part: str) -> Iterator[Item]:
         yield Item(image, part, "", mask)
 
 
-def _folders(root: Path) -> Iterator[tuple[str, Path, Path]]:
-    """Yield the folders of images and of masks of each part."""
-    images, masks = _one_of(root, IMAGES), _one_of(root, MASKS)
-    if images is not None and masks is not None:
-        parts = {PARTS[each.name]: each for each in sorted(images.iterdir()) if each.is_dir() and each.name in PARTS}
-        if "train" not in parts:
-            yield "", images, masks
-        for part, folder in parts.items() if "train" in parts else ():
-            yield part, folder, masks / folder.name
-        return
-    for folder in sorted(root.iterdir()):
-        if folder.is_dir() and folder.name in PARTS:
-            images, masks = _one_of(folder, IMAGES), _one_of(folder, MASKS)
+def _folders(root: Path, others: list[Path]) -> Iterator[tuple[str, Path, Path]]:
+    """Yield the folders of images and of masks of each part; what is passed over comes to ``others``."""
+    below = [entry for entry in entries_of(root) if entry.is_dir()]
+    images, masks = _one_of(below, IMAGES), _one_of(below, MASKS)
+    if images is None or masks is None:
+        for part, folder in _of_parts(root, below).items():
+            inside = [entry for entry in entries_of(folder) if entry.is_dir()]
+            images, masks = _one_of(inside, IMAGES), _one_of(inside, MASKS)
             if images is not None and masks is not None:
-                yield PARTS[folder.name], images, masks
+                yield part, images, masks
+            else:
+                others.append(folder)
+        return
+    of_images, of_masks = (
+        _of_parts(folder, [entry for entry in entries_of(folder) if entry.is_dir()]) for folder in (images, masks)
+    )
+    if "train" not in of_images:
+        yield "", images, masks
+    else:
+        for part, folder in of_images.items():
+            yield part, folder, of_masks.get(part, masks / folder.name)
 
 
-def _one_of(folder: Path, names: Iterable[str]) -> Path | None:
-    there = {each.name.lower(): each for each in folder.iterdir() if each.is_dir()}
+def _one_of(folders: Iterable[Path], names: Iterable[str]) -> Path | None:
+    there = {each.name.lower(): each for each in folders}
     return next((there[name] for name in names if name in there), None)
 
 
-def _matched(part: str, images: Path, masks: Path, others: list[Path]) -> Iterator[Item]:
+def matched(part: str, images: Path, masks: Path, others: list[Path]) -> Iterator[Item]:
     """Yield each image with the mask of its name.
 
     Raises:
         UsageError: for an image without one.
     """
-    known = {mask.relative_to(masks).with_suffix(""): mask for mask in list_images(masks)} if masks.is_dir() else {}
+    known = _by_name(masks, list_images(masks)) if masks.is_dir() else {}
     used, missing = set[Path](), list[Path]()
-    for image in list_images(images):
-        name = image.relative_to(images).with_suffix("")
+    for name, image in _by_name(images, list_images(images)).items():
         mask = next((known[each] for end in ENDINGS if (each := name.with_name(name.name + end)) in known), None)
         if mask is None:
             missing.append(image)
@@ -117,9 +154,29 @@ def _matched(part: str, images: Path, masks: Path, others: list[Path]) -> Iterat
     others += [mask for mask in known.values() if mask not in used]
 
 
+def _by_name(folder: Path, files: Iterable[Path]) -> dict[Path, Path]:
+    """Return files by their names without endings.
+
+    Raises:
+        UsageError: for two of one name: nobody knows which belongs to which.
+    """
+    found: dict[Path, Path] = {}
+    for file in files:
+        name = file.relative_to(folder).with_suffix("")
+        if name in found:
+            raise UsageError(
+                expected=f"one picture of each name in {spell(folder)}",
+                received=f"{spell(found[name].name)} and {spell(file.name)}",
+                remedy="Take one of them out.",
+            )
+        found[name] = file
+    return found
+
+
 def _bad_list(path: Path, received: str) -> UsageError:
     return UsageError(
         expected=f"in each line of {spell(path)} an image and its mask, such as: images/a.jpg masks/a.png",
         received=received,
-        remedy="Names count from the list's own folder; a tab or a comma parts them where they have spaces.",
+        remedy="Names count from the list's own folder, with / between folders; a tab or a comma parts the two where "
+        "they have spaces.",
     )

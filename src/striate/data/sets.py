@@ -2,11 +2,11 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from jaxtyping import Float64, Int64, UInt8
 from torch import Tensor
 from typing_extensions import Buffer
 
+from striate.data.box_targets import BoxTargets
 from striate.data.frames import Frame, Framing, Size, middle, whole
 from striate.data.images import Picture, picture_of, read_image
 from striate.data.kept import KeptPictures
@@ -71,7 +72,7 @@ class ImageSet(ABC):
     def pixels(self, framing: Framing | None = None) -> UInt8[Tensor, "N C H W"]:
         """Return all images as prepared, or the parts of them that ``framing`` chooses."""
 
-    def known(self, _framing: Framing | None = None) -> Tensor:
+    def known(self, _framing: Framing | None = None) -> Tensor | BoxTargets:
         """Return what is known of each image, as prepared: its label, or what a set of another kind has of it."""
         return self.labels
 
@@ -196,16 +197,17 @@ class ImageFiles(ImageSet):
 
     def subset(self: Files, indices: Sequence[int] | Int64[Tensor, " M"]) -> Files:
         """Return the images of the given indices, in that order."""
-        chosen = torch.as_tensor(indices, dtype=torch.int64)
-        places = chosen.tolist()
-        return replace(
-            self,
-            paths=tuple(self.paths[place] for place in places),
-            digests=tuple(self.digests[place] for place in places),
-            pictures=tuple(self.pictures[place] for place in places),
-            sizes=tuple(self.sizes[place] for place in places),
-            labels=self.labels[chosen],
-        )
+        return replace(self, **self.columns(torch.as_tensor(indices, dtype=torch.int64).tolist()))
+
+    def columns(self, places: Sequence[int]) -> dict[str, Any]:
+        """Return all that has an entry for each image, for some of them."""
+        return {
+            "paths": tuple(self.paths[place] for place in places),
+            "digests": tuple(self.digests[place] for place in places),
+            "pictures": tuple(self.pictures[place] for place in places),
+            "sizes": tuple(self.sizes[place] for place in places),
+            "labels": self.labels[places],
+        }
 
     def prepared(
         self: Files, channels: int, image_size: Size, crop_pct: float | None, interpolation: Interpolation = "bilinear"
@@ -235,6 +237,11 @@ class ImageFiles(ImageSet):
         path = self.paths[place]
         decode = partial(read_image, path, self.channels, self.max_pixels)
         return decode() if self.kept is None else self.kept.picture(path, decode)
+
+    def decoded(self) -> Iterator[tuple[Path, tuple[int, int, int]]]:
+        """Yield the files that are decoded, and what each then is: height, width and channels."""
+        for path, size in zip(self.paths, self.sizes, strict=True):
+            yield path, (*size, self.channels)
 
     def source(self, place: int) -> str:
         """Return the file's path."""
@@ -286,10 +293,7 @@ class Splits:
     def keeping(self, limit: int) -> "Splits":
         """Return the parts, prepared, with so many bytes for decoded images to learn from and to choose by."""
         files = [part for part in (self.train, self.val) if isinstance(part, ImageFiles)]
-        shapes = (
-            (path, (*size, part.channels)) for part in files for path, size in zip(part.paths, part.sizes, strict=True)
-        )
-        kept = KeptPictures(shapes, limit)
+        kept = KeptPictures((shape for part in files for shape in part.decoded()), limit)
         train, val = (
             replace(part, kept=kept) if isinstance(part, ImageFiles) else part for part in (self.train, self.val)
         )

@@ -8,10 +8,12 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from striate.data.checks import expect_classes, find_problems, notes_of, some
+from striate.data.checks import expect_classes, find_problems, notes_of
 from striate.data.cifar import has_cifar_files, read_cifar_folder
+from striate.data.drawn import load_shapes
 from striate.data.embedded import load_digits
 from striate.data.fetching import Fetching, fetch
+from striate.data.findings import some
 from striate.data.idx import has_idx_files, read_idx_folder
 from striate.data.keyed import Use, key
 from striate.data.names import FETCHED, find_data
@@ -25,6 +27,7 @@ Images = TypeVar("Images", bound=ImageSet)
 
 TEST_SHARE = 0.2
 VAL_SHARE = 0.1
+SHAPES = "shapes"
 
 Opening = Fetching | Inspecting
 
@@ -50,7 +53,8 @@ def read_data(data: str, seed: int, reading: Reading | None = None) -> Generator
     Args:
         data: a folder with a folder of images for each class, or with such folders in train, val and test; a CSV table
             (see `striate.data.listing`); a folder with MNIST-style idx files or CIFAR-10's; or the name of a set that
-            is embedded or fetched. With masks: a folder or a list as `striate.data.pairs` takes it.
+            is embedded or fetched. With masks: a folder or a list as `striate.data.pairs` takes it. With boxes: what
+            `striate.data.annotated` takes, or ``shapes``.
         seed: decides which images are kept for validation and for testing, where the set has no such parts. Files of
             the same content stay together.
         reading: how files are read.
@@ -59,8 +63,13 @@ def read_data(data: str, seed: int, reading: Reading | None = None) -> Generator
         UsageError: where nothing is found under that name, or it cannot be read or learned.
     """
     path, reading = (yield from locate(data)), reading or Reading()
-    if reading.masks is not None or (path is not None and tensor_reader(path) is None):
-        splits = yield from _read_files(_with_masks(path, data, reading), seed, reading)
+    _expect_wanted(path, data, reading)
+    if data == SHAPES and path is None:
+        assert reading.boxes is not None
+        drawn = load_shapes(reading.boxes.mask_side)
+        return Splits(data, drawn["train"], drawn["val"], drawn["test"])
+    if path is not None and tensor_reader(path) is None:
+        splits = yield from _read_files(path, seed, reading)
         return replace(splits, name=data) if data in FETCHED else splits
     train, test, name = _read_tensors(path, data, seed)
     if len(train.classes) < 2:
@@ -99,7 +108,7 @@ def locate(data: str) -> Generator[Fetching, None, Path | None]:
 
 def _read_files(path: Path, seed: int, reading: Reading) -> Generator[Inspecting, None, Splits]:
     listing = list_files(path, reading)
-    total = len(listing.items)
+    total = len(listing.items) + len(listing.missing)
     expect_classes(listing)
     listing, files = yield from inspect_listing(listing, reading)
     expect_classes(listing)
@@ -122,19 +131,33 @@ def _read_files(path: Path, seed: int, reading: Reading) -> Generator[Inspecting
     return _expect_parts(Splits(name, train, val, test, notes))
 
 
-def _with_masks(path: Path | None, data: str, reading: Reading) -> Path:
-    """Return where a data set of files is.
+def _expect_wanted(path: Path | None, data: str, reading: Reading) -> None:
+    """Refuse a set that has no masks or boxes where these are wanted, or has boxes where they are not.
 
     Raises:
-        UsageError: for one that has no masks, where they are wanted.
+        UsageError: for such a set.
     """
-    if path is not None and tensor_reader(path) is None:
-        return path
-    raise UsageError(
-        expected="images with masks, to learn a class for each pixel",
-        received=f"{data}, whose images have one class each",
-        remedy="Give a folder with images and masks, or train a network for whole images.",
-    )
+    is_drawn = path is None and data == SHAPES
+    if is_drawn and reading.boxes is None:
+        raise UsageError(
+            expected="images with a class or a number each" if reading.masks is None else "images with masks",
+            received=f"{data}, whose images have boxes",
+            remedy="Say --task detect.",
+        )
+    if is_drawn or (path is not None and tensor_reader(path) is None):
+        return
+    if reading.masks is not None:
+        raise UsageError(
+            expected="images with masks, to learn a class for each pixel",
+            received=f"{data}, whose images have one class each",
+            remedy="Give a folder with images and masks, or train a network for whole images.",
+        )
+    if reading.boxes is not None:
+        raise UsageError(
+            expected="images with boxes, to learn to find things",
+            received=f"{data}, whose images have one class each",
+            remedy="Give images with boxes, or train a network for whole images.",
+        )
 
 
 def read_part(
@@ -156,8 +179,13 @@ def read_part(
         UsageError: where there is no such part, it cannot be read, or it has other classes.
     """
     reading, path = reading or Reading(), (yield from locate(data))
-    if reading.masks is not None:
-        path = _with_masks(path, data, reading)
+    _expect_wanted(path, data, reading)
+    if path is None and data == SHAPES:
+        assert reading.boxes is not None
+        drawn = load_shapes(reading.boxes.mask_side)
+        name = part_of(data, part, tuple(drawn))
+        _expect_known(data, drawn[name].classes, classes)
+        return name, replace(drawn[name], classes=classes)
     if path is None or tensor_reader(path) is not None:
         train, test, _ = _read_tensors(path, data, 0)
         tensors = {"train": train, "test": test}
@@ -172,6 +200,8 @@ def read_part(
     _expect_kind(data, listing.has_numbers, classes)
     _expect_known(data, listing.classes.get(name, ()), classes)
     listing, files = yield from inspect_listing(replace(listing, items=listing.of(name)), reading)
+    if listing.has_boxes:
+        _expect_known(data, listing.classes[name], classes)
     if listing.mask_classes is not None:
         _expect_known(data, listing.names, classes)
         listing = replace(listing, mask_classes=listing.mask_classes.numbered_as(classes))
@@ -210,7 +240,7 @@ def _expect_known(data: str, theirs: Sequence[str], classes: tuple[str, ...]) ->
         raise UsageError(
             expected=f"the classes that the network was trained on, in {data}: {some(sorted(classes))}",
             received=f"{some(unknown)} besides",
-            remedy="Rename the classes as they were in training, or leave these out.",
+            remedy="Rename the classes as they were in training, or leave these out; of masks, --classes names them.",
         )
 
 

@@ -1,1 +1,1 @@
-"""What detectors are taught, and what they propose: functions on fixed numbers of boxes."""
+"""Things found in images: what detectors are taught, what they propose, and how right what they say is."""

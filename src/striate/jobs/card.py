@@ -17,7 +17,7 @@ from striate.units import format_bytes, format_duration, format_size
 from striate.weights import WeightsConfig
 
 MOST_CLASSES = 50
-UNKNOWN = "nobody says; ask whoever made the images and the weights"
+NOBODY_SAYS = "nobody says; ask whoever made the images and the weights"
 
 
 def write_card(
@@ -44,7 +44,7 @@ def write_card(
                 "network": f"{config.model}, {summary.parameters:,} parameters",
                 "weights": f"of {name_epoch(summary.best_epoch, summary.epochs)}, the best on the validation images",
                 "begun with": weights.origin or "fresh weights",
-                "licence": weights.licence or UNKNOWN,
+                "licence": weights.licence or NOBODY_SAYS,
                 "data": config.data,
                 "split": ", ".join(f"{len(part):,} {name}" for name, part in splits.parts.items()),
                 "classes": _classes(weights.classes) if weights.classes else "numbers",
@@ -53,8 +53,8 @@ def write_card(
                 "plan": "none: memory was not limited" if plan is None else plan.in_words(),
                 "peak": ", ".join(f"{phase} {format_bytes(size)}" for phase, size in summary.peaks.items())
                 or "not measured",
-                "time": f"{format_duration(summary.seconds)} on {summary.device}, {summary.threads} threads, "
-                f"{summary.processes} process{'es' if summary.processes > 1 else ''}",
+                "time of its epochs": f"{format_duration(summary.seconds)} on {summary.device}, "
+                f"{summary.threads} threads, {summary.processes} process{'es' if summary.processes > 1 else ''}",
                 "seed": str(config.seed),
                 "versions": ", ".join(f"{name} {version}" for name, version in summary.versions.items()),
             }

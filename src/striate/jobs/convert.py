@@ -20,7 +20,7 @@ from striate.inference.convolutional import FullyConvolutional, padded_layers, s
 from striate.inference.convolutional import fully_convolutional as convert_network
 from striate.inference.tiles.passes import Passes
 from striate.jobs.predict import find_sources, prepare
-from striate.jobs.usage import check_conversion
+from striate.jobs.questions import check_conversion
 from striate.training.folder import RunFolder
 from striate.weights import WeightsConfig, save_weights
 from striate.zoo import load_network

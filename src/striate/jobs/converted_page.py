@@ -46,7 +46,9 @@ def write_converted_page(path: Path, run: str, done: Converted) -> None:
     lead, *rest = in_words(done)
     page = Page(f"{run} without dense layers", lead)
     page.heading("What became of its layers")
-    page.table(["layer", "was", "is"], [(change.layer, change.before, change.after) for change in done.changes])
+    page.table(
+        ["layer", "was", "is"], [(change.layer, change.before, change.after or "left out") for change in done.changes]
+    )
     page.heading("How far it is from the classifier slid over an image, and why")
     for line in rest:
         page.text(line)

@@ -20,6 +20,7 @@ from striate.errors import StriateError
 from striate.files import replace_file
 from striate.jobs.predict import find_sources, prepare
 from striate.jobs.usage import check_export
+from striate.reporting.masks import usual_colours
 from striate.training.folder import RunFolder
 from striate.weights import WeightsConfig
 from striate.zoo import load_network
@@ -64,9 +65,10 @@ class _Scaled(nn.Module):
 def export(run: str | Path, images: Sequence[str | Path] = (), *, output: str | Path | None = None) -> Exported:
     """Write a trained network as ONNX, for any number of images at once.
 
-    Its input, ``images``, is N x C x H x W, preprocessed; its output ``logits``, N x classes, or ``numbers``, N x 1.
-    Metadata holds ``task``, ``classes`` (a JSON list, in the order of the logits) and ``preprocessing`` (JSON: see
-    `striate.Preprocessing`).
+    Its input, ``images``, is N x C x H x W, preprocessed, of the size that the network was trained on; its output
+    ``logits``, N x classes, or N x classes x H x W for a class for each pixel, or ``numbers``, N x 1. Metadata holds
+    ``task``, ``classes`` (a JSON list, in the order of the logits), ``preprocessing`` (JSON: see
+    `striate.Preprocessing`), and for pixels ``colours`` (JSON: red, green and blue of each class).
 
     Args:
         run: the folder of a run, or of weights with their config.
@@ -118,6 +120,8 @@ def _to_onnx(network: nn.Module, batch: Tensor, name: str, config: WeightsConfig
         "classes": json.dumps(config.classes),
         "preprocessing": config.preprocessing.model_dump_json(),
     }
+    if config.task == "segment":
+        metadata["colours"] = json.dumps(config.colours or usual_colours(len(config.classes)))
     for key, value in metadata.items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value

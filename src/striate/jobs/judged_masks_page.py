@@ -7,6 +7,7 @@ from striate.jobs.judging_masks import JudgedMasks, MaskPicture
 from striate.reporting.masks import paint_mask, usual_colours
 from striate.reporting.page import Page
 from striate.results import UNKNOWN, Colour
+from striate.training.tasks.segmentation import BAND
 
 LINE = 4  # White pixels between two pictures.
 
@@ -16,12 +17,13 @@ def add_judged_masks(page: Page, judged: JudgedMasks, of: str) -> None:
     page.heading(f"Classes{of}")
     page.text(
         "IoU: the pixels that are of a class and were said to be, as a share of those that are or were. Near borders: "
-        "the same, of the pixels at most 3 away from a border between two classes."
+        f"the same, of the pixels at most {BAND} away from a border between two classes. All of this is about the "
+        "middle of each image that the network is shown, at its size."
     )
     page.table(
         ["class", "pixels", "IoU", "IoU near borders", "precision", "recall"],
         [
-            (each.name, each.pixels, *map(share, (each.iou, each.boundary_iou, each.precision, each.recall)))
+            (each.name, each.pixels, *map(share, (each.iou, each.trimap_iou, each.precision, each.recall)))
             for each in judged.classes
         ],
         sortable=True,

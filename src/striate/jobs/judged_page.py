@@ -7,6 +7,7 @@ from striate.jobs.judging import Judged
 from striate.jobs.judging_masks import JudgedMasks
 from striate.reporting.figures import calibration, confusion_matrix, scatter
 from striate.reporting.page import Page
+from striate.training.records import metric_in_words
 
 WORST = 24
 PARTS = {"train": "training", "val": "validation", "test": "test"}
@@ -24,7 +25,7 @@ def in_words(judged: Judged | JudgedMasks, part: str) -> str:
 
 def metrics_in_words(metrics: Mapping[str, float]) -> str:
     """Say metrics with their names."""
-    return ", ".join(f"{name.replace('_', ' ')} {value:.6g}" for name, value in metrics.items())
+    return ", ".join(metric_in_words(name, value) for name, value in metrics.items())
 
 
 def add_judged(page: Page, judged: Judged | JudgedMasks, part: str) -> None:

@@ -14,6 +14,7 @@ from striate.results import Colour
 from striate.segmentation.scores import scores_of
 from striate.training.task import Samples
 from striate.training.tasks.images import LabelledImages, labelled
+from striate.training.tasks.segmentation import figures_of
 
 SPREAD, WORST = 8, 8  # Pictures that are shown: some of all, and those that are worst.
 
@@ -28,7 +29,7 @@ class ClassOverlap:
         precision: the share of those taken for it that are; None where none were.
         recall: the share of its pixels that were taken for it; None where there are none.
         iou: those that are and were, as a share of those that are or were; None where there are neither.
-        boundary_iou: the same of the pixels near a border.
+        trimap_iou: the same of the pixels near a border.
     """
 
     name: str
@@ -36,7 +37,7 @@ class ClassOverlap:
     precision: float | None
     recall: float | None
     iou: float | None
-    boundary_iou: float | None
+    trimap_iou: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,6 @@ class JudgedMasks:
         images: the set.
         metrics: by name; see `judge_masks`.
         classes: the worth of each.
-        ious: of each image, the mean of its classes.
         colours: of the classes.
         pictures: some images with their masks, the worst ones last.
     """
@@ -74,7 +74,6 @@ class JudgedMasks:
     images: MaskedFiles
     metrics: Mapping[str, float]
     classes: tuple[ClassOverlap, ...]
-    ious: tuple[float, ...]
     colours: tuple[Colour, ...]
     pictures: tuple[MaskPicture, ...] = ()
 
@@ -82,18 +81,18 @@ class JudgedMasks:
 def judge_masks(
     counts: Float64[Tensor, "N 2 3 K"],
     images: MaskedFiles,
+    colours: tuple[Colour, ...],
     preprocessing: Preprocessing,
     show: Callable[[LabelledImages], Tensor] | None,
 ) -> JudgedMasks:
     """Judge what a network said by the images' masks, as they were scaled for it.
 
-    The metrics are ``pixel_accuracy``, the share of the known pixels whose class was said; ``mean_iou``, the mean over
-    classes of the pixels that are of it and were said to be, as a share of those that are or were; and
-    ``boundary_iou``, the same of the pixels near a border between two classes.
+    The metrics are those of `striate.training.tasks.segmentation.figures_of`.
 
     Args:
         counts: of each image, as `striate.training.tasks.segmentation.pixel_counts` returns them.
         images: the set.
+        colours: of the classes; none for the usual ones.
         preprocessing: of the network.
         show: runs the network on a batch and returns its logits, for pictures of some images: spread over the set, and
             the worst; None for none.
@@ -108,23 +107,26 @@ def judge_masks(
             precision=right[place] / taken[place] if taken[place] else None,
             recall=right[place] / true[place] if true[place] else None,
             iou=every.ious[place],
-            boundary_iou=near.ious[place],
+            trimap_iou=near.ious[place],
         )
         for place, name in enumerate(images.classes)
     )
-    metrics = {"pixel_accuracy": every.accuracy, "mean_iou": every.mean_iou, "boundary_iou": near.mean_iou}
     ious = tuple(scores_of(image[0].long()).mean_iou for image in counts)
     pictures: tuple[MaskPicture, ...] = ()
     if show is not None:
         places = _chosen(ious)
-        pictures = tuple(_picture(images.subset([each]), each, ious[each], preprocessing, show) for each in places)
-    return JudgedMasks(images, metrics, classes, ious, images.mask_classes.colours, pictures)
+        pictures = tuple(
+            _picture(images.subset([each]), each, ious[each] or 0.0, preprocessing, show) for each in places
+        )
+    return JudgedMasks(images, figures_of(counts.sum(0)), classes, colours, pictures)
 
 
-def _chosen(ious: Sequence[float]) -> tuple[int, ...]:
-    count = len(ious)
-    spread = [place * count // SPREAD for place in range(SPREAD)] if count > SPREAD else list(range(count))
-    worst = sorted((place for place in range(count) if place not in spread), key=ious.__getitem__)
+def _chosen(ious: Sequence[float | None]) -> tuple[int, ...]:
+    """Return the places of images to show, of those with a pixel whose class is known or was said."""
+    known = [place for place, iou in enumerate(ious) if iou is not None]
+    count = len(known)
+    spread = [known[place * count // SPREAD] for place in range(SPREAD)] if count > SPREAD else known
+    worst = sorted((place for place in known if place not in spread), key=lambda place: ious[place] or 0.0)
     return (*spread, *worst[:WORST])
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 
+from striate.data.masks import MaskClasses
 from striate.data.reading import Reading
 from striate.data.sets import ImageFiles, ImageSet, Splits
 from striate.data.source import Opening, read_data
@@ -9,6 +10,7 @@ from striate.errors import UsageError
 from striate.jobs.usage import mask_options
 from striate.training.config import TrainConfig
 from striate.training.folder import DataRecord, RunFolder
+from striate.weights import WeightsConfig, read_weights_config
 from striate.zoo import find_model
 
 DIGITS = 16  # Of a digest: enough to tell any files apart that one has.
@@ -28,6 +30,20 @@ def record_of(splits: Splits) -> DataRecord:
     )
 
 
+def begun_reading(folder: RunFolder, workers: int = 0) -> Reading:
+    """Return how a run that has begun reads its files: masks as it took them then, wherever the file of classes is."""
+    config = folder.config()
+    weights = read_weights_config(folder.last)
+    if weights.task != "segment":
+        return reading_of(config, workers)
+    return Reading(config.skip_bad, config.max_pixels, workers, classes_of(weights))
+
+
+def classes_of(config: WeightsConfig) -> MaskClasses | None:
+    """Return how masks held the classes that weights were trained on; None where they do not say."""
+    return MaskClasses(config.classes, config.colours, config.numbers) if config.numbers else None
+
+
 def own_splits(folder: RunFolder, workers: int = 0) -> Generator[Opening, None, Splits]:
     """Read a run's own images as it did.
 
@@ -36,7 +52,7 @@ def own_splits(folder: RunFolder, workers: int = 0) -> Generator[Opening, None, 
     """
     config = folder.config()
     record = folder.data_record()
-    splits = yield from read_data(config.data, config.seed, reading_of(config, workers))
+    splits = yield from read_data(config.data, config.seed, begun_reading(folder, workers))
     if splits.fingerprint() != record.fingerprint:
         raise UsageError(
             expected=f"in {config.data} the images and labels that this run was begun with",

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from striate.errors import StriateError, UsageError
 from striate.graph.programs import Program, Training
 from striate.jobs.memory import find_budget
-from striate.jobs.plan_search import MARGIN, STATISTICS, WEIGHTS, make_plan, make_search
+from striate.jobs.plan_search import MARGIN, WEIGHTS, changes_of_parts, make_plan, make_search
 from striate.jobs.programs import ModelProgram, Settings, build_program
 from striate.jobs.variations import possible
 from striate.planning.plan import Plan, Remedy
@@ -153,7 +153,9 @@ def plan_of_model(
     found = planned(own, frontier)
     remedies = list(found.remedies)
     if devices > 1:
-        remedies.insert(0, Remedy(f"{devices} devices", own.variant(1).plain.peak, relative(own), STATISTICS))
+        remedies.insert(
+            0, Remedy(f"{devices} devices", own.variant(1).plain.peak, relative(own), changes_of_parts(own))
+        )
     for halved in _in_16_bits(one) if frontier else ():
         other = listed(halved)
         name = f"weights of 16 bits{', masters of 32' * halved.settings.master_weights}"

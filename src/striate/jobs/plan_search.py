@@ -148,13 +148,19 @@ def _evaluation(search: Search, chosen: Candidate, limit: int) -> tuple[int, int
         size //= 2
 
 
+def changes_of_parts(search: Search) -> str:
+    """Say what a batch in parts changes: sums have another order, and batch norm sees one part at a time."""
+    has_norm = any("batch_norm" in operator.name for operator in search.variant(1).graph.operators)
+    return STATISTICS if has_norm else ROUNDING
+
+
 def _remedies(search: Search) -> Iterator[Remedy]:
     plain = search.variant(1).plain
     alone: dict[str, tuple[Candidate, str]] = {}
     parts = search.in_most_parts(search.batch_size)
     if parts.parts > 1:
         size = -(-search.batch_size // parts.parts)
-        alone[f"micro-batches of {size}"] = parts.plain, STATISTICS
+        alone[f"micro-batches of {size}"] = parts.plain, changes_of_parts(search)
     if "bfloat16" in search.amp_dtypes:
         alone["16-bit floats"] = search.variant(1, "bfloat16").plain, ROUNDING
     if search.leanest() is not search.variant(1):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from striate.data.images import ImageFileError, Picture, read_header, read_image
 from striate.data.listing import list_images
+from striate.data.masked import MaskedFiles
 from striate.data.names import MAX_PIXELS
 from striate.data.sets import ImageFiles, ImageTensors
 from striate.data.source import finish
@@ -24,7 +25,8 @@ from striate.files import spell
 from striate.inference.folding import fold_norms
 from striate.inference.predict import outputs_of, to_classes, to_numbers
 from striate.jobs.own_data import own_splits
-from striate.jobs.usage import STANDARD_INPUT, check_prediction, is_same_data, own_data
+from striate.jobs.questions import check_answers
+from striate.jobs.usage import STANDARD_INPUT, is_same_data, own_data
 from striate.results import Classes, Number
 from striate.training.folder import RunFolder
 from striate.weights import WeightsConfig
@@ -107,7 +109,7 @@ def predict(
         UsageError: where there is no trained network, or an image cannot be read.
     """
     images = [images] if isinstance(images, str | Path) else images
-    check_prediction(run, images, limit)
+    check_answers(run, images, limit)
     network, config = load_network(run)
     fold_norms(network)
     sources = islice(find_sources(run, images, config), limit)
@@ -194,4 +196,5 @@ def _unseen(folder: RunFolder, config: WeightsConfig) -> Iterator[Source]:
         unseen = unseen.prepared(config.in_chans, unseen.image_size, None)
     for place, label in enumerate(unseen.labels.tolist()):
         image = unseen.paths[place] if isinstance(unseen, ImageFiles) else unseen.picture(place)
-        yield Source(unseen.source(place), image, unseen.classes[label] if unseen.classes else float(label))
+        truth = unseen.classes[label] if unseen.classes else float(label)
+        yield Source(unseen.source(place), image, None if isinstance(unseen, MaskedFiles) else truth)

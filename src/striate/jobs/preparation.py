@@ -155,7 +155,7 @@ def _task(config: TrainConfig, preprocessing: Preprocessing, splits: Splits) -> 
     """
     images = splits.train
     if isinstance(images, MaskedFiles):
-        return Segmentation(config, preprocessing, images.classes, images.mask_classes.colours)
+        return Segmentation(config, preprocessing, images.mask_classes)
     if config.task == ("regress" if images.classes else "classify"):
         has = "classes" if images.classes else "numbers"
         raise UsageError(

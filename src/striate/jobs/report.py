@@ -24,7 +24,7 @@ from striate.training.folder import RunFolder
 from striate.training.loop import Loop
 from striate.training.records import EpochRecord, PeakRecord, best_epoch, name_epoch
 from striate.training.tasks import ImageTask, LabelledImages
-from striate.units import format_bytes, format_duration
+from striate.units import format_bytes, format_duration, format_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,10 @@ def test_network(
 
     network.eval()
     with machine.autocast():
-        judged = judge_masks(outputs, images, task.preprocessing, show if loop.group.is_first else None)
+        judged = judge_masks(
+            *(outputs, images, images.mask_classes.colours, task.preprocessing),
+            show if loop.group.is_first else None,
+        )
     return Tested(part, judged, score.compute())
 
 
@@ -75,8 +78,7 @@ def write_report(
     seconds, epochs = sum(record.seconds for record in records), records[-1].epoch
     page = Page(
         f"{config.model} on {splits.name}",
-        f"{in_words(tested.judged, tested.part)} after {epochs} epoch{'' if epochs == 1 else 's'} in "
-        f"{format_duration(seconds)}",
+        f"{in_words(tested.judged, tested.part)} after {format_number(epochs, 'epoch')} in {format_duration(seconds)}",
     )
     best = best_epoch(records)
     page.text(

@@ -14,7 +14,7 @@ from striate.reporting.figures import courses
 from striate.reporting.page import Page
 from striate.training.config import FREE_ON_RESUME, TrainConfig
 from striate.training.folder import RunFolder, Summary
-from striate.training.records import SHARES
+from striate.training.records import HEADLINES
 from striate.units import format_bytes, format_duration
 
 DRAWN = 10  # Courses that one can tell apart.
@@ -41,7 +41,7 @@ class Run:
     @property
     def metric(self) -> str:
         """The name of what it is judged by: a share, or the loss where there is none."""
-        return next((name for name in SHARES if self.rows and f"val_{name}" in self.rows[0]), "loss")
+        return next((name for name in HEADLINES if self.rows and f"val_{name}" in self.rows[0]), "loss")
 
     @property
     def best(self) -> float | None:
@@ -130,25 +130,38 @@ def cells_of(run: Run) -> tuple[str, ...]:
         str(run.path),
         run.config.model,
         Path(run.config.data).name,
-        "" if run.best is None else _share(run.metric, run.best),
+        "-" if run.best is None else _share(run.metric, run.best),
         tested or "-",
         f"{int(run.rows[-1]['epoch']) if run.rows else 0}/{run.config.epochs}",
-        format_duration(run.seconds),
-        "" if run.peak is None else format_bytes(run.peak).partition(" (")[0],
-        "" if run.plan is None else run.plan.in_words().partition(": ")[0],
+        format_duration(run.seconds) if run.rows else "-",
+        "-" if run.peak is None else format_bytes(run.peak).partition(" (")[0],
+        "-" if run.plan is None else run.plan.in_words().partition(": ")[0],
     )
 
 
 def _share(metric: str, value: float) -> str:
-    return f"{value:.2%}" if metric in SHARES else f"loss {value:.4g}"
+    return f"{value:.2%}" if metric in HEADLINES else f"loss {value:.4g}"
 
 
 def differing(runs: Sequence[Run]) -> dict[str, list[str]]:
     """Return the settings that are not the same in all runs, with each run's value."""
     settings: list[dict[str, Any]] = [run.config.model_dump(mode="json") for run in runs]
     names = [name for name in TrainConfig.model_fields if name not in FREE_ON_RESUME or name == "data"]
-    values = {name: [str(each[name]) for each in settings] for name in names}
+    values = {name: [_spell(name, each[name]) for each in settings] for name in names}
     return {name: each for name, each in values.items() if len(set(each)) > 1}
+
+
+def _spell(name: str, value: Any) -> str:
+    """Say a setting as the flags' help does."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={_spell(key, each)}" for key, each in value.items()) or "-"
+    if isinstance(value, list):
+        return ("x" if name == "image_size" else ", ").join(_spell(name, each) for each in value) or "-"
+    return str(value)
 
 
 def write_runs_page(path: Path, found: Found) -> None:

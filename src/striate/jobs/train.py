@@ -1,6 +1,5 @@
 """Train a network on a data set: read, split, build, loop, test once, report."""
 
-import hashlib
 import os
 import platform
 import sys
@@ -12,10 +11,10 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from shutil import which
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from striate.costing.layers import LayerCost, layer_costs, total_parameters
 from striate.costing.verify import watched
@@ -25,13 +24,15 @@ from striate.data.source import Opening, read_data
 from striate.errors import BudgetError, StriateError, UsageError
 from striate.files import load_tensors
 from striate.jobs.card import write_card
-from striate.jobs.own_data import reading_of, record_of
+from striate.jobs.circumstances import circumstances_of, refuse_changes
+from striate.jobs.own_data import begun_reading, reading_of, record_of
 from striate.jobs.preparation import Beginning, Prepared, find_beginning, prepare, refuse_network
 from striate.jobs.report import Tested, test_network, write_report
 from striate.jobs.train_plan import allowed_changes, fitting_plan, plan_training, smaller_plan
-from striate.jobs.usage import check_training, expect_unchanged
+from striate.jobs.usage import check_training
 from striate.planning.plan import Plan, read_plan
 from striate.pretrained import HUB
+from striate.training.checkpoint import has_generation
 from striate.training.config import TrainConfig
 from striate.training.folder import DataRecord, RunFolder, Summary
 from striate.training.group import Group
@@ -55,6 +56,7 @@ class Started:
         notes: what the data's user should know of it.
         step: the run's steps that are done already; above 0 where it was resumed.
         steps: of the whole run.
+        reads_files: whether images are decoded from files.
         threads: that torch computes with; they change rounding.
         plan: how a step is taken within the memory granted; None where none was said.
     """
@@ -69,6 +71,7 @@ class Started:
     notes: tuple[str, ...]
     step: int
     steps: int
+    reads_files: bool
     threads: int
     plan: Plan | None
 
@@ -132,7 +135,11 @@ def _train(
     config: TrainConfig, folder: RunFolder | None, is_new: bool, beginning: Beginning, group: Group, started: float
 ) -> Iterator[TrainRecord]:
     """Train in one of a group's processes; arguments as in `train`."""
-    found = yield from read_data(config.data, config.seed, reading_of(config, config.workers))
+    if folder is not None and has_generation(folder.resume):
+        reading = begun_reading(folder, config.workers)
+    else:
+        reading = reading_of(config, config.workers)
+    found = yield from read_data(config.data, config.seed, reading)
     _refuse_sharing(group, found, config)
     record = record_of(found)
     begun = None if folder is None or not folder.plan.is_file() else read_plan(folder.plan)
@@ -145,7 +152,7 @@ def _train(
     with folder.locked() if group.is_first else nullcontext():
         layers = layer_costs(network, (weights_config.in_chans, *weights_config.image_size))
         save = partial(_save, folder, weights_config)
-        circumstances = _circumstances(record.fingerprint, network, config)
+        circumstances = circumstances_of(record.fingerprint, network, config)
         running = config
         if plan is not None and plan.amp_dtype is not None:
             running = config.model_copy(update={"amp": True, "amp_dtype": plan.amp_dtype})
@@ -157,7 +164,7 @@ def _train(
             replan=partial(smaller_plan, config, prepared, folder.path),
         )
         if not is_new:
-            loop.restore(lambda before: _refuse_changes(before, circumstances))
+            loop.restore(lambda before: refuse_changes(before, circumstances))
         if group.is_first:
             _write_down(folder, config, record, plan, is_new)
         loop.progress.circumstances = circumstances
@@ -172,6 +179,7 @@ def _train(
             notes=splits.notes,
             step=loop.progress.step,
             steps=loop.steps,
+            reads_files=not splits.train.is_in_memory,
             threads=torch.get_num_threads(),
             plan=plan,
         )
@@ -314,37 +322,3 @@ def _save(
     folder: RunFolder, config: WeightsConfig, weights: Literal["best", "last"], state: Mapping[str, Tensor]
 ) -> None:
     save_weights({"best": folder.best, "last": folder.last}[weights], state, config)
-
-
-def _circumstances(data: str, network: nn.Module, config: TrainConfig) -> dict[str, Any]:
-    tensors = [(name, list(tensor.shape)) for name, tensor in network.state_dict().items()]
-    return {
-        "data": data,
-        "network": hashlib.sha256(repr((config.model, tensors)).encode()).hexdigest(),
-        "threads": torch.get_num_threads(),
-        "processes": Group.here().size,
-        "torch": torch.__version__,
-        "decoders": " ".join(f"{name} {version(name)}" for name in ("pillow", "tifffile", "kornia")),
-        "striate": version("striate"),
-        "settings": config.model_dump(mode="json"),
-    }
-
-
-def _refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    expect_unchanged(before["settings"], now["settings"])
-    remedies = {
-        "data": "The images or labels differ from those that the run began with: put them back, or start a new run.",
-        "network": "The network is built otherwise than when the run began: use that version, or start a new run.",
-        "threads": f"The thread count changes rounding: set OMP_NUM_THREADS={before.get('threads')}.",
-        "processes": f"Go on with as many, which torchrun --nproc-per-node {before.get('processes')} starts.",
-        "decoders": "Other versions may make other pixels: use those that the run began with, or start a new run.",
-        "torch": "Another version computes other bits: use the one that the run began with, or start a new run.",
-        "striate": "Use the version that the run began with, or start a new run.",
-    }
-    for name, remedy in remedies.items():
-        if before.get(name) != now[name]:
-            raise UsageError(
-                expected=f"the run's own {name}: {str(before.get(name))[:60]}",
-                received=str(now[name])[:60],
-                remedy=remedy,
-            )

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from striate.data.names import NAMED, MaskOptions, find_data
+from striate.data.names import NAMED, USUALLY_IGNORED, MaskOptions, find_data
 from striate.errors import UsageError, nearest
 from striate.jobs.networks import InputSpec
 from striate.pretrained import HUB
@@ -20,6 +20,19 @@ from striate.zoo import find_model
 
 STANDARD_INPUT = "-"
 SPLITS = ("train", "val", "test")
+
+
+# What networks of each kind are for, and which are.
+NETWORKS = {
+    "classify": ("whole images", "Such as mobilenet_v2;"),
+    "segment": ("each pixel", "Such as fcn8s;"),
+    "detect": ("finding things", "There is none in the zoo yet."),
+}
+
+
+def _network_task(task: str) -> str:
+    """Return the kind of network that something is learned with: numbers are, as classes are."""
+    return "classify" if task == "regress" else task
 
 
 def train_config(*layers: Mapping[str, Any], resume: str | Path | None = None) -> TrainConfig:
@@ -43,15 +56,17 @@ def check_training(config: TrainConfig, resume: str | Path | None = None) -> Non
         UsageError: for an unknown network or data set, an output that is taken, or a resumed run with other settings.
     """
     entry = find_model(config.model)
-    if config.task is not None and (config.task == "segment") != (entry.task == "segment"):
-        wanted, such = ("each pixel", "fcn8s") if config.task == "segment" else ("whole images", "mobilenet_v2")
+    if config.task is not None and _network_task(config.task) != entry.task:
+        wanted, such = NETWORKS[_network_task(config.task)]
         raise UsageError(
             expected=f"a network for {wanted}, with --task {config.task}",
             received=config.model,
-            remedy=f"Such as {such}; `striate models` lists them all.",
+            remedy=f"{such} `striate models` lists them all.",
         )
     find_data(config.data)
-    mask_options(entry.task, config.classes, config.ignore)
+    # A run that goes on has kept what its file of classes said.
+    mask_options(entry.task, config.classes if resume is None else None, config.ignore)
+    _expect_flags(config, entry.task)
     if config.cache is not None:
         parse_bytes(config.cache)
     if resume is None:
@@ -67,12 +82,40 @@ def check_training(config: TrainConfig, resume: str | Path | None = None) -> Non
         expect_unchanged(RunFolder.find(resume).config().model_dump(), config.model_dump())
 
 
+def _expect_flags(config: TrainConfig, task: str) -> None:
+    """Refuse what is for images as a whole, where a class for each pixel is learned, and the other way round."""
+    asked = {
+        "--mixup": config.mixup > 0,
+        "--smoothing": config.smoothing > 0,
+        "--loss mse": config.loss == "mse",
+        "--balance sampling": config.balance == "sampling",
+        "--probe": config.probe,
+    }
+    if task != "segment":
+        asked = {f"--loss {config.loss}": "dice" in config.loss}
+    for flag, is_asked in asked.items():
+        if is_asked:
+            other = "images as a whole" if task == "segment" else "a class for each pixel"
+            raise UsageError(
+                expected=f"no {flag} with {config.model}, which learns "
+                f"{'a class for each pixel' if task == 'segment' else 'of images as a whole'}",
+                received="it",
+                remedy=f"It is for {other}; leave it out, or take a recipe that does.",
+            )
+
+
 def mask_options(task: str | None, classes: str | Path | None, ignore: Sequence[str]) -> MaskOptions | None:
     """Return how masks are read; None where there are none.
 
     Raises:
         UsageError: where there is no such file of classes, or it is given without masks.
     """
+    if task != "segment" and tuple(ignore) != USUALLY_IGNORED:
+        raise UsageError(
+            expected="--ignore with masks",
+            received="it for whole images",
+            remedy="Say --task segment, or leave it out.",
+        )
     if classes is not None and (task != "segment" or not Path(classes).is_file()):
         raise UsageError(
             expected="--classes as a text file with a class in each line, for masks",
@@ -154,36 +197,15 @@ def check_export(run: str | Path, images: Sequence[str | Path]) -> None:
             remedy="Install them: pip install 'striate[export]'.",
         )
     check_prediction(run, images)
-    _expect_images(run, images, "to check the exported network on")
+    expect_images(run, images, "to check the exported network on")
 
 
-def check_conversion(run: str | Path, images: Sequence[str | Path]) -> None:
-    """Refuse what could not be made to answer at every place.
-
-    Raises:
-        UsageError: where there is no trained classifier, or no image to compare on.
-    """
-    check_map(run, images)
-    _expect_images(run, images, "to compare the converted network on")
-
-
-def check_map(run: str | Path, images: Sequence[str | Path], limit: int | None = None) -> None:
-    """Refuse what could not be asked at each place of an image.
+def expect_images(run: str | Path, images: Sequence[str | Path], what_for: str) -> None:
+    """Refuse to look for images where none are named and nothing says what a network was trained on.
 
     Raises:
-        UsageError: as `check_prediction` does, and where a number was learned.
+        UsageError: for weights without a run.
     """
-    check_prediction(run, images, limit)
-    config = read_weights_config(find_weights(run))
-    if config.task != "classify":
-        raise UsageError(
-            expected="a network that tells classes",
-            received=f"{config.model}, which says a number",
-            remedy="What a number would mean at a place of an image, nobody knows.",
-        )
-
-
-def _expect_images(run: str | Path, images: Sequence[str | Path], what_for: str) -> None:
     if not images and own_data(run) is None:
         raise UsageError(
             expected=f"images {what_for}",
@@ -192,31 +214,20 @@ def _expect_images(run: str | Path, images: Sequence[str | Path], what_for: str)
         )
 
 
-def is_converted(run: str | Path) -> bool:
-    """Tell whether weights are of a network that answers at each place of an image."""
-    return read_weights_config(find_weights(run)).fully_convolutional is not None
-
-
-def expect_class(run: str | Path, name: str) -> None:
-    """Refuse a class that a network does not tell.
-
-    Raises:
-        UsageError: with the nearest that it does.
-    """
-    classes = read_weights_config(find_weights(run)).classes
-    if name not in classes:
-        raise UsageError(
-            expected="--heatmap as one of the network's classes", received=repr(name), remedy=nearest(name, classes)
-        )
-
-
-def check_val(run: str | Path, data: str | None, split: str | None) -> None:
-    """Refuse what a network could not be judged by.
+def check_val(
+    run: str | Path,
+    data: str | None,
+    split: str | None,
+    classes: str | Path | None = None,
+    ignore: str | None = None,
+) -> MaskOptions | None:
+    """Refuse what a network could not be judged by; return how its masks are read, where somebody says.
 
     Raises:
         UsageError: where there is no trained network, no such data, or no part of that name.
     """
-    read_weights_config(find_weights(run))
+    task = read_weights_config(find_weights(run)).task
+    masks = mask_options(task, classes, USUALLY_IGNORED if ignore is None else ignore.split(","))
     if data is not None:
         find_data(data)
     elif own_data(run) is None:
@@ -227,6 +238,7 @@ def check_val(run: str | Path, data: str | None, split: str | None) -> None:
         )
     if split is not None and split not in SPLITS:
         raise UsageError(expected="--split", received=repr(split), remedy=nearest(split, SPLITS))
+    return masks if classes is not None or ignore is not None else None
 
 
 def own_data(run: str | Path) -> str | None:

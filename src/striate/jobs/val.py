@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from striate.counted import Counted
+from striate.data.classes import find_classes_file
 from striate.data.masked import MaskedFiles
 from striate.data.names import MaskOptions
 from striate.data.reading import Reading
@@ -18,7 +19,7 @@ from striate.inference.predict import outputs_of
 from striate.jobs.judged_page import add_judged, in_words, metrics_in_words
 from striate.jobs.judging import Judged, judge
 from striate.jobs.judging_masks import JudgedMasks, judge_masks
-from striate.jobs.own_data import count_seen, own_splits, reading_of
+from striate.jobs.own_data import classes_of, count_seen, own_splits
 from striate.jobs.usage import check_val, is_same_data, own_data
 from striate.reporting.page import Page
 from striate.training.folder import RunFolder
@@ -73,7 +74,8 @@ def val(
         split: ``train``, ``val`` or ``test``; by default the part of the run's own data that it has never seen, or of
             other data the last of these that there is.
         batch_size: images at once.
-        reading: how files are read; the run's own are read as it did.
+        reading: how files are read; the run's own are read as it did. Where it does not say how masks are, a file of
+            classes in the data's folder does, or else they hold the numbers that the network was trained on.
 
     Raises:
         UsageError: where there is no trained network or no such data, or it has other classes.
@@ -82,9 +84,12 @@ def val(
     reading, folder = reading or Reading(), RunFolder(Path(run))
     network, config = load_network(run)
     has_masks = config.task == "segment"
-    if has_masks:
-        masks = reading_of(folder.config()).masks if folder.args.is_file() else MaskOptions()
-        reading = replace(reading, masks=masks)
+    if has_masks and reading.masks is None:
+        # What the data itself says of its masks counts, then what the network was trained on.
+        says = data is not None and find_classes_file(Path(data), MaskOptions()) is not None
+        reading = replace(reading, masks=None if says else classes_of(config))
+    if has_masks and reading.masks is None:
+        reading = replace(reading, masks=MaskOptions())
     own, seen = own_data(run), 0
     if own is not None and (data is None or is_same_data(own, data)):
         name = own
@@ -109,7 +114,7 @@ def val(
         yield Validating(total, len(images))
     found: Judged | JudgedMasks
     if isinstance(images, MaskedFiles):
-        found = judge_masks(torch.cat(outputs), images, prepared, lambda batch: network(batch.images))
+        found = judge_masks(torch.cat(outputs), images, config.colours, prepared, lambda batch: network(batch.images))
     else:
         found = judge(torch.cat(outputs), images, config.scale)
     yield Validated(name, part, found, seen)

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from striate.errors import UsageError
 from striate.files import replace_file
-from striate.units import format_bytes
+from striate.units import format_bytes, format_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ class Plan:
         if self.optimizer_in_backward:
             parts.append("gradients freed early (optimizer in backward)")
         if self.recompute:
-            parts.append(f"{len(self.recompute)} operator{'s' * (len(self.recompute) > 1)} run again")
+            parts.append(f"{format_number(len(self.recompute), 'operator')} run again")
         share = f"{format_bytes(self.peak_bytes)} predicted of {format_bytes(self.budget_bytes)}"
         time = f"about {self.relative_time:.2f} x the time ({'measured' if self.is_measured else 'estimated'})"
         return f"{', '.join(parts)}: {share}, {time}"

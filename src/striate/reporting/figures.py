@@ -102,6 +102,23 @@ def calibration(bins: Sequence[tuple[int, float, float]]) -> str:
     return _svg(figure)
 
 
+def precision_recall(courses: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> str:
+    """Draw how precision goes down as recall goes up.
+
+    Args:
+        courses: recall and precision of what was found, surest first, of each class by its name.
+    """
+    figure = Figure(figsize=(5.4, 4), layout="constrained")
+    axes: Axes = figure.subplots()
+    for name, (recall, precision) in courses.items():
+        axes.plot(recall, precision, drawstyle="steps-post", label=name)
+    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.03), ylim=(0, 1.05))
+    for text in axes.legend(frameon=False).get_texts() if courses else ():
+        text.set_parse_math(False)  # A dollar sign in a name is one.
+    axes.spines[["top", "right"]].set_visible(False)
+    return _svg(figure)
+
+
 def scatter(true: Sequence[float], said: Sequence[float]) -> str:
     """Draw numbers said against true ones."""
     figure = Figure(figsize=(4.4, 4), layout="constrained")

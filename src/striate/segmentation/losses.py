@@ -30,9 +30,11 @@ def dice_loss(logits: Float[Tensor, "N K H W"], truth: Int64[Tensor, "N H W"]) -
     teach. Arguments as for `pixel_cross_entropy`.
     """
     known = (truth != UNKNOWN).unsqueeze(1)
+    where = truth.unsqueeze(1).where(known, 0)
     shares = logits.float().softmax(1) * known
-    wanted = F.one_hot(truth.where(known.squeeze(1), 0), logits.shape[1]).movedim(-1, 1) * known
-    both, either = 2 * (shares * wanted).sum((2, 3)), (shares + wanted).sum((2, 3))
-    there = (wanted.sum((2, 3)) > 0).to(both.dtype)
-    lost = (there * (1 - both / either.clamp_min(1))).sum(1) / there.sum(1).clamp_min(1)
-    return lost.mean()
+    nothing = shares.new_zeros(logits.shape[:2])
+    true = nothing.scatter_add(1, where.flatten(1), known.flatten(1).to(shares.dtype))
+    both = nothing.scatter_add(1, where.flatten(1), shares.gather(1, where).flatten(1))
+    there = (true > 0).to(shares.dtype)
+    lost = there * (1 - 2 * both / (shares.sum((2, 3)) + true).clamp_min(1))
+    return (lost.sum(1) / there.sum(1).clamp_min(1)).mean()

@@ -14,19 +14,19 @@ class PixelScores:
     """What a class for each pixel is worth, on pixels whose class is known.
 
     Args:
-        accuracy: the share of the pixels that is right.
+        accuracy: the share of the pixels that is right; None where there are none.
         ious: of each class, the pixels that are of it and said to be, as a share of those that are either (Everingham
             et al., "The Pascal visual object classes challenge", 2015, section 3.3); None where there are no such.
     """
 
-    accuracy: float
+    accuracy: float | None
     ious: tuple[float | None, ...]
 
     @property
-    def mean_iou(self) -> float:
-        """The mean over the classes that are there, or said to be; 0 where none is."""
+    def mean_iou(self) -> float | None:
+        """The mean over the classes that are there, or said to be; None where none is."""
         known = [iou for iou in self.ious if iou is not None]
-        return sum(known) / len(known) if known else 0.0
+        return sum(known) / len(known) if known else None
 
 
 def overlaps(
@@ -59,7 +59,7 @@ def scores_of(counts: Int64[Tensor, "3 K"]) -> PixelScores:
     right, taken, true = counts
     either = taken + true - right
     ious = [int(a) / int(b) if b else None for a, b in zip(right, either, strict=True)]
-    return PixelScores(int(right.sum()) / max(int(true.sum()), 1), tuple(ious))
+    return PixelScores(int(right.sum()) / int(true.sum()) if int(true.sum()) else None, tuple(ious))
 
 
 def boundary_band(truth: Int64[Tensor, "N H W"], known: Bool[Tensor, "N H W"], width: int) -> Bool[Tensor, "N H W"]:

@@ -8,12 +8,12 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
-from striate.data.names import MAX_PIXELS
+from striate.data.names import MAX_PIXELS, USUALLY_IGNORED
 from striate.data.preprocessing import Interpolation
 from striate.errors import UsageError, nearest
 from striate.training.fields import Changes, Deviations, ImageSize, Levels, Names, Options, PathText, field
 
-TaskName = Literal["classify", "regress", "segment"]
+TaskName = Literal["classify", "regress", "segment", "detect"]
 LossName = Literal["cross_entropy", "mse", "dice", "cross_entropy+dice"]
 OptimizerName = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "nadam"]
 
@@ -45,7 +45,7 @@ class TrainConfig(BaseModel):
     max_pixels: int = field(MAX_PIXELS, "an image of more is refused before it is decoded", ge=1)
     task: TaskName | None = field(None, "what to learn; what the network is for by default")
     classes: PathText | None = field(None, "of masks: a file with names and colours; classes.txt in DATA by default")
-    ignore: Names = field(("255",), "of masks: number or name in that file of what is not known; none for none")
+    ignore: Names = field(USUALLY_IGNORED, "of masks: number or name in that file of what is not known; none for none")
     model: str = field(..., "a network of the zoo; `striate models` lists them")
     model_kwargs: Options = field({}, "KEY=VALUE for the network, such as hidden_sizes=[300,100]")
     image_size: ImageSize | None = field(None, "side or HEIGHTxWIDTH; the network's own by default")
@@ -251,7 +251,7 @@ class TrainConfig(BaseModel):
 
 
 # The data may have moved: what is in them is compared by content.
-FREE_ON_RESUME = ("data", "output", "workers", "cache", "checkpoint_seconds")
+FREE_ON_RESUME = ("data", "classes", "output", "workers", "cache", "checkpoint_seconds")
 
 
 def changed_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

@@ -33,7 +33,7 @@ def interrupted(signal: str, done: str, folder: RunFolder, group: Group) -> Inte
     """Return the error of a run that was asked to stop, after it has done so much."""
     return InterruptedRunError(
         expected="the run to its end",
-        received=f"{signal} after {done}; everything is saved",
+        received=f"{'Ctrl-C' if signal == 'SIGINT' else signal} after {done}; everything is saved",
         remedy=f"Go on with: {group.command(f'train --resume {folder.path}')}",
     )
 

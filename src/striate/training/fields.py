@@ -53,8 +53,10 @@ def _listed(value: Any) -> Any:
 
 
 def _parse_names(value: Any) -> Any:
-    """Read ``11`` and ``void,255``."""
-    values = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
+    """Read ``11`` and ``void, 255``."""
+    if isinstance(value, str):
+        return tuple(each.strip() for each in value.split(","))
+    values = value if isinstance(value, list | tuple) else [value]
     return tuple(str(each) if isinstance(each, int) else each for each in values)
 
 

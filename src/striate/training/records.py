@@ -6,8 +6,30 @@ from typing import Any
 
 from striate.counted import Counted
 
-# What runs are compared by, where they have it: a share, of which more is better. Else it is the loss.
-SHARES = {"accuracy": "accuracy", "mean_iou": "mean IoU"}
+LARGE = 1000  # Numbers from here on need no four decimals.
+
+# Metrics that are shares, and what they are called.
+SHARES = {
+    "accuracy": "accuracy",
+    "top5": "among the first five",
+    "calibration_error": "calibration error",
+    "mean_iou": "mean IoU",
+    "pixel_accuracy": "pixel accuracy",
+    "trimap_iou": "mean IoU near borders",
+}
+# What runs are compared by, where they have it: more is better. Else it is the loss.
+HEADLINES = ("accuracy", "mean_iou")
+
+
+def metric_in_words(name: str, value: float) -> str:
+    """Say one metric.
+
+    >>> metric_in_words("mean_iou", 0.53166), metric_in_words("cross_entropy", 0.27)
+    ('mean IoU 53.17%', 'cross entropy 0.2700')
+    """
+    if name in SHARES:
+        return f"{SHARES[name]} {value:.2%}"
+    return f"{name.replace('_', ' ')} {value:.4f}" if abs(value) < LARGE else f"{name} {value:.6g}"
 
 
 @dataclass(frozen=True, slots=True)

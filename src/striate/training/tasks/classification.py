@@ -12,7 +12,6 @@ from torch.nn import functional as F
 
 from striate.data.preprocessing import Preprocessing
 from striate.data.sets import ImageSet
-from striate.errors import UsageError
 from striate.training.config import TrainConfig
 from striate.training.probe import FREEDOMS, fit_layer
 from striate.training.task import Features
@@ -28,21 +27,12 @@ class Classification(ImageTask):
         config: what is done to images in training, the loss, and the seed.
         preprocessing: how images become the network's input.
         classes: their names, in the order of the labels.
-
-    Raises:
-        UsageError: for a loss that is made for masks.
     """
 
     label_dtype = torch.int64
 
     def __init__(self, config: TrainConfig, preprocessing: Preprocessing, classes: tuple[str, ...]) -> None:
         super().__init__(config, preprocessing)
-        if "dice" in config.loss:
-            raise UsageError(
-                expected="--loss cross_entropy or mse where a class for each image is learned",
-                received=config.loss,
-                remedy="dice is for a class for each pixel.",
-            )
         self.classes = classes
         self._class_weights: Float[Tensor, " K"] | None = None
 

@@ -55,7 +55,9 @@ class LabelledImages:
 
 def labelled(preprocessing: Preprocessing, samples: Samples) -> LabelledImages:
     """Return images as a network takes them, nothing about them changed."""
-    return LabelledImages(normalise(samples.images.pixels(), preprocessing), samples.images.known())
+    known = samples.images.known()
+    assert isinstance(known, Tensor), "boxes are not for one answer an image"
+    return LabelledImages(normalise(samples.images.pixels(), preprocessing), known)
 
 
 def moved(
@@ -157,6 +159,7 @@ class ImageTask(ABC):
         framing = frame if config.crop_scale < 1 else None
         images = moved(samples.images.pixels(framing), config, draws)
         known = samples.images.known(framing)
+        assert isinstance(known, Tensor), "boxes are not for one answer an image"
         if known.ndim == MASKS:
             known = moved(known.unsqueeze(1), config, draws, UNKNOWN).squeeze(1)
         if config.color_jitter:

@@ -8,10 +8,10 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
 from striate.data.masked import MaskedFiles
+from striate.data.masks import MaskClasses
 from striate.data.preprocessing import Preprocessing
 from striate.data.sets import ImageSet
-from striate.errors import UsageError
-from striate.results import UNKNOWN, Colour
+from striate.results import UNKNOWN
 from striate.segmentation.losses import dice_loss, pixel_cross_entropy
 from striate.segmentation.scores import boundary_band, median_frequency_weights, overlaps, scores_of
 from striate.training.config import TrainConfig
@@ -27,11 +27,7 @@ class Segmentation(ImageTask):
     Args:
         config: what is done to images and masks in training, the loss, and the seed.
         preprocessing: how images become the network's input.
-        classes: their names, in the order of the numbers in masks.
-        colours: of each; none where nobody says.
-
-    Raises:
-        UsageError: for what is made for whole images.
+        masks: the classes, and how masks hold them.
     """
 
     label_dtype = torch.uint8
@@ -40,34 +36,21 @@ class Segmentation(ImageTask):
         self,
         config: TrainConfig,
         preprocessing: Preprocessing,
-        classes: tuple[str, ...],
-        colours: tuple[Colour, ...] = (),
+        masks: MaskClasses,
     ) -> None:
         super().__init__(config, preprocessing)
-        self.classes, self.colours = classes, colours
+        self.masks = masks
         self._class_weights: Float[Tensor, " K"] | None = None
-        for flag, wanted in (
-            ("--mixup", bool(config.mixup)),
-            ("--smoothing", bool(config.smoothing)),
-            ("--loss mse", config.loss == "mse"),
-            ("--balance sampling", config.balance == "sampling"),
-            ("--probe", config.probe),
-        ):
-            if wanted:
-                raise UsageError(
-                    expected=f"no {flag} where a class for each pixel is learned",
-                    received="it",
-                    remedy="It is for images as a whole; leave it out, or take a recipe that is made for masks.",
-                )
 
     @property
     def outputs(self) -> int:
         """A logit for each class, at each pixel."""
-        return len(self.classes)
+        return len(self.masks.names)
 
     def describe(self) -> Mapping[str, Any]:
-        """Return the classes and their colours."""
-        return {"task": "segment", "classes": self.classes, "colours": self.colours}
+        """Return the classes, their colours, and how masks hold them."""
+        masks = self.masks
+        return {"task": "segment", "classes": masks.names, "colours": masks.colours, "numbers": dict(masks.numbers)}
 
     def prepare(self, images: ImageSet) -> None:
         """Count the training pixels of each class, where their losses are to be balanced.
@@ -76,7 +59,7 @@ class Segmentation(ImageTask):
         """
         if self.config.balance == "loss":
             assert isinstance(images, MaskedFiles)
-            pixels = images.pixels_of_classes()
+            pixels = images.mask_pixels.sum(0)
             weights = torch.tensor(median_frequency_weights(pixels.tolist()), dtype=torch.float64)
             self._class_weights = (weights * pixels.sum() / (weights * pixels).sum()).float()
 
@@ -123,11 +106,26 @@ class SegmentationScore:
     def __init__(self, task: Segmentation) -> None:
         from torchmetrics import Metric, SumMetric
 
+        class Counts(Metric):
+            """Numbers added up one by one."""
+
+            sums: Tensor
+
+            def __init__(self) -> None:
+                super().__init__()
+                self.add_state("sums", torch.zeros(2, 3, task.outputs, dtype=torch.float64), dist_reduce_fx="sum")
+
+            def update(self, values: Tensor) -> None:
+                self.sums += values
+
+            def compute(self) -> Tensor:
+                return self.sums
+
         self._task = task
         # Added up over processes where there are several.
         self._loss: Metric = SumMetric().set_dtype(torch.float64)
         self._images: Metric = SumMetric().set_dtype(torch.float64)
-        self._counts: list[Metric] = [SumMetric().set_dtype(torch.float64) for _ in range(2 * 3 * task.outputs)]
+        self._counts: Metric = Counts()
 
     def update(self, network: nn.Module, batch: LabelledImages) -> Float64[Tensor, "N 2 3 K"]:
         """Run the network, in evaluation mode, on one batch; take its answers in.
@@ -140,20 +138,25 @@ class SegmentationScore:
         counts, loss = pixel_counts(logits, truth), self._task.compare(logits, truth)
         self._loss.update(loss.double().cpu() * len(batch))
         self._images.update(len(batch))
-        for metric, value in zip(self._counts, counts.sum(0).flatten(), strict=True):
-            metric.update(value)
+        self._counts.update(counts.sum(0))
         return counts
 
     def compute(self) -> Mapping[str, float]:
-        """Return the loss, and the share of pixels that is right, the mean overlap, and that near borders."""
-        counts = torch.stack([metric.compute() for metric in self._counts]).long().view(2, 3, -1)
-        every, near = (scores_of(each) for each in counts)
-        return {
-            "loss": float(self._loss.compute()) / float(self._images.compute()),
-            "pixel_accuracy": every.accuracy,
-            "mean_iou": every.mean_iou,
-            "boundary_iou": near.mean_iou,
-        }
+        """Return the mean loss over images, and `figures_of` them."""
+        figures = figures_of(self._counts.compute())
+        return {"loss": float(self._loss.compute()) / float(self._images.compute()), **figures}
+
+
+def figures_of(counts: Float64[Tensor, "2 3 K"]) -> Mapping[str, float]:
+    """Return what `pixel_counts` added up over images come to.
+
+    ``pixel_accuracy`` is the share of the known pixels whose class was said; ``mean_iou`` the mean over classes of the
+    pixels that are of it and were said to be, as a share of those that are or were; ``trimap_iou`` the same of the
+    pixels near a border between two classes (`striate.segmentation.scores.boundary_band`), where there are such.
+    """
+    every, near = (scores_of(each) for each in counts.long())
+    figures = {"pixel_accuracy": every.accuracy, "mean_iou": every.mean_iou, "trimap_iou": near.mean_iou}
+    return {name: value for name, value in figures.items() if value is not None}
 
 
 def pixel_counts(logits: Float[Tensor, "N K H W"], truth: Int64[Tensor, "N H W"]) -> Float64[Tensor, "N 2 3 K"]:
