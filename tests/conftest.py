@@ -26,6 +26,7 @@ settings.load_profile("striate")
 # Every annotation of a tensor in these packages is checked at each call.
 CHECKED = [
     "striate.blocks",
+    "striate.boxes",
     "striate.costing",
     "striate.data",
     "striate.detection",
@@ -34,6 +35,7 @@ CHECKED = [
     "striate.reporting.boxes",
     "striate.reporting.masks",
     "striate.segmentation",
+    "striate.suppression",
     "striate.training.task",
     "striate.training.tasks",
 ]

@@ -1,10 +1,12 @@
 """What a network says of an image. Frozen, validated where they are made."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from math import isfinite
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Bool, Float32, Int64, UInt8
+from numpy.typing import NDArray
 
 from striate.errors import StriateError, UsageError, nearest
 
@@ -157,3 +159,110 @@ class Mask:
         """Of the pixels, how many are of each class."""
         pixels = np.bincount(self.classes.ravel(), minlength=len(self.names))
         return tuple((pixels / self.classes.size).tolist())
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """Which things a network found in one image, where each is, and how sure of it the network is.
+
+    A mask covers the window of its box and no more: those of all things together then take as many bytes as their boxes
+    have pixels, where masks of the whole image would take one for each thing and pixel of it, 12 MB for each thing in a
+    photograph of 12 megapixels.
+
+    Args:
+        names: the classes, in the network's order.
+        boxes_xyxy: in pixels, within the image.
+        scores: between 0 and 1.
+        labels: the class of each, an index into ``names``.
+        image_size: (height, width) of the image.
+        masks: for each box the pixels of its `window` that are the thing's; None where the network says no masks.
+    """
+
+    names: tuple[str, ...]
+    boxes_xyxy: Float32[np.ndarray, "N 4"]
+    scores: Float32[np.ndarray, " N"]
+    labels: Int64[np.ndarray, " N"]
+    image_size: tuple[int, int]
+    masks: tuple[Bool[np.ndarray, "_ _"], ...] | None = None
+
+    def __post_init__(self) -> None:
+        count = len(self.boxes_xyxy)
+        if self.boxes_xyxy.shape != (count, 4) or self.scores.shape != (count,) or self.labels.shape != (count,):
+            raise StriateError(
+                expected="a box of four numbers, a score and a label for each thing",
+                received=f"arrays of shape {self.boxes_xyxy.shape}, {self.scores.shape} and {self.labels.shape}",
+                remedy="Give the same number of each.",
+            )
+        height, width = self.image_size
+        left, top, right, bottom = self.boxes_xyxy.T
+        # Written so that what is not a number is refused.
+        is_inside = (left >= 0) & (top >= 0) & (left <= right) & (top <= bottom) & (right <= width) & (bottom <= height)
+        self._expect(is_inside, f"boxes xyxy within an image of {width}x{height} pixels", self.boxes_xyxy)
+        self._expect((self.scores >= 0) & (self.scores <= 1), "scores from 0 to 1", self.scores)
+        is_known = (self.labels >= 0) & (self.labels < len(self.names))
+        self._expect(is_known, f"labels from 0 to {len(self.names) - 1}, one for each class", self.labels)
+        if self.masks is not None:
+            sizes = [mask.shape for mask in self.masks]
+            windows = [(bottom - top, right - left) for left, top, right, bottom in map(self.window, range(count))]
+            if sizes != windows:
+                raise StriateError(
+                    expected="for each box a mask of its window",
+                    received=f"masks of {sizes[:5]} for windows of {windows[:5]}",
+                    remedy="Cut the masks to ⌊left⌋, ⌊top⌋, ⌈right⌉, ⌈bottom⌉ of their boxes.",
+                )
+
+    def _expect(self, is_right: NDArray[np.bool_], expected: str, values: NDArray[np.generic]) -> None:
+        if not is_right.all():
+            place = int(is_right.argmin())
+            raise StriateError(
+                expected=expected,
+                received=f"{values[place].tolist()} of thing {place}",
+                remedy="Clip boxes to the image; give probabilities, and the classes that the network was trained on.",
+            )
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def window(self, place: int) -> tuple[int, int, int, int]:
+        """Return the whole pixels that a box touches, as left, top, right and bottom edge."""
+        left, top, right, bottom = self.boxes_xyxy[place]
+        return int(np.floor(left)), int(np.floor(top)), int(np.ceil(right)), int(np.ceil(bottom))
+
+    def mask(self, place: int) -> Bool[np.ndarray, "H W"]:
+        """Return one thing's pixels in the whole image; those of its box where there are no masks."""
+        left, top, right, bottom = self.window(place)
+        whole = np.zeros(self.image_size, bool)
+        whole[top:bottom, left:right] = True if self.masks is None else self.masks[place]
+        return whole
+
+    def above(self, score: float) -> "Detections":
+        """Return the things with a score of at least so much."""
+        return self._at(np.flatnonzero(self.scores >= score))
+
+    def of(self, names: Collection[str]) -> "Detections":
+        """Return the things of some classes.
+
+        Raises:
+            UsageError: for a class that is none of these.
+        """
+        for name in names:
+            if name not in self.names:
+                raise UsageError(
+                    expected="classes that the network knows", received=repr(name), remedy=nearest(name, self.names)
+                )
+        wanted = [place for place, name in enumerate(self.names) if name in names]
+        return self._at(np.flatnonzero(np.isin(self.labels, wanted)))
+
+    def best(self, count: int) -> "Detections":
+        """Return the ``count`` things with the highest scores, the highest first; of equal ones, the first."""
+        return self._at(np.argsort(-self.scores, kind="stable")[:count])
+
+    def _at(self, places: NDArray[np.int64]) -> "Detections":
+        masks = None if self.masks is None else tuple(self.masks[place] for place in places)
+        return replace(
+            self,
+            boxes_xyxy=self.boxes_xyxy[places],
+            scores=self.scores[places],
+            labels=self.labels[places],
+            masks=masks,
+        )

@@ -175,6 +175,22 @@ def test_products_of_tensors_and_of_matrices() -> None:
     assert counted(Gate(), torch.zeros(shape), torch.zeros(shape)) == tuple(map(sum, zip(gated, matrices, strict=True)))
 
 
+def test_samples_of_regions_are_four_neighbours_each() -> None:
+    class Look(nn.Module):
+        def __init__(self, weighs: bool) -> None:
+            super().__init__()
+            self.weighs = weighs
+
+        def forward(self, x: Tensor) -> Tensor:
+            weights = torch.ones(5 * 9, 16) if self.weighs else None
+            places = torch.zeros(5 * 9, 16, dtype=torch.int32)
+            return F.embedding_bag(places, x, mode="sum", per_sample_weights=weights)
+
+    table = torch.zeros(30, 4)
+    assert counted(Look(True), table) == twin(each, 5 * 9 * 4 * 4 * 4, (True, False))
+    assert counted(Look(False), table) == (0, 0)
+
+
 def test_attention_is_two_products_of_matrices_and_five_backward() -> None:
     class Attend(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

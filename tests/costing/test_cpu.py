@@ -99,6 +99,23 @@ def lstm() -> Case:
     return aten.mkldnn_rnn_layer.default, (*tensors, False, [], 2, 64, 1, True, False, False, False)
 
 
+def bags(mode: int, dtype: torch.dtype = torch.int32, width: int = 64) -> Case:
+    """Return 100 bags of 16 rows out of 500; of mode 0 summed, of mode 2 their largest."""
+    places = torch.arange(1600, dtype=dtype) * 7 % 500
+    weights = torch.ones(1600) if mode == 0 else None
+    rest = (False, mode, False, weights, False, -1)
+    return aten._embedding_bag.default, (maps(500, width), places, torch.arange(0, 1600, 16, dtype=dtype), *rest)
+
+
+def bags_gradients(mode: int, dtype: torch.dtype = torch.int32) -> Case:
+    operator, given = bags(mode, dtype)
+    made: Any = operator(*given)
+    _, places, starts, _, _, _, weights, _, _ = given
+    return aten._embedding_bag_backward.default, (
+        *(maps(100, 64), places, starts, *made[1:], 500, False, mode, False, weights, -1),
+    )
+
+
 EXACT: dict[str, Callable[[], Case]] = {
     "blocks": lambda: convolution(maps(4, 24, 48, 48), maps(12, 24, 3, 3), padding=1),
     "blocks, few channels": lambda: convolution(maps(4, 3, 64, 64), maps(24, 3, 3, 3), padding=1),
@@ -139,6 +156,11 @@ EXACT: dict[str, Callable[[], Case]] = {
     ),
     "mixed types": lambda: (aten.mul.Tensor, (maps(4, 32, 1, 1), maps(4, 32, 64, 64, dtype=torch.bool))),
     "sum of booleans": lambda: (aten.sum.dim_IntList, (maps(4, 32, 64, 64, dtype=torch.bool), [2, 3])),
+    "bags": lambda: bags(0),
+    "largest of few in bags": lambda: bags(2, width=4),
+    "bags, backwards": lambda: bags_gradients(0),
+    "bags, backwards, 64 bits": lambda: bags_gradients(0, torch.int64),
+    "largest in bags, backwards": lambda: bags_gradients(2),
     "mean in 16 bits": lambda: (aten.mean.dim, (maps(4, 32, 64, 64, dtype=BF16), [2, 3])),
 }
 

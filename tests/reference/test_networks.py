@@ -1,32 +1,20 @@
 """The same weights give the same logits as in torchvision and timm, under those libraries' own names of the tensors."""
 
 from collections.abc import Callable
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from reference_peers import import_peer
 from torch import Tensor, nn
 
 from striate.files import save_tensors
 from striate.pretrained import REPOSITORIES
 from striate.zoo import ZOO, create_model
 
-for peer in ("torchvision", "timm"):
-    if find_spec(peer) is None:
-        pytest.skip(f"{peer} is not installed: run by `make test-reference`", allow_module_level=True)
-
-# A wheel that was built for another torch lacks these two, which its networks do not use.
-LIBRARY = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
-for operator in ("nms", "qnms"):
-    LIBRARY.define(  # type: ignore[no-untyped-call]
-        f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-    )
-
-models: Any = import_module("torchvision.models")
-timm: Any = import_module("timm")
+models: Any = import_peer("torchvision.models")
+timm: Any = import_peer("timm")
 
 TORCHVISION = {
     "alexnet_owt": "alexnet",

@@ -14,6 +14,7 @@ sum of products, here kept as such: ``((5, 5, 3, 200, 100, 150),)`` for a 5x5 co
 | average pooling | a convolution with equal weights: 1 for each place of each window, forward and backward |
 | mean | 1 for each value, forward and backward: the average pooling of everything |
 | interpolation | bilinear 4 for each value (2 neighbours on a side), bicubic 16, linear 2, nearest none |
+| bags of rows, with weights | 1 for each value of each row, forward and backward: as regions of a map are sampled |
 | product of two tensors, square | 1 for each value |
 
 Additions, maxima, activation functions, moving data, the loss and the optimizer have none. (torch's own counter knows
@@ -188,6 +189,15 @@ def _interpolation(operator: Operator, graph: OperatorGraph) -> Products:
     return ((taps, *_batch_last(values)),) if taps else ()
 
 
+def _bags(operator: Operator, graph: OperatorGraph) -> Products:
+    """Count rows that are added up with weights, which want no gradient here."""
+    if operator.arguments.get("per_sample_weights") is None:
+        return ()
+    bags, channels = graph.tensors[operator.inputs[0] if "backward" in operator.kind else operator.outputs[0]].shape
+    (rows,) = _shape(operator, graph, "indices")
+    return ((rows // max(bags, 1), channels, bags),)
+
+
 def _product(operator: Operator, graph: OperatorGraph) -> Products:
     return (_batch_last(_out(operator, graph)),) if len(operator.inputs) > 1 else ()
 
@@ -215,6 +225,7 @@ _RULES: list[tuple[re.Pattern[str], Rule]] = [
         ("mean", _mean),
         ("div", _share),
         (r"_?upsample_\w+(?<!_aa)(?<!_aa_backward)", _interpolation),
+        ("_embedding_bag(_backward)?", _bags),
         ("(mul|addcmul)_?", _product),
         ("pow_?", _square),
     )

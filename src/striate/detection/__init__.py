@@ -1,1 +1,1 @@
-"""Things found in images: their boxes and classes."""
+"""Things found in images: what detectors are taught, what they propose, and how right what they say is."""

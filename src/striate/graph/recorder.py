@@ -4,10 +4,12 @@ A `TorchDispatchMode` sees every operator below autograd, with the tensors that 
 each storage tells when it dies. On torch's fake tensors, which have everything but bytes, a program of any size is
 recorded in a few megabytes.
 
-What is seen differs from what happens unseen in two places, since torch takes care not to change a tensor in place
+What is seen differs from what happens unseen in three places, since torch takes care not to change a tensor in place
 while a dispatch mode is active. Where two gradients meet, autograd adds the second to the first in place if nothing
-else holds the first, but seen it makes a new tensor of the sum. And ``nn.Linear`` adds its bias in place to a product
-of its own, but seen out of place. Such a sum, if its first term dies with it, is therefore given that term's storage.
+else holds the first, but seen it makes a new tensor of the sum. ``nn.Linear`` adds its bias in place to a product of
+its own, but seen out of place. And the gradient of what was picked by its place (``gather``, an index, the largest
+values) is written in place into zeros, but seen into a copy of them. Such a result, if its first term dies with it, is
+therefore given that term's storage.
 
 Which operator another is the gradient of is told by the numbers that autograd gives to its nodes; torch has no public
 name for these.
@@ -41,7 +43,12 @@ from striate.graph.operators import (
 )
 from striate.graph.recompute import is_made_again
 
-SUM = torch.ops.aten.add.Tensor
+aten = torch.ops.aten
+SUM = aten.add.Tensor
+FILLED = {  # What writes values to places.
+    *(aten.scatter.src, aten.scatter.value, aten.scatter_add.default),
+    *(aten.index_add.default, aten.index_put.default, aten.put.default),
+}
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -152,7 +159,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         again = is_made_again()
         if again:  # For a gradient, but not a part of it.
             forward = None
-        if func is SUM and len(inputs) == 2 and not again and self._adds_in_place(call, node, inputs):
+        is_sum = func is SUM and len(inputs) == 2 and self._adds_in_place(call, node, inputs)
+        is_filled = func in FILLED and node is not None and not isinstance(node, BackwardCFunction)
+        if (is_sum or is_filled) and not again:
             self._sums.append((self._now, self._tensors[inputs[0]].storage, self._tensors[outputs[0]].storage))
         pointwise, random = torch.Tag.pointwise in func.tags, torch.Tag.nondeterministic_seeded in func.tags
         self._operators.append(

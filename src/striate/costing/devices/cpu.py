@@ -11,6 +11,7 @@ allocates and frees again before it returns:
     gradient of pooling       and layer norm: what is in another layout than the operator's is copied; of adaptive
                               pooling, all that is made in channels_last is made twice
     attention                 for each thread, a block of scores and of what they weigh
+    gradient of bags          where each of what is in them belongs, sorted; of largest ones, copies of what goes back
 
 All this was fitted to what torch 2.13 takes on CPUs with AVX-512, with and without units for 16-bit floats, and is a
 calibrated table, not a law: `uncalibrated_machine` and `is_uncalibrated` tell where it was not fitted. Scratch in
@@ -41,6 +42,7 @@ Bytes = Callable[[Operator, OperatorGraph], int]
 VERSION = "2.13"
 CAPABILITY = "AVX512"
 FITTED_TYPES = ("float32", "bfloat16")
+LARGEST = 2  # torch's number for bags of which the largest is taken.
 
 
 def cpu() -> Device:
@@ -135,6 +137,20 @@ def _layer_norm_backward(operator: Operator, graph: OperatorGraph) -> int:
     return sum(_copied(tensor, Layout.CONTIGUOUS) for tensor in read)
 
 
+def _bags(operator: Operator, graph: OperatorGraph) -> int:
+    """Return what tells to which bag each belongs, where that is more than what comes after it."""
+    bags, largest = (graph.tensors[operator.outputs[place]] for place in (1, 3))
+    return max(bags.size - largest.size, 0) if operator.arguments.get("mode") == LARGEST else 0
+
+
+def _bags_backward(operator: Operator, graph: OperatorGraph) -> int:
+    if operator.arguments.get("mode") == LARGEST:
+        copied = (graph.tensor(operator, name) for name in ("grad", "maximum_indices"))
+        return sum(tensor.size for tensor in copied)
+    indices = graph.tensor(operator, "indices")
+    return prod(indices.shape) * (36 if indices.itemsize == 8 else 24)
+
+
 def _safe_softmax(operator: Operator, graph: OperatorGraph) -> int:
     """Return the size of the mask of rows in which nothing is left to look at."""
     return prod(graph.tensors[operator.outputs[0]].shape)
@@ -171,6 +187,8 @@ TABLE: Final[dict[str, Bytes]] = {
     "aten.native_layer_norm.default": _layer_norm,
     "aten.native_layer_norm_backward.default": _layer_norm_backward,
     "aten._safe_softmax.default": _safe_softmax,
+    "aten._embedding_bag.default": _bags,
+    "aten._embedding_bag_backward.default": _bags_backward,
     "aten._scaled_dot_product_flash_attention_for_cpu.default": attention_bytes,
     "aten._scaled_dot_product_flash_attention_for_cpu_backward.default": attention_bytes,
 }

@@ -1,0 +1,81 @@
+"""Where things may be: the best of what a network says of its anchors, a fixed number of boxes.
+
+Ren et al., "Faster R-CNN", 2015, section 3.3, on each map of a pyramid by itself (Lin et al., "Feature pyramid networks
+for object detection", 2017, section 4.1).
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from striate.boxes import clip_boxes, decode_boxes
+from striate.detection.targets import pick
+from striate.suppression import suppress_to
+
+
+class Proposals(NamedTuple):
+    """Boxes in which something may be, the best first.
+
+    Args:
+        boxes_xyxy: of each image, in pixels and within it; zeros where there is none.
+        scores: of each, as the network says them; -∞ where there is none.
+        valid: whether there is one at each place.
+    """
+
+    boxes_xyxy: Float[Tensor, "N count 4"]
+    scores: Float[Tensor, "N count"]
+    valid: Bool[Tensor, "N count"]
+
+
+def propose(
+    scores: Float[Tensor, "N A"],
+    offsets: Float[Tensor, "N A 4"],
+    anchors: Float[Tensor, "A 4"],
+    sizes: Int64[Tensor, "N 2"],
+    *,
+    before: int,
+    after: int,
+    threshold: float = 0.7,
+    smallest: float = 1e-3,
+) -> Proposals:
+    """Return the proposals of one map, without gradients: they are where the next layers look, not what they learn.
+
+    The best anchors are moved as the network says and cut to their image; those with too small a side are dropped, and
+    so are those that overlap a better one.
+
+    Args:
+        scores: of each anchor; the larger, the more certain that something is there.
+        offsets: from the anchors.
+        anchors: of all images alike.
+        sizes: (height, width) of each image.
+        before: proposals that are left before suppression, or all anchors if these are fewer.
+        after: places behind it.
+        threshold: of the suppression.
+        smallest: side in pixels.
+    """
+    best = scores.detach().float().topk(min(before, scores.shape[1]), 1)
+    boxes = decode_boxes(pick(offsets.detach(), best.indices), anchors[best.indices])
+    boxes = clip_boxes(boxes, sizes)
+    is_large = (boxes[..., 2:] - boxes[..., :2] >= smallest).all(-1)
+    sure = best.values.where(is_large, -torch.inf)
+    kept = suppress_to(boxes, sure, threshold, after)
+    return Proposals(
+        pick(boxes, kept.indices).masked_fill(~kept.valid.unsqueeze(-1), 0),
+        pick(sure, kept.indices).masked_fill(~kept.valid, -torch.inf),
+        kept.valid,
+    )
+
+
+def best_of(levels: Sequence[Proposals], count: int) -> Proposals:
+    """Return the best proposals of all maps together.
+
+    Args:
+        levels: of each map; with ``count`` places in each, none is lost that belongs to the best.
+        count: places; at most as many as these have together.
+    """
+    boxes, scores, valid = (torch.cat(parts, 1) for parts in zip(*levels, strict=True))
+    best = scores.topk(count, 1)
+    return Proposals(pick(boxes, best.indices), best.values, pick(valid, best.indices))
