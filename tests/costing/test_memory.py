@@ -68,7 +68,14 @@ ODD_CASES: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize("case", ODD_CASES, ids=lambda case: case[0])
+SLOW_ODD = ("generator", "volume", "Attention", "Words", "Own")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=pytest.mark.slow if case[0] in SLOW_ODD else ()) for case in ODD_CASES],
+    ids=lambda case: case[0],
+)
 def test_so_is_that_of_networks_that_are_odd(case: tuple[str, dict[str, Any]]) -> None:
     name, settings = case
     inputs = tuple(parse_input(shape) for shape in ODD[name][1])

@@ -91,6 +91,7 @@ def test_a_plan_takes_what_it_says(model: str, batch: int, share: float, lossles
     assert plan.peak_bytes == pytest.approx(measured, rel=0.005)
 
 
+@pytest.mark.slow
 def test_devices_share_a_batch() -> None:
     program = find_program("squeezenet1_0", Settings(15, "training"), image_size=(64, 64), num_classes=10)
     alone, one = (plan_of_model(program, "1GB", frontier=False, devices=devices) for devices in (1, 2))

@@ -106,6 +106,7 @@ def test_another_network_is_trained_only_where_it_is_allowed(tmp_path: Path) -> 
     assert tested.metrics == finished.metrics
 
 
+@pytest.mark.slow
 def test_changes_come_in_the_order_of_what_they_take() -> None:
     values = {"data": "digits", "model": "resnet34", "image_size": 64, "in_chans": 1, "memory": "1GB"}
     config = TrainConfig.model_validate(values | {"allow": ["layers", "image-size", "stride"]})
@@ -232,6 +233,7 @@ def test_a_plan_that_was_printed_is_taken(tmp_path: Path) -> None:
     assert peak.predicted == started.plan.peak_bytes <= plan.budget_bytes == peak.budget
 
 
+@pytest.mark.slow
 def test_recomputation_and_16_bit_floats_go_together_in_a_run(tmp_path: Path) -> None:
     program = find_program("alexnet_28", Settings(64, "training"))
     ways = make_search(step_maker(program, foreach=False), 64, None, None).variant(1, "bfloat16")
