@@ -261,6 +261,13 @@ def test_figures_of_transfer_are_those_of_the_rows(way: str, seeds: int) -> None
     assert f"{statistics.mean(float(row['seconds']) for row in rows):.0f}" == seconds
 
 
+def test_the_figure_of_a_large_image_is_that_of_the_row() -> None:
+    *_, row = rows_of("large", side="8000")
+    assert int(row["different"]) < 1e-5 * int(row["compared"])
+    said = f"| {int(row['resident']) / 2**20:.0f} MiB, {float(row['seconds']):.0f} s | `benchmarks/large.py` |"
+    assert said in README
+
+
 def test_figures_of_pixels_are_those_of_the_rows() -> None:
     ways = ("fcn32s", "fcn16s", "fcn8s")
     rows = {way: rows_of("camvid", way=way) for way in ways}
