@@ -32,6 +32,7 @@ def compare(model: str, side: int, rounds: int) -> None:
     torch.manual_seed(0)
     network = create_model(model).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     converted = fully_convolutional(network, (entry.in_chans, *entry.image_size))
+    converted.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     image = torch.randn(1, entry.in_chans, side, side).to(memory_format=torch.channels_last)
     rows, columns = converted.places((side, side))
     slid_macs = rows * columns * sum(layer.macs for layer in layer_costs(network, (entry.in_chans, *entry.image_size)))
