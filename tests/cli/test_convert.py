@@ -1,5 +1,6 @@
 """A classifier that answers at every place: converted, and asked where classes are in images larger than its own."""
 
+import gc
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -196,7 +197,12 @@ def test_what_is_computed_stays_within_what_is_said(run: Path, sheet: Path, tmp_
     tiff = tmp_path / "sheet.tif"
     tifffile.imwrite(tiff, np.asarray(Image.open(sheet)), tile=(32, 48), photometric="rgb")
     mapped(run, tiff, memory="500kB")  # What torch makes only once is there then.
-    with watched([]) as peak:
-        found = mapped(run, tiff, memory="500kB")
+    gc.collect()
+    gc.disable()  # When it comes by itself is chance.
+    try:
+        with watched([]) as peak:
+            found = mapped(run, tiff, memory="500kB")
+    finally:
+        gc.enable()
     assert found.peak is not None
     assert 0.5 * found.peak < peak.size <= found.peak <= 500_000

@@ -67,6 +67,7 @@ def test_what_fits_begins_with_a_batch_that_the_network_takes() -> None:
     assert none.batch_size == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_16_bit_floats_are_a_remedy_of_32_bit_ones_alone(dtype: Literal["float32", "bfloat16"]) -> None:
     program = find_program("lenet5", Settings(1, "training", dtype=dtype))

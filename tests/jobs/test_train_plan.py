@@ -123,6 +123,7 @@ def test_changes_come_in_the_order_of_what_they_take() -> None:
         TrainConfig.model_validate({"data": "digits", "model": "lenet5", "allow": ["stride"]})
 
 
+@pytest.mark.slow
 def test_a_run_that_gets_less_than_planned_goes_on_with_less(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain: tuple[dict[str, torch.Tensor], Any]
 ) -> None:

@@ -191,7 +191,8 @@ def test_a_signal_saves_and_stops_and_the_run_goes_on_as_if_nothing_had_been(
     tmp_path: Path, name: str, options: dict[str, Any]
 ) -> None:
     before = signal.getsignal(signal.Signals[name])
-    with pytest.raises(InterruptedRunError, match=f"received {name} after step 5 of 9; everything is saved"):
+    said = "Ctrl-C" if name == "SIGINT" else name
+    with pytest.raises(InterruptedRunError, match=f"received {said} after step 5 of 9; everything is saved"):
         for record in make_loop(tmp_path / "a", **options).run():
             if isinstance(record, StepRecord) and record.step == 4:
                 os.kill(os.getpid(), signal.Signals[name])

@@ -1,5 +1,6 @@
 """Images of any size through a network part by part: what jobs share that look at each place of an image."""
 
+import gc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -139,6 +140,8 @@ class Sweeper:
     def __init__(self, network: nn.Module, config: WeightsConfig, budget: int | None) -> None:
         self._network, self._config, self._budget = network.eval(), config, budget
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if budget is not None:
+            gc.collect()  # Tracing leaves circles that hold maps, and what a budget counts is all that is there.
         # Images often are of one size, and planning takes time.
         self._last: tuple[tuple[Size, int], Tiled] | None = None
 
