@@ -261,6 +261,14 @@ def test_figures_of_transfer_are_those_of_the_rows(way: str, seeds: int) -> None
     assert f"{statistics.mean(float(row['seconds']) for row in rows):.0f}" == seconds
 
 
+def test_figures_of_one_pass_are_those_of_the_rows() -> None:
+    small, large = rows_of("dense", model="vgg16")
+    times = f"{float(small['times_faster']):.2f} x, {float(large['times_faster']):.2f} x"
+    shares = f"{float(small['share']) * 100:.0f} %, {float(large['share']) * 100:.0f} %"
+    assert (small["side"], large["side"]) == ("512", "1024")
+    assert f"| {times}; {shares} | `benchmarks/dense.py` |" in README
+
+
 def test_the_figure_of_a_large_image_is_that_of_the_row() -> None:
     *_, row = rows_of("large", side="8000")
     assert int(row["different"]) < 1e-5 * int(row["compared"])
