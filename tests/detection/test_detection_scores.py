@@ -9,7 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from striate.detection.scores import Found, Truth, coco_scores, ious, mean_of, precision_recall
+from striate.boxes import pairwise_iou
+from striate.detection.scores import Found, Truth, coco_scores, mean_of, precision_recall
 from striate.reporting.figures import precision_recall as drawn
 
 Boxes = Sequence[tuple[float, float, float, float]]
@@ -160,8 +161,8 @@ def test_all_is_as_plain_loops_have_it(scene: tuple[list[Found], list[Truth]]) -
 
 @given(one=BOX, other=BOX)
 def test_overlaps_are_those_of_counted_squares(one: tuple[int, ...], other: tuple[int, ...]) -> None:
-    corners = [np.array([[x, y, x + w, y + h]], np.float64) for x, y, w, h in (one, other)]
-    shares = ious(*corners)
+    corners = [torch.tensor([[x, y, x + w, y + h]], dtype=torch.float64) for x, y, w, h in (one, other)]
+    shares = pairwise_iou(*corners)
     assert float(shares[0, 0]) == pytest.approx(share_in_common(corners[0][0].tolist(), corners[1][0].tolist()))
 
 

@@ -1,6 +1,5 @@
 """What ``striate predict`` says of images at each place of them."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +7,12 @@ from PIL import Image
 from rich.console import Console
 
 from striate.cli.asked import Asked
-from striate.cli.bars import bars, show_counted
+from striate.cli.sweeping import tell
 from striate.cli.tables import say
 from striate.errors import UsageError
 from striate.files import replace_file, unlike
 from striate.jobs.maps import Mapped, map_classes
-from striate.jobs.predict import Skipped
 from striate.jobs.questions import check_map, expect_class
-from striate.jobs.sweeps import Sweeping
 from striate.reporting.heatmaps import paint
 from striate.units import format_bytes, format_number, format_size
 
@@ -31,31 +28,14 @@ def map_images(asked: Asked, heatmap: str | None) -> None:
         raise UsageError(
             expected="--output with --heatmap CLASS, which says what to paint", received="it without", remedy="Add it."
         )
-    out, err = Console(), Console(stderr=True)
-    found: list[dict[str, Any]] = []
-    skipped, painted = 0, set[str]()
-    with bars(err) as progress:
-        bar = progress.add_task("", total=None, visible=False, state="")
-        for record in map_classes(asked.run, asked.images, **asked.options):
-            match record:
-                case Sweeping():
-                    show_counted(progress, bar, record)
-                case Skipped():
-                    skipped += 1
-                    say(err, f"passed over {record.source}: {record.reason}")
-                case Mapped():
-                    progress.update(bar, visible=False)
-                    path = None
-                    if heatmap is not None:
-                        path = _paint(record, heatmap, asked.output or Path("heatmaps"), painted)
-                    document = _document(record, heatmap, path, asked.top)
-                    found.append(document)
-                    if not asked.as_json:
-                        _say(out, record, document)
-    if asked.as_json:
-        print(json.dumps({"run": str(asked.run), "predictions": found, "skipped": skipped}, indent=2))
-    if skipped:
-        say(err, f"{skipped:,} passed over")
+    painted = set[str]()
+
+    def document(record: Mapped) -> dict[str, Any]:
+        folder = asked.output or Path("heatmaps")
+        path = None if heatmap is None else _paint(record, heatmap, folder, painted)
+        return _document(record, heatmap, path, asked.top)
+
+    tell(asked, map_classes(asked.run, asked.images, **asked.options), document, _say)
 
 
 def _paint(record: Mapped, name: str, folder: Path, painted: set[str]) -> Path:

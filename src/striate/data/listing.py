@@ -3,7 +3,7 @@
 import csv
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,9 +132,8 @@ def _list_folder(root: Path) -> Listing:
     folders = list(_folders(root, hidden, others))
     if any(PARTS.get(folder.name) == "train" for folder in folders):
         others += [folder for folder in folders if folder.name not in PARTS]
-        parts = {
-            part: list(_folders(folder, hidden, others)) for part, folder in _folders_of_parts(root, folders).items()
-        }
+        found = by_part(root, ((folder.name, folder) for folder in folders))
+        parts = {part: list(_folders(folder, hidden, others)) for part, folder in found.items()}
     else:
         parts = {"": folders}
     items: list[Item] = []
@@ -146,18 +145,27 @@ def _list_folder(root: Path) -> Listing:
     return Listing(root, tuple(items), classes, tuple(hidden), tuple(others))
 
 
-def _folders_of_parts(root: Path, folders: list[Path]) -> dict[str, Path]:
+def by_part(root: Path, named: Iterable[tuple[str, Path]]) -> dict[str, Path]:
+    """Return what is named as a part is, by part.
+
+    Args:
+        root: the data's folder.
+        named: what may be one, by name; others are passed over.
+
+    Raises:
+        UsageError: for two of one part.
+    """
     parts: dict[str, Path] = {}
-    for folder in folders:
-        part = PARTS.get(folder.name)
+    for name, entry in named:
+        part = PARTS.get(name)
         if part in parts:
             raise UsageError(
-                expected=f"one folder of {part} images in {spell(root)}",
-                received=f"{parts[part].name} and {folder.name}",
-                remedy="Put their images together.",
+                expected=f"one place for the {part} images in {spell(root)}",
+                received=f"{spell(parts[part].name)} and {spell(entry.name)}",
+                remedy="Put them together.",
             )
         if part is not None:
-            parts[part] = folder
+            parts[part] = entry
     return parts
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from striate.data.listing import ORDER, PARTS, Item, Listing, describe, entries_of, list_images
+from striate.data.listing import ORDER, Item, Listing, by_part, describe, entries_of, list_images
 from striate.errors import UsageError
 from striate.files import spell
 
@@ -59,29 +59,9 @@ def _is_list(path: Path) -> bool:
 
 def _lists(folder: Path) -> Mapping[str, Path]:
     """Return the lists of pairs in a folder, by part; none where there is nothing to learn from."""
-    files = [entry for entry in entries_of(folder) if entry.is_file() and entry.suffix.lower() == ".txt"]
-    found = _of_parts(folder, files)
+    files = [entry for entry in sorted(entries_of(folder)) if entry.is_file() and entry.suffix.lower() == ".txt"]
+    found = by_part(folder, ((file.stem.lower(), file) for file in files))
     return found if "train" in found else {}
-
-
-def _of_parts(folder: Path, entries: Iterable[Path]) -> dict[str, Path]:
-    """Return what is named as a part is, by part.
-
-    Raises:
-        UsageError: for two of one part.
-    """
-    found: dict[str, Path] = {}
-    for entry in sorted(entries):
-        part = PARTS.get(entry.stem.lower() if entry.is_file() else entry.name.lower())
-        if part in found:
-            raise UsageError(
-                expected=f"one of {part} in {spell(folder)}",
-                received=f"{spell(found[part].name)} and {spell(entry.name)}",
-                remedy="Put them together.",
-            )
-        if part is not None:
-            found[part] = entry
-    return found
 
 
 def _listed(path: Path, part: str) -> Iterator[Item]:
@@ -104,20 +84,18 @@ def _listed(path: Path, part: str) -> Iterator[Item]:
 
 def _folders(root: Path, others: list[Path]) -> Iterator[tuple[str, Path, Path]]:
     """Yield the folders of images and of masks of each part; what is passed over comes to ``others``."""
-    below = [entry for entry in entries_of(root) if entry.is_dir()]
+    below = _folders_in(root)
     images, masks = _one_of(below, IMAGES), _one_of(below, MASKS)
     if images is None or masks is None:
-        for part, folder in _of_parts(root, below).items():
-            inside = [entry for entry in entries_of(folder) if entry.is_dir()]
+        for part, folder in by_part(root, _lower(below)).items():
+            inside = _folders_in(folder)
             images, masks = _one_of(inside, IMAGES), _one_of(inside, MASKS)
             if images is not None and masks is not None:
                 yield part, images, masks
             else:
                 others.append(folder)
         return
-    of_images, of_masks = (
-        _of_parts(folder, [entry for entry in entries_of(folder) if entry.is_dir()]) for folder in (images, masks)
-    )
+    of_images, of_masks = (by_part(folder, _lower(_folders_in(folder))) for folder in (images, masks))
     if "train" not in of_images:
         yield "", images, masks
     else:
@@ -125,8 +103,16 @@ def _folders(root: Path, others: list[Path]) -> Iterator[tuple[str, Path, Path]]
             yield part, folder, of_masks.get(part, masks / folder.name)
 
 
+def _folders_in(folder: Path) -> list[Path]:
+    return [entry for entry in sorted(entries_of(folder)) if entry.is_dir()]
+
+
+def _lower(folders: Iterable[Path]) -> Iterator[tuple[str, Path]]:
+    return ((folder.name.lower(), folder) for folder in folders)
+
+
 def _one_of(folders: Iterable[Path], names: Iterable[str]) -> Path | None:
-    there = {each.name.lower(): each for each in folders}
+    there = dict(_lower(folders))
     return next((there[name] for name in names if name in there), None)
 
 

@@ -1,7 +1,7 @@
 """Files of a data set looked at, and its parts as sets of images."""
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -158,21 +158,20 @@ def images_of(
         labels = torch.zeros(len(chosen), dtype=torch.int64)
     else:
         labels = torch.tensor([numbers[str(file.item.label)] for file in chosen], dtype=torch.int64)
-    images = ImageFiles(
-        tuple(file.item.path for file in chosen),
-        labels,
-        names,
-        tuple(file.digest for file in chosen),
-        tuple(file.pixels_digest or file.digest for file in chosen),
-        tuple((0, 0) if file.header is None else file.header.size for file in chosen),
-        _channels_of(listing, files),
-        max_pixels=reading.max_pixels,
-    )
-    shared = {field.name: getattr(images, field.name) for field in fields(images)}
+    shared: dict[str, Any] = {
+        "paths": tuple(file.item.path for file in chosen),
+        "labels": labels,
+        "classes": names,
+        "digests": tuple(file.digest for file in chosen),
+        "pictures": tuple(file.pixels_digest or file.digest for file in chosen),
+        "sizes": tuple((0, 0) if file.header is None else file.header.size for file in chosen),
+        "channels": _channels_of(listing, files),
+        "max_pixels": reading.max_pixels,
+    }
     if reading.boxes is not None:
         return _with_boxes(listing, files, part, reading.boxes, shared)
     if listing.mask_classes is None:
-        return images
+        return ImageFiles(**shared)
     looked = [(file.item.mask, file.mask) for file in chosen if file.item.mask is not None and file.mask is not None]
     return MaskedFiles(
         **shared,

@@ -9,6 +9,8 @@ from jaxtyping import Bool, Float, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
+from striate.boxes import pairwise_iou, xyxy_to_xywh
+
 MOST = 100  # Boxes of an image that COCO looks at, the surest ones.
 
 
@@ -112,17 +114,16 @@ def _of_class(found: Sequence[Found], truths: Sequence[Truth], label: int, least
     ignored = set[tuple[int, int]]()
     things = 0
     for place, (said, truth) in enumerate(zip(found, truths, strict=True)):
-        true_boxes, is_ignored = (each[truth.labels == label].cpu().numpy() for each in (truth.xyxy, truth.ignored))
-        boxes, sure = (each[said.labels == label].double().cpu().numpy() for each in (said.xyxy, said.scores))
+        true_boxes, is_ignored = (each[truth.labels == label].cpu() for each in (truth.xyxy, truth.ignored))
+        boxes, sure = (each[said.labels == label].double().cpu() for each in (said.xyxy, said.scores))
         things += int((~is_ignored).sum())
-        ignored |= {(place, number) for number in is_ignored.nonzero()[0].tolist()}
+        ignored |= {(place, number) for number in is_ignored.nonzero()[:, 0].tolist()}
         scores += sure.tolist()
         if not len(true_boxes):
             thing += [None] * len(boxes)
             continue
-        overlaps = ious(boxes, true_boxes.astype(np.float64))
-        best = overlaps.argmax(1)
-        is_there = overlaps.max(1) >= least_iou
+        largest, best = pairwise_iou(boxes, true_boxes.double()).max(1)
+        is_there = (largest >= least_iou).tolist()
         thing += [(place, number) if there else None for number, there in zip(best.tolist(), is_there, strict=True)]
     order = np.argsort(-np.array(scores), kind="stable")
     taken, counted, right = set[tuple[int, int]](), list[int](), list[bool]()
@@ -140,17 +141,6 @@ def _of_class(found: Sequence[Found], truths: Sequence[Truth], label: int, least
         hits / np.arange(1, len(hits) + 1),
         hits / max(things, 1),
     )
-
-
-def ious(xyxy: Float[np.ndarray, "A 4"], others: Float[np.ndarray, "B 4"]) -> Float[np.ndarray, "A B"]:
-    """Return the area that each box has in common with each of the others, as a share of that of both together."""
-    first = np.maximum(xyxy[:, None, :2], others[None, :, :2])
-    last = np.minimum(xyxy[:, None, 2:], others[None, :, 2:])
-    both = (last - first).clip(min=0).prod(2)
-    areas, other_areas = ((each[:, 2:] - each[:, :2]).prod(1) for each in (xyxy, others))
-    either = areas[:, None] + other_areas[None] - both
-    shares: Float[np.ndarray, "A B"] = np.divide(both, either, out=np.zeros_like(both), where=either > 0)
-    return shares
 
 
 def mean_of(values: Iterable[float | None]) -> float:
@@ -220,8 +210,7 @@ def _size_of(found: Found, truth: Truth) -> tuple[int, int]:
 
 def _records(place: int, image: Found | Truth, masks: bool) -> list[dict[str, Any]]:
     """Return what is known of an image as COCO's files have it."""
-    corners, labels = image.xyxy.double().cpu(), image.labels.tolist()
-    boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1)
+    boxes, labels = xyxy_to_xywh(image.xyxy.double().cpu()), image.labels.tolist()
     records: list[dict[str, Any]] = [
         {"image_id": place, "category_id": label, "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
         for box, label in zip(boxes.tolist(), labels, strict=True)

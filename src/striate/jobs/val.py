@@ -87,9 +87,8 @@ def val(
     if has_masks and reading.masks is None:
         # What the data itself says of its masks counts, then what the network was trained on.
         says = data is not None and find_classes_file(Path(data), MaskOptions()) is not None
-        reading = replace(reading, masks=None if says else classes_of(config))
-    if has_masks and reading.masks is None:
-        reading = replace(reading, masks=MaskOptions())
+        learned = None if says else classes_of(config)
+        reading = replace(reading, masks=learned or MaskOptions())
     own, seen = own_data(run), 0
     if own is not None and (data is None or is_same_data(own, data)):
         name = own
