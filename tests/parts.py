@@ -13,7 +13,8 @@ from striate.inference.tiles.steps import Region
 
 def reader(image: Tensor) -> Callable[[Region], Tensor]:
     def read(region: Region) -> Tensor:
-        return image[..., region.rows.start : region.rows.end, region.columns.start : region.columns.end]
+        part = image[..., region.rows.start : region.rows.end, region.columns.start : region.columns.end]
+        return part.clone()  # Some layers change what they are given, and the next part overlaps this one.
 
     return read
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -136,6 +136,12 @@ networks = st.lists(st.one_of(simple, simple, branching), min_size=1, max_size=5
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 @given(networks, st.tuples(st.integers(7, 29), st.integers(7, 29)), st.integers(1, 4), st.integers(1, 4))
+@example(  # It changes its own image, of which two parts see the same place.
+    nn.Sequential(Branches(nn.ConvTranspose2d(CHANNELS, CHANNELS, 1), nn.ReLU(inplace=True)), nn.Conv2d(4, 4, (1, 2))),
+    (7, 7),
+    1,
+    2,
+)
 def test_tiles_of_any_network_are_the_whole_image(
     network: nn.Module, size: tuple[int, int], rows: int, columns: int
 ) -> None:

@@ -4,6 +4,7 @@
 added up; the first of them alone writes files.
 """
 
+import atexit
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -64,6 +65,7 @@ class Group:
         group = cls.here()
         if group.size > 1 and not distributed.is_initialized():
             distributed.init_process_group("cpu:gloo,cuda:nccl" if device == "cuda" else "gloo")
+            atexit.register(_part)
         return group
 
     @property
@@ -160,6 +162,12 @@ class Group:
                 remedy="Its own message says why. All up to the last checkpoint is saved; go on with: "
                 f"{self.command('train --resume RUN')}",
             ) from error
+
+
+def _part() -> None:
+    """End this process's part of the group: threads of it that outlive Python abort the process, and so the job."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 ALONE = Group()

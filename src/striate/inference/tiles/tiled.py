@@ -103,7 +103,7 @@ class Tiled:
         """Yield the parts of the result, row by row, and before them what only prepares.
 
         Args:
-            read: returns a part of the image.
+            read: returns a part of the image, which the network may change: no view of what is read again.
         """
         passes, done = self.passes, count(1)
         resident: dict[int, Tensor] = {}
