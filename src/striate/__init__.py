@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from striate.jobs.convert import fully_convolutional as fully_convolutional
     from striate.jobs.cost import Cost as Cost
     from striate.jobs.cost import cost as cost
+    from striate.jobs.detections import DetectedThings as DetectedThings
+    from striate.jobs.detections import detect_images as detect_images
     from striate.jobs.export import export as export
     from striate.jobs.maps import Mapped as Mapped
     from striate.jobs.maps import map_classes as map_classes
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from striate.planning.plan import Plan as Plan
     from striate.planning.plan import read_plan as read_plan
     from striate.results import ClassMap as ClassMap
+    from striate.results import Detections as Detections
     from striate.results import Mask as Mask
     from striate.training.config import TrainConfig as TrainConfig
     from striate.training.records import EpochRecord as EpochRecord
@@ -48,6 +51,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "Checked": "striate.jobs.check",
     "ClassMap": "striate.results",
+    "DetectedThings": "striate.jobs.detections",
+    "Detections": "striate.results",
     "Cost": "striate.jobs.cost",
     "EpochRecord": "striate.training.records",
     "Finished": "striate.jobs.train",
@@ -67,6 +72,7 @@ _HOMES = {
     "check": "striate.jobs.check",
     "convert": "striate.jobs.convert",
     "cost": "striate.jobs.cost",
+    "detect_images": "striate.jobs.detections",
     "create_model": "striate.zoo",
     "export": "striate.jobs.export",
     "fully_convolutional": "striate.jobs.convert",
@@ -88,6 +94,8 @@ __all__ = [
     "Checked",
     "ClassMap",
     "Cost",
+    "DetectedThings",
+    "Detections",
     "EpochRecord",
     "Finished",
     "Mapped",
@@ -107,6 +115,7 @@ __all__ = [
     "convert",
     "cost",
     "create_model",
+    "detect_images",
     "export",
     "fully_convolutional",
     "layer_costs",

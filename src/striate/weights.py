@@ -41,7 +41,8 @@ class WeightsConfig(BaseModel):
         model_options: what `striate.create_model` takes besides.
         frozen_norm: whether batch norm keeps its statistics when the weights are trained on; None to look whether the
             weights have it folded into their convolutions.
-        task: what it was trained for: a class for each image, a number, or a class for each pixel.
+        task: what it was trained for: a class for each image, a number, a class for each pixel, or a box around each
+            thing.
         classes: their names, in the order of the logits; none for numbers.
         colours: red, green and blue that each class of pixels is painted in, from 0 to 255; none for the usual ones.
         numbers: the class of each number, or colour, that the masks hold which it was trained on, as
@@ -59,7 +60,7 @@ class WeightsConfig(BaseModel):
     model: str
     model_options: dict[str, Any] = {}
     frozen_norm: bool | None = None
-    task: Literal["classify", "regress", "segment"] = "classify"
+    task: Literal["classify", "regress", "segment", "detect"] = "classify"
     classes: tuple[str, ...]
     colours: tuple[tuple[Level, Level, Level], ...] = ()
     numbers: dict[int, int] = {}
@@ -144,7 +145,9 @@ def load_features(network: "Network", backbone: str, source: Path, peer_names: S
         StriateError: listing what is missing, left over or of another shape.
     """
     state = _read_as_ours(source, _state_of(network), peer_names)
-    bare = {ours.removeprefix(FEATURES): tensor for ours, tensor in state.items() if ours.startswith(FEATURES)}
+    # A network that looks at earlier maps has not the layers behind the last of them.
+    used = tuple(f"{FEATURES}{child}." for child, _ in network.features.named_children())
+    bare = {ours.removeprefix(FEATURES): tensor for ours, tensor in state.items() if ours.startswith(used)}
     load_state(network.features, bare, str(source), backbone)
 
 

@@ -10,17 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from striate.boxes import pairwise_iou
-from striate.detection.scores import Found, Truth, coco_scores, mean_of, precision_recall
+from striate.detection.scores import Truth, coco_scores, mean_of, precision_recall
 from striate.reporting.figures import precision_recall as drawn
+from striate.results import Detections
 
 Boxes = Sequence[tuple[float, float, float, float]]
+SIDE = 250  # Of all images.
 NOWHERE = (50.0, 50.0, 60.0, 60.0)
 HERE, THERE = (0.0, 0.0, 10.0, 10.0), (20.0, 20.0, 30.0, 30.0)
 
 
-def found(boxes: Boxes, scores: Sequence[float], labels: Sequence[int] | None = None) -> Found:
-    numbers = torch.tensor([0] * len(boxes) if labels is None else list(labels), dtype=torch.int64)
-    return Found(torch.tensor(list(boxes)).reshape(-1, 4), torch.tensor(list(scores)), numbers)
+def found(boxes: Boxes, scores: Sequence[float], labels: Sequence[int] | None = None) -> Detections:
+    numbers = np.array([0] * len(boxes) if labels is None else list(labels), np.int64)
+    corners = np.array(list(boxes), np.float32).reshape(-1, 4)
+    return Detections(("a", "b", "c"), corners, np.array(list(scores), np.float32), numbers, (SIDE, SIDE))
 
 
 def truth(boxes: Boxes, labels: Sequence[int] | None = None, ignored: Sequence[bool] | None = None) -> Truth:
@@ -88,7 +91,7 @@ BOX = st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(1, 6), st.inte
 
 
 @st.composite
-def images(draw: st.DrawFn) -> tuple[list[Found], list[Truth]]:
+def images(draw: st.DrawFn) -> tuple[list[Detections], list[Truth]]:
     """A few images, with boxes that overlap often, and scores that are all different."""
     count = draw(st.integers(1, 3))
     scores = iter(draw(st.permutations([place / 32 for place in range(1, 31)])))
@@ -112,12 +115,12 @@ def share_in_common(one: Sequence[float], other: Sequence[float]) -> float:
     return len(squares[0] & squares[1]) / len(squares[0] | squares[1])
 
 
-def plain_marks(said: list[Found], true: list[Truth], label: int) -> tuple[list[bool], int]:
+def plain_marks(said: list[Detections], true: list[Truth], label: int) -> tuple[list[bool], int]:
     """Mark what was found, surest first, as right or wrong, box by box, as VOC's own program does."""
     queue = [
         (float(score), place, box)
         for place, each in enumerate(said)
-        for box, score, its in zip(each.xyxy.tolist(), each.scores, each.labels.tolist(), strict=True)
+        for box, score, its in zip(each.boxes_xyxy.tolist(), each.scores, each.labels.tolist(), strict=True)
         if its == label
     ]
     used, marks = set[tuple[int, int]](), list[bool]()
@@ -137,7 +140,7 @@ def plain_marks(said: list[Found], true: list[Truth], label: int) -> tuple[list[
 
 
 @given(scene=images())
-def test_all_is_as_plain_loops_have_it(scene: tuple[list[Found], list[Truth]]) -> None:
+def test_all_is_as_plain_loops_have_it(scene: tuple[list[Detections], list[Truth]]) -> None:
     said, true = scene
     for label, curve in enumerate(precision_recall(said, true, 2)):
         marks, things = plain_marks(said, true, label)
@@ -197,12 +200,14 @@ def test_what_lies_in_a_crowd_does_not_count() -> None:
 
 def test_masks_are_judged_by_their_pixels() -> None:
     """Two triangles of one box: by boxes they are the same, by pixels they share the diagonal."""
-    upper, lower = torch.ones(10, 10).triu().bool(), torch.ones(10, 10).tril().bool()
-    said = replace(found([HERE], [0.9]), masks=upper[None])
-    true = replace(truth([HERE]), masks=lower[None])
+    upper, lower = np.triu(np.ones((10, 10), bool)), np.tril(np.ones((10, 10), bool))
+    said = replace(found([HERE], [0.9]), masks=(upper,))
+    whole = torch.zeros(1, SIDE, SIDE, dtype=torch.bool)
+    whole[0, :10, :10] = torch.from_numpy(lower)
+    true = replace(truth([HERE]), masks=whole)
     assert coco_scores([said], [true], 1).ap == pytest.approx(1)
     assert coco_scores([said], [true], 1, masks=True).ap == 0
-    assert coco_scores([replace(said, masks=lower[None])], [true], 1, masks=True).ap == pytest.approx(1)
+    assert coco_scores([replace(said, masks=(lower,))], [true], 1, masks=True).ap == pytest.approx(1)
 
 
 def test_coco_and_voc_agree_where_their_rules_do() -> None:

@@ -52,6 +52,22 @@ class Network(nn.Module, ABC):
                 outputs[name] = x
         return outputs
 
+    def map_at(self, stride: int) -> FeatureInfo:
+        """Return which map has a stride; the last, where there are several.
+
+        Raises:
+            UsageError: where none has, naming the strides that there are.
+        """
+        found = [info for info in self.feature_info if info.stride == stride]
+        if not found:
+            have = ", ".join(str(info.stride) for info in self.feature_info)
+            raise UsageError(
+                expected=f"a backbone with a map of stride {stride}",
+                received=f"one with strides {have or 'of none: it has no maps'}",
+                remedy="Such as mobilenet_v2, resnet18 or vgg16.",
+            )
+        return found[-1]
+
     def reset_classifier(self, num_classes: int) -> None:
         """Replace what gives logits by fresh layers for ``num_classes`` classes, on the same device.
 

@@ -13,15 +13,15 @@ left out where they are used.
 
 from collections.abc import Sequence
 from math import prod
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int32, Int64
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 Maps = Float[Tensor, "N C H W"]
-Regions = Float[Tensor, "R 4"]
+Boxes = Float[Tensor, "R 4"]
 Images = Int64[Tensor, " R"]
 Parts = Float[Tensor, "R C rows columns"]
 
@@ -29,7 +29,7 @@ CANONICAL_SIDE, CANONICAL_LEVEL = 224, 4  # An image of ImageNet's size is looke
 ROUNDING = 1e-6  # So that a region of just such a size is on just that level, however its logarithm rounds.
 
 
-def roi_pool(maps: Maps, boxes: Regions, images: Images, size: tuple[int, int], *, stride: int) -> Parts:
+def roi_pool(maps: Maps, boxes: Boxes, images: Images, size: tuple[int, int], *, stride: int) -> Parts:
     """Return the largest value of each part of each region; 0 for a part without a place.
 
     Girshick, "Fast R-CNN", 2015, section 2.1, with his program's way of rounding: a region's edges to whole places,
@@ -58,7 +58,7 @@ def roi_pool(maps: Maps, boxes: Regions, images: Images, size: tuple[int, int], 
 
 def roi_align(
     maps: Maps,
-    boxes: Regions,
+    boxes: Boxes,
     images: Images,
     size: tuple[int, int],
     *,
@@ -104,7 +104,7 @@ def pyramid_levels(boxes: Float[Tensor, "*boxes 4"], lowest: int, highest: int) 
 
 def pyramid_align(
     maps: Sequence[Float[Tensor, "N C _ _"]],
-    boxes: Regions,
+    boxes: Boxes,
     images: Images,
     levels: Images,
     size: tuple[int, int],
@@ -130,6 +130,34 @@ def pyramid_align(
     rows = [(start, *m.shape[2:], stride) for start, m, stride in zip(starts, maps, strides, strict=True)]
     where = _Where(*(torch.tensor(column, device=boxes.device)[levels] for column in zip(*rows, strict=True)))
     return _aligned(torch.cat([_table(m) for m in maps]), where, boxes, images, size, samples, aligned=True)
+
+
+class Regions(nn.Module):
+    """The maps within boxes, of one size.
+
+    Args:
+        strides: of the maps, the finest first.
+        pool: what makes a region of that size: ``max``, RoI pooling, on one map alone; or ``align``, RoI align.
+        samples: of RoI align, along each side of a part.
+    """
+
+    def __init__(self, strides: Sequence[int], pool: Literal["max", "align"], samples: int = 2) -> None:
+        super().__init__()
+        self.strides, self.pool, self.samples = tuple(strides), pool, samples
+
+    def forward(
+        self, maps: Sequence[Float[Tensor, "N C _ _"]], boxes: Float[Tensor, "N P 4"], side: int
+    ) -> Float[Tensor, "R C s s"]:
+        """Return ``side`` x ``side`` parts of each box: of those of the first image, of the next, and so on."""
+        flat, size = boxes.flatten(0, 1), (side, side)
+        images = torch.arange(len(boxes), device=boxes.device).repeat_interleave(boxes.shape[1])
+        if len(self.strides) > 1:
+            lowest, highest = (stride.bit_length() - 1 for stride in (self.strides[0], self.strides[-1]))
+            levels = pyramid_levels(flat, lowest, highest)
+            return pyramid_align(maps, flat, images, levels, size, strides=self.strides, samples=self.samples)
+        if self.pool == "max":
+            return roi_pool(maps[0], flat, images, size, stride=self.strides[0])
+        return roi_align(maps[0], flat, images, size, stride=self.strides[0], samples=self.samples)
 
 
 class _Where(NamedTuple):

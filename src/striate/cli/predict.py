@@ -10,7 +10,7 @@ from striate.cli.allocator import return_freed_memory
 from striate.cli.asked import Asked
 from striate.data.names import MAX_PIXELS
 from striate.errors import UsageError
-from striate.jobs.questions import is_converted, says_pixels
+from striate.jobs.questions import is_converted, task_of
 from striate.jobs.usage import check_prediction
 
 if TYPE_CHECKING:
@@ -44,7 +44,9 @@ def predict(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="FOLDER", help="for what is painted; heatmaps or masks by default"),
+        typer.Option(
+            "-o", "--output", metavar="FOLDER", help="for what is painted; heatmaps, masks or detections by default"
+        ),
     ] = None,
     image_size: Annotated[
         int | None,
@@ -54,6 +56,7 @@ def predict(
             show_default=False,
         ),
     ] = None,
+    score: Annotated[float, typer.Option(min=0, max=1, help="of things that are found: at least so sure")] = 0.5,
     memory: Annotated[
         str | None,
         typer.Option(
@@ -63,15 +66,16 @@ def predict(
 ) -> None:
     """Say what a trained network sees in images; with --heatmap, where in images of any size.
 
-    For a network that says a class for each pixel, write masks of images of any size.
+    For a network that says a class for each pixel, write masks of images of any size; for one that finds things, draw
+    them.
     """
     check_prediction(run, images)
     if as_json + as_lines + draw > 1:
         raise UsageError(
             expected="one of --json, --jsonl and --draw", received="more", remedy="Choose one way to see predictions."
         )
-    is_for_pixels = says_pixels(run)
-    if heatmap is not None or is_for_pixels or is_converted(run):
+    task = task_of(run)
+    if heatmap is not None or task in ("segment", "detect") or is_converted(run):
         asked = Asked(
             run=run,
             images=images,
@@ -87,11 +91,19 @@ def predict(
         )
         if memory is not None:
             return_freed_memory()
-        if heatmap is None and is_for_pixels:
+        if heatmap is None and task == "segment":
             _expect_none(draw, "--draw", "--json, --jsonl, or none, where each pixel has its own answer")
             from striate.cli.masks import segment
 
             segment(asked)
+        elif heatmap is None and task == "detect":
+            what = "without it, for a network that finds things"
+            _expect_none(draw, "--draw", f"{what}: what it finds is drawn anyway")
+            _expect_none(image_size is not None, "--image-size", f"{what}: it sees images at the size of its training")
+            _expect_none(memory is not None, "--memory", what)
+            from striate.cli.detections import detect
+
+            detect(asked, score)
         else:
             expected = "--json, or none, where each image has many answers"
             _expect_none(draw, "--draw", expected)

@@ -1,4 +1,4 @@
-"""What is said of images of any size, one after the other, while a network goes over them part by part."""
+"""What is said of images one after the other, and how far this is."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -9,15 +9,15 @@ from rich.console import Console
 from striate.cli.asked import Asked
 from striate.cli.bars import bars, show_counted
 from striate.cli.tables import say
+from striate.counted import Counted
 from striate.jobs.predict import Skipped
-from striate.jobs.sweeps import Sweeping
 
 Record = TypeVar("Record")
 
 
 def tell(
     asked: Asked,
-    records: Iterable[Sweeping | Skipped | Record],
+    records: Iterable[Counted | Skipped | Record],
     document: Callable[[Record], dict[str, Any]],
     show: Callable[[Console, Record, dict[str, Any]], None],
 ) -> None:
@@ -35,7 +35,7 @@ def tell(
     with bars(err) as progress:
         bar = progress.add_task("", total=None, visible=False, state="")
         for record in records:
-            if isinstance(record, Sweeping):
+            if isinstance(record, Counted):
                 show_counted(progress, bar, record)
             elif isinstance(record, Skipped):
                 skipped += 1

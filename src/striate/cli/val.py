@@ -40,7 +40,11 @@ def val(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one document on standard output")] = False,
 ) -> None:
-    """Say what a trained network is worth: accuracy, by class, confusion, and whether it is as right as it is sure."""
+    """Say what a trained network is worth: accuracy, by class, confusion, and whether it is as right as it is sure.
+
+    Of a network for each pixel, how far its masks overlap with the true ones; of one that finds things, the average
+    precision of its boxes and masks.
+    """
     masks = check_val(run, data, split, classes, ignore)
     check_page(html)
 
@@ -93,6 +97,7 @@ def _print(out: Any, found: "Validated") -> None:
     from striate.cli.tables import fill, plain_table, say
     from striate.jobs.judged_masks_page import share
     from striate.jobs.judged_page import in_words, metrics_in_words
+    from striate.jobs.judging_boxes import JudgedBoxes
     from striate.jobs.judging_masks import JudgedMasks
     from striate.jobs.val import seen_in_words
 
@@ -107,6 +112,15 @@ def _print(out: Any, found: "Validated") -> None:
         for one in judged.classes:
             known = (one.iou, one.trimap_iou, one.precision, one.recall)
             fill(table, one.name, f"{one.pixels:,}", *map(share, known))
+        out.print(table)
+        return
+    if isinstance(judged, JudgedBoxes):
+        has_masks = "mask_ap" in judged.metrics
+        names = ["class", "things", "found", "AP50", "AP", *(["AP of masks"] if has_masks else [])]
+        table = plain_table(None, [(name, name != "class") for name in names])
+        for thing in judged.classes:
+            masks = [share(thing.mask_ap)] if has_masks else []
+            fill(table, thing.name, f"{thing.things:,}", *map(share, (thing.found, thing.ap50, thing.ap)), *masks)
         out.print(table)
         return
     if not judged.classes:

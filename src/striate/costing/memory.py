@@ -83,7 +83,7 @@ def evaluation_peak(
         size: images at once; those of the step by default.
         channels_last: as for `trace`.
     """
-    program = Inference(step.network, [tensor[:size] for tensor in step.inputs], step.amp_dtype)
+    program = Inference(step.network, [tensor[:size] for tensor in step.inputs[: step.shown]], step.amp_dtype)
     predicted = find_peak(timeline(device.traced(program, channels_last=channels_last), device)).size
     return predicted + sum(device.allocated(storage.size) for storage in graph.storages if storage.role is Role.STATE)
 

@@ -7,16 +7,18 @@ behind strided convolutions of odd kernels looks at.
 """
 
 from collections.abc import Sequence
+from itertools import islice
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 SIZES = (128, 256, 512)  # The paper's: square roots of the anchors' areas, in pixels.
 RATIOS = (0.5, 1.0, 2.0)  # Of heights to widths.
+RARE = 0.025  # Share of things to either side that anchors are not made for.
 
 
-def base_anchors(sizes: Sequence[int] = SIZES, ratios: Sequence[float] = RATIOS) -> Float[Tensor, "A 4"]:
+def base_anchors(sizes: Sequence[int | float] = SIZES, ratios: Sequence[float] = RATIOS) -> Float[Tensor, "A 4"]:
     """Return the anchors of one place around 0, 0: all sizes of the first ratio, then of the next.
 
     Args:
@@ -46,3 +48,40 @@ def spread_anchors(
     )
     y, x = torch.meshgrid(rows, columns, indexing="ij")
     return (torch.stack([x, y, x, y], -1).unsqueeze(2) + base).view(-1, 4)
+
+
+class Anchors(nn.Module):
+    """The anchors of some maps. Their boxes at one place are part of a network's state: it has learned with them.
+
+    Args:
+        sizes: square roots of their areas, in pixels, on each map; of three ratios each.
+        strides: of the maps.
+    """
+
+    def __init__(self, sizes: Sequence[Sequence[int | float]], strides: Sequence[int]) -> None:
+        super().__init__()
+        self.strides = tuple(strides)
+        for level, own in enumerate(sizes):
+            self.register_buffer(f"level{level}", base_anchors(own))
+
+    def forward(self, *maps: Float[Tensor, "N C _ _"]) -> list[Float[Tensor, "_ 4"]]:
+        """Return the anchors of all images alike, on each map."""
+        sizes = [(each.shape[2], each.shape[3]) for each in maps]
+        return [
+            spread_anchors(base.float(), size, stride)
+            for base, size, stride in zip(self.buffers(), sizes, self.strides, strict=True)
+        ]
+
+    @torch.no_grad()
+    def fit(self, sides: Float[Tensor, "K 2"]) -> None:
+        """Spread the sizes evenly, in their logarithms, from the smallest to the largest thing that is not rare.
+
+        Args:
+            sides: widths and heights of things, in pixels.
+        """
+        roots = sides.prod(1).sqrt().log()
+        low, high = torch.quantile(roots, torch.tensor([RARE, 1 - RARE]).to(roots)).tolist()
+        each = [len(base) // len(RATIOS) for base in self.buffers()]
+        sizes = iter(torch.linspace(low, high, sum(each)).exp().tolist())
+        for base, count in zip(self.buffers(), each, strict=True):
+            base.copy_(base_anchors(list(islice(sizes, count))))

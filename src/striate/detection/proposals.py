@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int64
-from torch import Tensor
+from torch import Tensor, nn
 
 from striate.boxes import clip_boxes, decode_boxes
 from striate.detection.targets import pick
@@ -69,6 +69,11 @@ def propose(
     )
 
 
+def sizes_of(batch: Tensor, image_size: Sequence[int]) -> Int64[Tensor, "N 2"]:
+    """Return (height, width) of each of as many images as a batch has, which all have the same."""
+    return torch.tensor(list(image_size), device=batch.device).expand(len(batch), -1)
+
+
 def best_of(levels: Sequence[Proposals], count: int) -> Proposals:
     """Return the best proposals of all maps together.
 
@@ -79,3 +84,40 @@ def best_of(levels: Sequence[Proposals], count: int) -> Proposals:
     boxes, scores, valid = (torch.cat(parts, 1) for parts in zip(*levels, strict=True))
     best = scores.topk(count, 1)
     return Proposals(pick(boxes, best.indices), best.values, pick(valid, best.indices))
+
+
+class Proposing(nn.Module):
+    """The best of what is said of all anchors.
+
+    Args:
+        before: proposals of each map that are left before suppression.
+        after: places behind it, of all maps together.
+    """
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.before, self.after = before, after
+
+    def forward(
+        self,
+        scores: Sequence[Float[Tensor, "N _"]],
+        offsets: Sequence[Float[Tensor, "N _ 4"]],
+        anchors: Sequence[Float[Tensor, "_ 4"]],
+        image_size: Sequence[int],
+    ) -> Proposals:
+        """Return proposals.
+
+        Args:
+            scores: of each map, as for `propose`.
+            offsets: likewise.
+            anchors: likewise.
+            image_size: (height, width) of all images.
+        """
+        sizes = sizes_of(scores[0], image_size)
+        levels = [
+            propose(*said, sizes, before=self.before, after=min(self.after, self.before, said[0].shape[1]))
+            for said in zip(scores, offsets, anchors, strict=True)
+        ]
+        if len(levels) == 1:
+            return levels[0]
+        return best_of(levels, min(self.after, sum(level.valid.shape[1] for level in levels)))

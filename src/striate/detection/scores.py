@@ -5,30 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
 from striate.boxes import pairwise_iou, xyxy_to_xywh
+from striate.results import Detections
 
 MOST = 100  # Boxes of an image that COCO looks at, the surest ones.
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What was found in one image.
-
-    Args:
-        xyxy: boxes, in pixels.
-        scores: how sure each is.
-        labels: the index of each one's class.
-        masks: which of the image's pixels are each one's; None where nobody says.
-    """
-
-    xyxy: Float[Tensor, "D 4"]
-    scores: Float[Tensor, " D"]
-    labels: Int64[Tensor, " D"]
-    masks: Bool[Tensor, "D H W"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +77,7 @@ class PrecisionRecall:
 
 
 def precision_recall(
-    found: Sequence[Found], truths: Sequence[Truth], classes: int, least_iou: float = 0.5
+    found: Sequence[Detections], truths: Sequence[Truth], classes: int, least_iou: float = 0.5
 ) -> tuple[PrecisionRecall, ...]:
     """Return precision by recall of each class, as Pascal VOC counts.
 
@@ -109,13 +94,14 @@ def precision_recall(
     return tuple(_of_class(found, truths, label, least_iou) for label in range(classes))
 
 
-def _of_class(found: Sequence[Found], truths: Sequence[Truth], label: int, least_iou: float) -> PrecisionRecall:
+def _of_class(found: Sequence[Detections], truths: Sequence[Truth], label: int, least_iou: float) -> PrecisionRecall:
     scores, thing = list[float](), list[tuple[int, int] | None]()  # Which thing each is held to be; None for none.
     ignored = set[tuple[int, int]]()
     things = 0
     for place, (said, truth) in enumerate(zip(found, truths, strict=True)):
         true_boxes, is_ignored = (each[truth.labels == label].cpu() for each in (truth.xyxy, truth.ignored))
-        boxes, sure = (each[said.labels == label].double().cpu() for each in (said.xyxy, said.scores))
+        own = said.labels == label
+        boxes, sure = (torch.from_numpy(each[own]).double() for each in (said.boxes_xyxy, said.scores))
         things += int((~is_ignored).sum())
         ignored |= {(place, number) for number in is_ignored.nonzero()[:, 0].tolist()}
         scores += sure.tolist()
@@ -166,7 +152,9 @@ class CocoScores:
     by_class: tuple[float | None, ...]
 
 
-def coco_scores(found: Sequence[Found], truths: Sequence[Truth], classes: int, *, masks: bool = False) -> CocoScores:
+def coco_scores(
+    found: Sequence[Detections], truths: Sequence[Truth], classes: int, *, masks: bool = False
+) -> CocoScores:
     """Return the average precision of boxes, or of masks, as COCO takes it, of up to 100 boxes an image.
 
     What is ignored is a crowd to it: whatever lies in it does not count.
@@ -180,7 +168,7 @@ def coco_scores(found: Sequence[Found], truths: Sequence[Truth], classes: int, *
     from faster_coco_eval import COCO, COCOeval_faster
 
     images = [
-        {"id": place, "height": size[0], "width": size[1]} for place, size in enumerate(map(_size_of, found, truths))
+        {"id": place, "height": said.image_size[0], "width": said.image_size[1]} for place, said in enumerate(found)
     ]
     true = [record for place, truth in enumerate(truths) for record in _records(place, truth, masks)]
     for number, record in enumerate(true, 1):
@@ -202,37 +190,35 @@ def coco_scores(found: Sequence[Found], truths: Sequence[Truth], classes: int, *
     return CocoScores(float(means.mean()), float(means[0].mean()), float(means[5].mean()), tuple(by_class))
 
 
-def _size_of(found: Found, truth: Truth) -> tuple[int, int]:
-    """Return (height, width) of an image, as its masks say; boxes need none."""
-    masks = truth.masks if truth.masks is not None else found.masks
-    return (0, 0) if masks is None else (masks.shape[1], masks.shape[2])
-
-
-def _records(place: int, image: Found | Truth, masks: bool) -> list[dict[str, Any]]:
+def _records(place: int, image: Detections | Truth, masks: bool) -> list[dict[str, Any]]:
     """Return what is known of an image as COCO's files have it."""
-    boxes, labels = xyxy_to_xywh(image.xyxy.double().cpu()), image.labels.tolist()
+    xyxy = torch.from_numpy(image.boxes_xyxy) if isinstance(image, Detections) else image.xyxy.cpu()
     records: list[dict[str, Any]] = [
         {"image_id": place, "category_id": label, "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
-        for box, label in zip(boxes.tolist(), labels, strict=True)
+        for box, label in zip(xyxy_to_xywh(xyxy.double()).tolist(), image.labels.tolist(), strict=True)
     ]
-    if isinstance(image, Found):
+    if isinstance(image, Detections):
         for record, score in zip(records, image.scores.tolist(), strict=True):
             record["score"] = score
     else:
         for record, is_ignored in zip(records, image.ignored.tolist(), strict=True):
             record["iscrowd"] = int(is_ignored)
-    if masks and records:
-        for record, runs in zip(records, _runs_of(image), strict=True):
-            record["segmentation"] = runs
+    if masks:
+        for number, record in enumerate(records):
+            record["segmentation"] = _runs_of(image, number)
             del record["bbox"]
     return records
 
 
-def _runs_of(image: Found | Truth) -> Sequence[Mapping[str, Any]]:
-    """Return the masks of an image in COCO's compressed form."""
-    from faster_coco_eval.core import mask
-
+def _runs_of(image: Detections | Truth, number: int) -> Mapping[str, Any]:
+    """Return the mask of one thing in COCO's compressed form."""
     assert image.masks is not None, "masks are judged where there are some"
-    pixels = np.asfortranarray(image.masks.cpu().permute(1, 2, 0).numpy().astype(np.uint8))
-    runs: Sequence[Mapping[str, Any]] = mask.encode(pixels)
+    return runs_of(image.mask(number) if isinstance(image, Detections) else image.masks[number].cpu().numpy())
+
+
+def runs_of(mask: Bool[np.ndarray, "H W"]) -> Mapping[str, Any]:
+    """Return a mask in COCO's compressed form: ``size`` and ``counts``, the latter in bytes."""
+    from faster_coco_eval.core import mask as coco
+
+    runs: Mapping[str, Any] = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
     return runs

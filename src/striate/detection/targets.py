@@ -1,9 +1,29 @@
-"""What a network is to say of a candidate: by how much the box that it is to find differs from it."""
+"""What is there, and what a network is to say of a candidate: by how much its thing's box differs from it."""
 
-from jaxtyping import Bool, Float, Int64
+from typing import NamedTuple
+
+from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
 from striate.boxes import UNWEIGHTED, Weights, encode_boxes
+
+
+class Truths(NamedTuple):
+    """What is in some images, filled up to a fixed number of things; 0 where there is none.
+
+    Args:
+        xyxy: boxes in pixels of the images as the network takes them.
+        labels: the index of each one's class.
+        valid: whether there is a thing that is to be found.
+        ignored: whether there is one that need not be found, and is not wrong to find.
+        masks: which part of each box is the thing's, 0 none to 255 all of it, at ``s`` x ``s`` places within it.
+    """
+
+    xyxy: Float[Tensor, "N M 4"]
+    labels: Int64[Tensor, "N M"]
+    valid: Bool[Tensor, "N M"]
+    ignored: Bool[Tensor, "N M"]
+    masks: UInt8[Tensor, "N M s s"] | None = None
 
 
 def pick(values: Tensor, indices: Int64[Tensor, "N count"]) -> Tensor:

@@ -80,6 +80,7 @@ class Training:
         recompute: operators of the forward pass that run again for the gradients, by their places.
         optimizer_in_backward: whether each parameter is updated as soon as its gradient is there; in one part.
         clip_grad: the norm that all gradients together are scaled down to; None for as they are.
+        shown: how many of the inputs prediction takes, too; all by default.
         keeps_gradients: whether gradients stay from step to step, as they do where several devices share a batch: there
             they are views of the buckets that are added up, and ``optimizer.zero_grad(set_to_none=False)`` keeps them.
     """
@@ -96,6 +97,7 @@ class Training:
     recompute: Mapping[int, str] = field(default_factory=dict)
     optimizer_in_backward: bool = False
     clip_grad: float | None = None
+    shown: int | None = None
     keeps_gradients: bool = False
     _learner: Optimizer | None = None
     _kept: Sequence[tuple[nn.Parameter, Tensor]] = ()

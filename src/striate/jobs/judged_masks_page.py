@@ -47,7 +47,11 @@ def beside(picture: MaskPicture, colours: tuple[Colour, ...]) -> UInt8[np.ndarra
     """Return an image, its mask, and what was said, side by side; what is not known is white in both masks."""
     image = np.broadcast_to(picture.image, (*picture.image.shape[:2], 3))
     said = np.where(picture.truth == UNKNOWN, UNKNOWN, picture.said).astype(np.uint8)
-    line = np.full((image.shape[0], LINE, 3), 255, np.uint8)
-    masks = (paint_mask(mask, colours) for mask in (picture.truth, said))
-    made: UInt8[np.ndarray, "h w 3"] = np.concatenate([image, *(part for mask in masks for part in (line, mask))], 1)
-    return made
+    return beside_each_other(image, *(paint_mask(mask, colours) for mask in (picture.truth, said)))
+
+
+def beside_each_other(*pictures: UInt8[np.ndarray, "h _ 3"]) -> UInt8[np.ndarray, "h w 3"]:
+    """Return pictures of one height in a row, a white line between each two."""
+    line = np.full((len(pictures[0]), LINE, 3), 255, np.uint8)
+    parts = [part for picture in pictures for part in (line, picture)]
+    return np.concatenate(parts[1:], 1)

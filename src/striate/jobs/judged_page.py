@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping
 
+from striate.jobs.judged_boxes_page import add_judged_boxes
 from striate.jobs.judged_masks_page import add_judged_masks, share
+from striate.jobs.judgement import Judgement
 from striate.jobs.judging import Judged
+from striate.jobs.judging_boxes import JudgedBoxes
 from striate.jobs.judging_masks import JudgedMasks
 from striate.reporting.figures import calibration, confusion_matrix, scatter
 from striate.reporting.page import Page
@@ -13,11 +16,13 @@ WORST = 24
 PARTS = {"train": "training", "val": "validation", "test": "test"}
 
 
-def in_words(judged: Judged | JudgedMasks, part: str) -> str:
+def in_words(judged: Judgement, part: str) -> str:
     """Say in half a sentence what a network is worth."""
     images = f"{PARTS[part]} images" if part else "images"
     if isinstance(judged, JudgedMasks):
         return f"mean IoU {judged.metrics['mean_iou']:.2%} on {len(judged.images):,} {images}"
+    if isinstance(judged, JudgedBoxes):
+        return f"AP {judged.metrics['ap']:.2%}, AP50 {judged.metrics['ap50']:.2%} on {len(judged.images):,} {images}"
     if judged.confusion:
         return f"{judged.metrics['accuracy']:.2%} of the {images} right ({judged.right:,} of {len(judged.images):,})"
     return f"rmse {judged.metrics['rmse']:.6g} on {len(judged.images):,} {images}"
@@ -28,12 +33,15 @@ def metrics_in_words(metrics: Mapping[str, float]) -> str:
     return ", ".join(metric_in_words(name, value) for name, value in metrics.items())
 
 
-def add_judged(page: Page, judged: Judged | JudgedMasks, part: str) -> None:
+def add_judged(page: Page, judged: Judgement, part: str) -> None:
     """Add what a network is worth on one part of its images."""
     name = PARTS.get(part, "")
     of = f" of the {name} images" if name else ""
     if isinstance(judged, JudgedMasks):
         add_judged_masks(page, judged, of)
+        return
+    if isinstance(judged, JudgedBoxes):
+        add_judged_boxes(page, judged, of)
         return
     if judged.confusion:
         page.heading(f"Confusion matrix{of}")

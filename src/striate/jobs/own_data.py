@@ -3,6 +3,7 @@
 from collections.abc import Generator
 
 from striate.data.masks import MaskClasses
+from striate.data.names import BoxOptions
 from striate.data.reading import Reading
 from striate.data.sets import ImageFiles, ImageSet, Splits
 from striate.data.source import Opening, read_data
@@ -19,7 +20,13 @@ DIGITS = 16  # Of a digest: enough to tell any files apart that one has.
 def reading_of(config: TrainConfig, workers: int = 0) -> Reading:
     """Return how a run reads its files."""
     masks = mask_options(find_model(config.model).task, config.classes, config.ignore)
-    return Reading(config.skip_bad, config.max_pixels, workers, masks)
+    return Reading(config.skip_bad, config.max_pixels, workers, masks, box_options(config.model))
+
+
+def box_options(model: str) -> BoxOptions | None:
+    """Return how boxes are read for a network of the zoo; None for one that does not find things."""
+    entry = find_model(model)
+    return BoxOptions(entry.mask_side) if entry.task == "detect" else None
 
 
 def record_of(splits: Splits) -> DataRecord:

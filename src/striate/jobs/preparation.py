@@ -9,6 +9,7 @@ from torch import nn
 
 from striate.blocks.initialisation import initialise
 from striate.blocks.normalisation import freeze_norms, norms_are_folded
+from striate.data.boxed import Boxed
 from striate.data.keyed import Use, key
 from striate.data.masked import MaskedFiles
 from striate.data.preprocessing import Preprocessing
@@ -21,7 +22,7 @@ from striate.training.config import TrainConfig
 from striate.training.folder import RunFolder
 from striate.training.group import local_size
 from striate.training.probe import last_layer
-from striate.training.tasks import Classification, ImageTask, Regression, Segmentation
+from striate.training.tasks import Classification, Detection, ImageTask, Regression, Segmentation
 from striate.units import parse_bytes
 from striate.weights import WeightsConfig, read_weights_config
 from striate.zoo import body_of, create_model, fill, find_model, names_of_weights
@@ -123,6 +124,7 @@ def prepare(config: TrainConfig, found: Splits, beginning: Beginning) -> Prepare
     notes: list[str] = []
     if config.init is not None:
         initialise(network, config.init)
+    task.adapt(network)
     if beginning.weights is not None:
         _begin(network, config, beginning.weights, options, classes, notes)
     frozen_norm = config.frozen_norm if config.frozen_norm is not None else beginning.frozen_norm
@@ -154,6 +156,8 @@ def _task(config: TrainConfig, preprocessing: Preprocessing, splits: Splits) -> 
         UsageError: where something else was asked for, or flags that are not for it.
     """
     images = splits.train
+    if isinstance(images, Boxed):
+        return Detection(config, preprocessing, images.classes)
     if isinstance(images, MaskedFiles):
         return Segmentation(config, preprocessing, images.mask_classes)
     if config.task == ("regress" if images.classes else "classify"):
@@ -191,6 +195,8 @@ def _splits(config: TrainConfig, found: Splits, beginning: Beginning) -> tuple[S
     size = _image_size(config, beginning)
     channels = config.in_chans or (found.train.channels if given is None else given.channels)
     crop_pct = config.crop_pct if config.crop_pct is not None else 1.0 if given is None else given.crop_pct
+    if isinstance(found.train, Boxed):
+        crop_pct = None  # Things at the edges count as much as those in the middle.
     interpolation = config.interpolation or ("bilinear" if given is None else given.interpolation)
     splits = found.prepared(channels, size, crop_pct, interpolation)
     if config.cache is not None:

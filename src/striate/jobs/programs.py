@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._pytree import tree_leaves
 
+from striate.detection.detector import Detector
 from striate.errors import StriateError, UsageError, nearest
 from striate.graph.programs import Inference, Program, Training
 from striate.jobs.networks import InputSpec, build_network, natural_input
@@ -22,10 +23,12 @@ from striate.planning.plan import Plan
 from striate.segmentation.segmenter import Segmenter
 from striate.training.config import OptimizerName
 from striate.training.optimizers import build_optimizer
+from striate.training.tasks.detection import detector_step
 from striate.training.tasks.images import AUXILIARY_WEIGHT
 from striate.units import format_bytes
 from striate.zoo import ZOO
 
+THINGS = 32  # That there is room for in each image, where no data says how many.
 SHARE = 0.9  # Of the free memory, that a measurement may take.
 
 Mode = Literal["inference", "training"]
@@ -123,7 +126,8 @@ def build_program(
         settings: how it is run.
         loss: of the network's output and ``targets``, a scalar. By default cross-entropy for logits, N x classes or,
             of a network for each pixel, N x classes x H x W, and the mean of anything else; for a network with
-            auxiliary heads the sum that it is trained with.
+            auxiliary heads, and one that finds things, the sum that it is trained with, with room for 32 things in each
+            image.
         targets: what a loss of one's own takes besides the output.
         foreach: whether the optimizer treats all parameters at once, as torch does on a card and not on a CPU.
     """
@@ -136,16 +140,19 @@ def build_program(
             received=f"{type(network).__name__}, which has none",
             remedy="Ask for prediction, or unfreeze some of it.",
         )
-    forward = None
+    name = settings.optimizer
+    masters = settings.master_weights
+    optimizer = None if name is None else partial(build_optimizer, name=name, master_weights=masters, foreach=foreach)
+    forward, shown = None, None
+    if loss is None and isinstance(network, Detector):
+        inputs, targets, loss, forward, shown = detector_step(network, inputs[0], THINGS, network.mask_side)
     if loss is None:
         forward = getattr(type(network), "forward_all", None)
         loss = _usual_loss if forward is None else _auxiliary_loss
         sides = inputs[0].shape[2:] if isinstance(network, Segmenter) else ()
         targets = [torch.zeros(settings.batch_size, *sides, dtype=torch.int64)]
-    name = settings.optimizer
-    masters = settings.master_weights
-    optimizer = None if name is None else partial(build_optimizer, name=name, master_weights=masters, foreach=foreach)
-    return Training(network, inputs, targets or (), loss, optimizer, forward, amp_dtype, parts=settings.micro_batches)
+    parts = settings.micro_batches
+    return Training(network, inputs, targets or (), loss, optimizer, forward, amp_dtype, parts, shown=shown)
 
 
 def _usual_loss(output: Any, targets: Tensor) -> Tensor:

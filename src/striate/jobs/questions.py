@@ -7,22 +7,33 @@ from striate.errors import UsageError, nearest
 from striate.jobs.usage import check_prediction, expect_images
 from striate.weights import find_weights, read_weights_config
 
-SAID = {"classify": "classes of a whole image", "regress": "a number", "segment": "a class for each pixel"}
-MASKS = "Of such a network, `striate predict` (from Python, striate.segment_images) writes masks."
+SAID = {
+    "classify": "classes of a whole image",
+    "regress": "a number",
+    "segment": "a class for each pixel",
+    "detect": "boxes around things",
+}
+ANSWERS = "For one answer for each image, see striate.predict."
+WAYS = {
+    "regress": "What a number would mean at a place of an image, nobody knows.",
+    "segment": "Of such a network, `striate predict` (from Python, striate.segment_images) writes masks.",
+    "detect": "Of such a network, `striate predict` (from Python, striate.detect_images) draws what it finds.",
+}
 
 
 def check_answers(run: str | Path, images: Sequence[str | Path], limit: int | None = None) -> None:
     """Refuse what could not be predicted with one answer for each image.
 
     Raises:
-        UsageError: as `check_prediction` does, and for a network that says a class for each pixel.
+        UsageError: as `check_prediction` does, and for a network that says something else.
     """
     check_prediction(run, images, limit)
-    if says_pixels(run):
+    config = read_weights_config(find_weights(run))
+    if config.task not in ("classify", "regress"):
         raise UsageError(
             expected="a network with one answer for each image",
-            received=f"{read_weights_config(find_weights(run)).model}, which says {SAID['segment']}",
-            remedy=MASKS,
+            received=f"{config.model}, which says {SAID[config.task]}",
+            remedy=WAYS[config.task],
         )
 
 
@@ -35,11 +46,10 @@ def check_map(run: str | Path, images: Sequence[str | Path], limit: int | None =
     check_prediction(run, images, limit)
     config = read_weights_config(find_weights(run))
     if config.task != "classify":
-        no_number = "What a number would mean at a place of an image, nobody knows."
         raise UsageError(
             expected="a network that tells classes of whole images",
             received=f"{config.model}, which says {SAID[config.task]}",
-            remedy=MASKS if config.task == "segment" else no_number,
+            remedy=WAYS[config.task],
         )
 
 
@@ -66,7 +76,7 @@ def check_masks(run: str | Path, images: Sequence[str | Path], limit: int | None
         raise UsageError(
             expected="a network that says a class for each pixel",
             received=f"{config.model}, which says {SAID[config.task]}",
-            remedy="For one answer for each image, see striate.predict.",
+            remedy=WAYS["detect"] if config.task == "detect" else ANSWERS,
         )
     from striate.results import UNKNOWN  # Takes longer than most of what is refused here.
 
@@ -78,9 +88,27 @@ def check_masks(run: str | Path, images: Sequence[str | Path], limit: int | None
         )
 
 
-def says_pixels(run: str | Path) -> bool:
-    """Tell whether weights are of a network that says a class for each pixel."""
-    return read_weights_config(find_weights(run)).task == "segment"
+def check_detections(run: str | Path, images: Sequence[str | Path], limit: int | None, score: float) -> None:
+    """Refuse that in which nothing could be found.
+
+    Raises:
+        UsageError: as `check_prediction` does, and for a network that does not find things, or a score that is none.
+    """
+    check_prediction(run, images, limit)
+    config = read_weights_config(find_weights(run))
+    if config.task != "detect":
+        raise UsageError(
+            expected="a network that finds things",
+            received=f"{config.model}, which says {SAID[config.task]}",
+            remedy=WAYS["segment"] if config.task == "segment" else ANSWERS,
+        )
+    if not 0 <= score <= 1:
+        raise UsageError(expected="a score from 0 to 1", received=f"{score:g}", remedy="Such as 0.5.")
+
+
+def task_of(run: str | Path) -> str:
+    """Return what weights were trained for."""
+    return read_weights_config(find_weights(run)).task
 
 
 def is_converted(run: str | Path) -> bool:

@@ -8,12 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from striate.costing.layers import LayerCost, total_parameters
-from striate.data.masked import MaskedFiles
 from striate.data.sets import ImageSet, Splits
 from striate.files import replace_file
 from striate.jobs.judged_page import add_judged, in_words
-from striate.jobs.judging import Judged, judge
-from striate.jobs.judging_masks import JudgedMasks, judge_masks
+from striate.jobs.judgement import Judgement, judge_any
+from striate.jobs.judging_boxes import JudgedBoxes
 from striate.jobs.plan_page import add_plan
 from striate.planning.plan import Plan
 from striate.reporting.figures import curves
@@ -25,6 +24,7 @@ from striate.training.loop import Loop
 from striate.training.records import EpochRecord, PeakRecord, best_epoch, name_epoch
 from striate.training.tasks import ImageTask, LabelledImages
 from striate.units import format_bytes, format_duration, format_number
+from striate.weights import WeightsConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +38,16 @@ class Tested:
     """
 
     part: str
-    judged: Judged | JudgedMasks
+    judged: Judgement
     metrics: Mapping[str, float]
 
 
 def test_network(
-    loop: Loop, network: nn.Module, task: ImageTask, part: str, images: ImageSet, scale: tuple[float, float] | None
+    loop: Loop, network: nn.Module, task: ImageTask, part: str, images: ImageSet, config: WeightsConfig
 ) -> Tested:
     """Judge a network by images that had no part in the run, on the run's device and in its precision."""
     score, machine = task.score(), loop.machine
     outputs = loop.group.gather(torch.cat(list(outputs_of(network, loop.in_order(images), score, machine))))
-    if not isinstance(images, MaskedFiles):
-        return Tested(part, judge(outputs, images, scale), score.compute())
 
     def show(batch: LabelledImages) -> Tensor:
         logits: Tensor = network(machine.move(batch).images)
@@ -57,11 +55,10 @@ def test_network(
 
     network.eval()
     with machine.autocast():
-        judged = judge_masks(
-            *(outputs, images, images.mask_classes.colours, task.preprocessing),
-            show if loop.group.is_first else None,
-        )
-    return Tested(part, judged, score.compute())
+        judged = judge_any(outputs, images, config, show if loop.group.is_first else None)
+    metrics = score.compute()
+    # Of things, what counts is how they are found in the images' own pixels.
+    return Tested(part, judged, {**metrics, **judged.metrics} if isinstance(judged, JudgedBoxes) else metrics)
 
 
 def write_report(
@@ -83,9 +80,9 @@ def write_report(
     best = best_epoch(records)
     page.text(
         f"Tested: the weights of {name_epoch(best.epoch, epochs)}, the best on the validation images"
-        f"{'' if tested.part == 'test' else ', by these same images, since the set has no others'}. Loss "
-        f"{tested.metrics['loss']:.4f}. {torch.get_num_threads()} threads, torch {torch.__version__}, "
-        f"striate {version('striate')}."
+        f"{'' if tested.part == 'test' else ', by these same images, since the set has no others'}. "
+        f"{'Loss {:.4f}. '.format(tested.metrics['loss']) if 'loss' in tested.metrics else ''}"
+        f"{torch.get_num_threads()} threads, torch {torch.__version__}, striate {version('striate')}."
     )
     for note in splits.notes:
         page.text(f"Note: {note}.")

@@ -189,7 +189,7 @@ def _train(
         best = best_epoch(records)
         group.wait()  # For the first one, which writes these weights.
         load_state(network, load_tensors(folder.best / WEIGHTS_FILE), str(folder.best), config.model)
-        tested = test_network(loop, network, task, *splits.judged, weights_config.scale)
+        tested = test_network(loop, network, task, *splits.judged, weights_config)
         if group.is_first:
             peaks = list(loop.peaks.records.values())
             write_report(folder, config, splits, layers, records, tested, loop.plan, peaks)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from striate.costing.memory import evaluation_peak, find_peak, timeline
 from striate.errors import BudgetError, UsageError
@@ -193,18 +193,15 @@ def _step_maker(
     dtype: torch.dtype = getattr(torch, config.dtype)
     network.to(dtype=dtype, memory_format=layout)  # type: ignore[call-overload]
     images = torch.empty(batch_size, *shape, dtype=dtype, device="meta").to(memory_format=layout)
-    given = [images, task.blank(batch_size)]
-
-    def loss(outputs: Tensor | tuple[Tensor, ...], labels: Tensor) -> Tensor:
-        return task.total(outputs, task.targets(labels))
+    step = task.step(network, images)
 
     def make(parts: int, amp_dtype: str | None) -> Training:
-        forward = getattr(type(network), "forward_all", None)
         wanted = config.amp_dtype if config.amp else amp_dtype
         amp = None if wanted is None else getattr(torch, wanted)
         optimizer = partial(optimizer_of, config, prepared.head)
         return Training(
-            *(network, given[:1], given[1:], loss, optimizer, forward, amp, parts),
+            *(network, step.inputs, step.targets, step.loss, optimizer, step.forward, amp, parts),
+            shown=step.shown,
             clip_grad=config.clip_grad,
             keeps_gradients=devices > 1,
         )

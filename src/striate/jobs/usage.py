@@ -26,8 +26,10 @@ SPLITS = ("train", "val", "test")
 NETWORKS = {
     "classify": ("whole images", "Such as mobilenet_v2;"),
     "segment": ("each pixel", "Such as fcn8s;"),
-    "detect": ("finding things", "There is none in the zoo yet."),
+    "detect": ("finding things", "Such as faster_rcnn;"),
 }
+
+LEARNED = {"classify": "of images as a whole", "segment": "a class for each pixel", "detect": "boxes around things"}
 
 
 def _network_task(task: str) -> str:
@@ -83,24 +85,28 @@ def check_training(config: TrainConfig, resume: str | Path | None = None) -> Non
 
 
 def _expect_flags(config: TrainConfig, task: str) -> None:
-    """Refuse what is for images as a whole, where a class for each pixel is learned, and the other way round."""
-    asked = {
-        "--mixup": config.mixup > 0,
-        "--smoothing": config.smoothing > 0,
-        "--loss mse": config.loss == "mse",
-        "--balance sampling": config.balance == "sampling",
-        "--probe": config.probe,
+    """Refuse what is for networks of another kind."""
+    asked: dict[str, tuple[bool, tuple[str, ...]]] = {  # Whether each is asked for, and what it is for.
+        "--mixup": (config.mixup > 0, ("classify",)),
+        "--smoothing": (config.smoothing > 0, ("classify",)),
+        "--loss mse": (config.loss == "mse", ("classify",)),
+        "--balance sampling": (config.balance == "sampling", ("classify",)),
+        "--probe": (config.probe, ("classify",)),
+        f"--loss {config.loss}": ("dice" in config.loss, ("segment",)),
+        "--balance loss": (config.balance == "loss", ("classify", "segment")),
+        "--monitor loss": (config.monitor == "loss", ("classify", "segment")),
+        "--shift": (config.shift > 0, ("classify", "segment")),
+        "--rotate": (config.rotate > 0, ("classify", "segment")),
+        "--zoom": (config.zoom > 0, ("classify", "segment")),
+        "--crop-pct": (config.crop_pct is not None, ("classify", "segment")),
     }
-    if task != "segment":
-        asked = {f"--loss {config.loss}": "dice" in config.loss}
-    for flag, is_asked in asked.items():
-        if is_asked:
-            other = "images as a whole" if task == "segment" else "a class for each pixel"
+    for flag, (is_asked, tasks) in asked.items():
+        if is_asked and task not in tasks:
+            others = " or ".join(LEARNED[each].removeprefix("of ") for each in tasks)
             raise UsageError(
-                expected=f"no {flag} with {config.model}, which learns "
-                f"{'a class for each pixel' if task == 'segment' else 'of images as a whole'}",
+                expected=f"no {flag} with {config.model}, which learns {LEARNED[task]}",
                 received="it",
-                remedy=f"It is for {other}; leave it out, or take a recipe that does.",
+                remedy=f"It is for {others}; leave it out, or take a recipe that does.",
             )
 
 

@@ -10,22 +10,18 @@ from torch import Tensor
 
 from striate.counted import Counted
 from striate.data.classes import find_classes_file
-from striate.data.masked import MaskedFiles
 from striate.data.names import MaskOptions
 from striate.data.reading import Reading
 from striate.data.source import Opening, part_of, read_part
 from striate.files import replace_file
-from striate.inference.predict import outputs_of
 from striate.jobs.judged_page import add_judged, in_words, metrics_in_words
-from striate.jobs.judging import Judged, judge
-from striate.jobs.judging_masks import JudgedMasks, judge_masks
-from striate.jobs.own_data import classes_of, count_seen, own_splits
+from striate.jobs.judgement import Judgement, answers, judge_any
+from striate.jobs.own_data import box_options, classes_of, count_seen, own_splits
 from striate.jobs.usage import check_val, is_same_data, own_data
 from striate.reporting.page import Page
 from striate.training.folder import RunFolder
 from striate.training.loading import Loader
 from striate.training.tasks.images import labelled
-from striate.training.tasks.segmentation import pixel_counts
 from striate.zoo import load_network
 
 BATCH_SIZE = 32
@@ -50,7 +46,7 @@ class Validated:
 
     data: str
     part: str
-    judged: Judged | JudgedMasks
+    judged: Judgement
     seen: int = 0
 
 
@@ -84,6 +80,7 @@ def val(
     reading, folder = reading or Reading(), RunFolder(Path(run))
     network, config = load_network(run)
     has_masks = config.task == "segment"
+    reading = replace(reading, boxes=box_options(config.model))
     if has_masks and reading.masks is None:
         # What the data itself says of its masks counts, then what the network was trained on.
         says = data is not None and find_classes_file(Path(data), MaskOptions()) is not None
@@ -107,15 +104,10 @@ def val(
     total = 0
     for batch in loader.epoch():
         shown, known = batch.tensors()
-        made = outputs_of(network, [shown])
-        outputs += (pixel_counts(each, known.long()) for each in made) if has_masks else made
+        outputs.append(answers(network, shown, known if has_masks else None))
         total += len(batch)
         yield Validating(total, len(images))
-    found: Judged | JudgedMasks
-    if isinstance(images, MaskedFiles):
-        found = judge_masks(torch.cat(outputs), images, config.colours, prepared, lambda batch: network(batch.images))
-    else:
-        found = judge(torch.cat(outputs), images, config.scale)
+    found = judge_any(torch.cat(outputs), images, config, lambda batch: network(batch.images))
     yield Validated(name, part, found, seen)
 
 

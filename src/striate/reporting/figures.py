@@ -21,7 +21,9 @@ def curves(records: Sequence[EpochRecord]) -> str:
     left, *others = figure.subplots(1, 1 + len(names), squeeze=False)[0]
     epochs = [record.epoch for record in records]
     left.plot(epochs, [record.train_loss for record in records], color=TRAIN_COLOUR, marker=".", label="training")
-    left.plot(epochs, [record.metrics["loss"] for record in records], color=VAL_COLOUR, marker=".", label="validation")
+    losses = [record.metrics["loss"] for record in records if "loss" in record.metrics]
+    if losses:
+        left.plot(epochs, losses, color=VAL_COLOUR, marker=".", label="validation")
     left.set(xlabel="epoch", ylabel="loss", yscale="log")
     for axes, name in zip(others, names, strict=True):
         values = [record.metrics[name] for record in records]

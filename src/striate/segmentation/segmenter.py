@@ -13,9 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from striate.blocks.contract import FeatureInfo
 from striate.blocks.network import Images, Network
-from striate.errors import UsageError
 
 
 class Segmenter(Network):
@@ -31,7 +29,7 @@ class Segmenter(Network):
 
     def __init__(self, backbone: Network, strides: tuple[int, ...]) -> None:
         super().__init__(backbone.features, backbone.feature_info)
-        self.infos = tuple(_at_stride(backbone, stride) for stride in strides)
+        self.infos = tuple(backbone.map_at(stride) for stride in strides)
         self._multiple = lcm(*strides)
 
     @abstractmethod
@@ -48,23 +46,6 @@ class Segmenter(Network):
 def fitted(x: Tensor, like: Tensor) -> Tensor:
     """Return a map in the size of another, which it has already where the backbone pads its maps as most do."""
     return x if x.shape[-2:] == like.shape[-2:] else F.interpolate(x, like.shape[-2:], mode="bilinear")
-
-
-def _at_stride(backbone: Network, stride: int) -> FeatureInfo:
-    """Return which of a backbone's maps has a stride.
-
-    Raises:
-        UsageError: for a backbone without one, naming those that it has.
-    """
-    found = [info for info in backbone.feature_info if info.stride == stride]
-    if not found:
-        have = ", ".join(str(info.stride) for info in backbone.feature_info)
-        raise UsageError(
-            expected=f"a backbone with a map of stride {stride}",
-            received=f"one with strides {have or 'of none: it has no maps'}",
-            remedy="Such as mobilenet_v2, resnet18 or vgg16.",
-        )
-    return found[-1]
 
 
 def bilinear_kernel(factor: int) -> Float[Tensor, "k k"]:

@@ -27,7 +27,7 @@ USUAL_RATES: Mapping[str, float] = {
     "adamw": 0.001,
     "nadam": 0.001,
 }
-USUAL_SEGMENTER = "fcn8s"
+USUAL_MODELS = {"segment": "fcn8s", "detect": "faster_rcnn"}
 
 
 class TrainConfig(BaseModel):
@@ -273,8 +273,8 @@ def load_config(*layers: Mapping[str, Any]) -> TrainConfig:
         UsageError: for an unknown key, a missing one, or a value of the wrong type or out of range.
     """
     values = {key: value for layer in layers for key, value in layer.items()}
-    if values.get("task") == "segment":
-        values.setdefault("model", USUAL_SEGMENTER)
+    if values.get("task") in USUAL_MODELS:
+        values.setdefault("model", USUAL_MODELS[values["task"]])
     return TrainConfig.model_validate(values)
 
 

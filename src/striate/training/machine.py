@@ -14,6 +14,8 @@ from striate.training.config import TrainConfig
 from striate.training.group import Group, local_size
 from striate.training.task import Batch
 
+LEARNED_FROM = ("forward_all", "losses")  # What is called of a network in training, where it has that.
+
 
 class Autocast(MixedPrecision):
     """Fabric's precision, but for the cast of a network's inputs that it puts before the first operator.
@@ -75,8 +77,9 @@ class Machine:
         """Return what learns: the network, whose gradients are added up over all processes, compiled if asked for."""
         compiled: Any = torch.compile(network) if self._compiles else network
         model = self._fabric.setup_module(compiled)
-        if hasattr(network, "forward_all"):
-            model.mark_forward_method("forward_all")
+        for method in LEARNED_FROM:
+            if hasattr(network, method):
+                model.mark_forward_method(method)
         return model
 
     def optimizer(self, optimizer: Optimizer) -> Any:

@@ -24,7 +24,7 @@ from striate.training.failures import interrupted
 from striate.training.folder import RunFolder
 from striate.training.loading import Loader
 from striate.training.records import ProbeRecord
-from striate.training.task import Batch, Features, Task
+from striate.training.task import Batch, Features, Probed, Task
 
 if TYPE_CHECKING:
     from striate.training.machine import Machine
@@ -144,6 +144,7 @@ def fit_head(
         NotFiniteError: for features that are no numbers.
         InterruptedRunError: after a signal; it goes on from there.
     """
+    assert isinstance(task, Probed), "what has no such layer is refused before"
     layer, group = last_layer(network, head), machine.group
     network.eval()
 

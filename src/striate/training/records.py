@@ -16,9 +16,15 @@ SHARES = {
     "mean_iou": "mean IoU",
     "pixel_accuracy": "pixel accuracy",
     "trimap_iou": "mean IoU near borders",
+    "ap": "AP",
+    "ap50": "AP50",
+    "ap75": "AP75",
+    "voc_ap50": "AP50 as Pascal VOC takes it",
+    "mask_ap": "AP of masks",
+    "mask_ap50": "AP50 of masks",
 }
 # What runs are compared by, where they have it: more is better. Else it is the loss.
-HEADLINES = ("accuracy", "mean_iou")
+HEADLINES = ("accuracy", "mean_iou", "ap")
 
 
 def metric_in_words(name: str, value: float) -> str:

@@ -1,8 +1,8 @@
 """What the loop asks of whatever is to be learned: a task, its batches, its score."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -40,6 +40,24 @@ class Features:
     labels: Tensor
 
 
+class Step(NamedTuple):
+    """What a step of training runs, but for the optimizer, as a program that can be traced takes it.
+
+    Args:
+        inputs: of what is called of the network; the first side of each is the batch.
+        targets: what the loss takes besides the network's output.
+        loss: of output and targets, a scalar: the mean over the batch.
+        forward: what is called of the network; None for the network itself.
+        shown: how many of the inputs prediction takes, too; all by default.
+    """
+
+    inputs: Sequence[Tensor]
+    targets: Sequence[Tensor]
+    loss: Callable[..., Tensor]
+    forward: Callable[..., Any] | None = None
+    shown: int | None = None
+
+
 @runtime_checkable
 class Batch(Protocol):
     """Images as a network takes them, with what is to be learned of each."""
@@ -73,7 +91,7 @@ class Score(Protocol):
         ...
 
     def compute(self) -> Mapping[str, float]:
-        """Return the figures by name, ``loss`` among them."""
+        """Return the figures by name; ``loss`` among them where there is one."""
         ...
 
 
@@ -87,23 +105,6 @@ class Task(Protocol):
 
     def chances(self, images: ImageSet) -> NDArray[np.float64] | None:
         """Return how likely each training image is to be the next; None where an epoch shows each of them once."""
-        ...
-
-    def targets(self, labels: Any) -> Tensor:
-        """Return what the network's outputs are compared with, a row for each image."""
-        ...
-
-    def compare(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean loss of outputs against targets, a scalar."""
-        ...
-
-    def fit(self, features: Features, others: Features) -> Mapping[str, Tensor]:
-        """Return ``weight`` and ``bias`` of the dense layer that gives the best outputs for some features.
-
-        Args:
-            features: to fit it to.
-            others: to choose its penalty by.
-        """
         ...
 
     def collate(self, samples: Samples) -> Batch:
@@ -124,4 +125,26 @@ class Task(Protocol):
 
     def better(self, metrics: Mapping[str, float], than: Mapping[str, float]) -> bool:
         """Tell whether one epoch's metrics beat another's."""
+        ...
+
+
+@runtime_checkable
+class Probed(Task, Protocol):
+    """A task whose last layer can be fitted by itself."""
+
+    def targets(self, labels: Any) -> Tensor:
+        """Return what the network's outputs are compared with, a row for each image."""
+        ...
+
+    def compare(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean loss of outputs against targets, a scalar."""
+        ...
+
+    def fit(self, features: Features, others: Features) -> Mapping[str, Tensor]:
+        """Return ``weight`` and ``bias`` of the dense layer that gives the best outputs for some features.
+
+        Args:
+            features: to fit it to.
+            others: to choose its penalty by.
+        """
         ...

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 STEM_STRIDE = "stem_stride"  # An option of all networks for whole images.
-BACKBONE = "backbone"  # An option of all networks for each pixel: the name of a network of this table.
+BACKBONE = "backbone"  # An option of all networks that stand on one: the name of a network of this table.
 USUAL_BACKBONE = "mobilenet_v2"
 HEADS = {"drop_rate", "aux_heads"}  # Options of what a backbone leaves behind.
 
@@ -58,7 +58,7 @@ def create_model(
             want it: their config says so, or their batch norm is folded into the convolutions.
         options: the network's own, such as ``hidden_sizes`` of ``mlp``, ``drop_rate``, ``output_stride``; of one that
             takes images of any size ``stem_stride``, of its first convolution: a multiple of the paper's, which makes
-            all maps smaller by as much; of one for each pixel ``backbone``, and the options of that.
+            all maps smaller by as much; of one that stands on another ``backbone``, and the options of that.
 
     Raises:
         UsageError: for an unknown name or option, or a size that the network cannot take.
@@ -111,7 +111,7 @@ def is_of_backbone(network: "Network", name: str, weights: "Pretrained") -> bool
 
 
 def body_of(network: "Network", name: str) -> "nn.Module":
-    """Return what of a network has batch norms that can be frozen: of one for each pixel, its backbone."""
+    """Return what of a network has batch norms that can be frozen: of one that stands on a backbone, that."""
     return network if find_model(name).task == "classify" else network.features
 
 
@@ -144,7 +144,7 @@ def _build(
 ) -> "Network":
     from striate.blocks.classifier import map_size, stretch_stem
 
-    if entry.task == "segment":
+    if entry.task != "classify":
         return _on_backbone(entry, num_classes, in_chans, image_size, options)
     known = inspect.signature(entry.build).parameters
     stem_stride = options.get(STEM_STRIDE)
@@ -156,13 +156,6 @@ def _build(
                 received=repr(option),
                 remedy=nearest(option, [*known, STEM_STRIDE]),
             )
-        default = known[option].default
-        if isinstance(default, bool) and not isinstance(options[option], bool):
-            raise UsageError(
-                expected=f"{option} of {entry.name} as true or false",
-                received=repr(options[option]),
-                remedy="Several options are given one by one: --model-kwargs a=1 --model-kwargs b=2.",
-            )
     size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size or entry.image_size)
     chosen: dict[str, Any] = {
         "num_classes": entry.num_classes if num_classes is None else num_classes,
@@ -171,14 +164,7 @@ def _build(
     }
     for key, value in chosen.items():
         _expect_positive(key, value)
-    try:
-        network = entry.build(**{key: value for key, value in chosen.items() if key in known}, **options)
-    except (TypeError, ValueError) as error:
-        raise UsageError(
-            expected=f"values that {entry.name} takes",
-            received=f"{options}: {error}",
-            remedy=f"See help(striate.models.{entry.module}).",
-        ) from error
+    network = _called(entry, {key: value for key, value in chosen.items() if key in known}, options)
     if stem_stride is not None:
         stretch_stem(entry.name, network, stem_stride)
     if network.image_size is None and (size != entry.image_size or stem_stride is not None):
@@ -193,7 +179,7 @@ def _on_backbone(
     image_size: int | Sequence[int] | None,
     options: Mapping[str, Any],
 ) -> "Network":
-    """Build a backbone, with all options but its name, and on it a decoder."""
+    """Build a backbone, with all options but its name and the network's own, and the network on it."""
     backbone = find_model(str(options.get(BACKBONE, USUAL_BACKBONE)))
     if backbone.task != "classify":
         raise UsageError(
@@ -201,7 +187,9 @@ def _on_backbone(
             received=backbone.name,
             remedy=f"Such as {USUAL_BACKBONE}.",
         )
-    asked = {name: value for name, value in options.items() if name != BACKBONE}
+    names = inspect.signature(entry.build).parameters
+    own = {name: value for name, value in options.items() if name in names and name != BACKBONE}
+    asked = {name: value for name, value in options.items() if name not in names}
     known = inspect.signature(backbone.build).parameters
     for option in entry.backbone_options:
         if option not in known:
@@ -220,7 +208,27 @@ def _on_backbone(
     made = _build(backbone, None, in_chans, image_size, theirs)
     count = entry.num_classes if num_classes is None else num_classes
     _expect_positive("num_classes", count)
-    return entry.build(made, num_classes=count)
+    return _called(entry, {BACKBONE: made, "num_classes": count}, own)
+
+
+def _called(entry: Entry, given: Mapping[str, Any], options: Mapping[str, Any]) -> "Network":
+    """Build a network from what is known to be right, and from options that a user gave."""
+    known = inspect.signature(entry.build).parameters
+    for option, value in options.items():
+        if isinstance(known[option].default, bool) and not isinstance(value, bool):
+            raise UsageError(
+                expected=f"{option} of {entry.name} as true or false",
+                received=repr(value),
+                remedy="Several options are given one by one: --model-kwargs a=1 --model-kwargs b=2.",
+            )
+    try:
+        return entry.build(**given, **options)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            expected=f"values that {entry.name} takes",
+            received=f"{options}: {error}",
+            remedy=f"See help({entry.place}).",
+        ) from error
 
 
 def _expect_positive(name: str, value: int | tuple[int, ...]) -> None:

@@ -18,8 +18,8 @@ class Entry:
 
     Args:
         name: what users call it.
-        module: the file below ``striate.models``, or ``striate.segmentation``, that has a function of that name; loaded
-            when first built, so that the table itself needs no torch.
+        module: the file that has a function of that name, below ``striate.models``, ``striate.segmentation`` or
+            ``striate.detection``; loaded when first built, so that the table itself needs no torch.
         year: of the paper.
         authors: shortened.
         title: of the paper; the network's file says how far it follows it.
@@ -31,8 +31,8 @@ class Entry:
         with_aux_heads: trained numbers with auxiliary heads, where it can have them.
         smaller: the next smaller network of the family.
         backbone: whether it has feature maps.
-        task: what it was made for: ``classify``, a class for each image, or ``segment``, one for each pixel. The latter
-            are decoders on a backbone, whose parameters and multiply-adds are counted in.
+        task: what it was made for: ``classify``, a class for each image; ``segment``, one for each pixel; ``detect``, a
+            box around each thing. The last two stand on a backbone, whose parameters and multiply-adds are counted in.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Entry:
 
     @property
     def build(self) -> "Callable[..., Network]":
-        """The function that makes the network; of one for each pixel, from its backbone."""
+        """The function that makes the network; of one that stands on a backbone, from that."""
         builder: Callable[..., Network] = getattr(self._file(), self.name)
         return builder
 
@@ -63,16 +63,27 @@ class Entry:
         return options
 
     @property
+    def mask_side(self) -> int | None:
+        """Of the masks of things that it learns from; None where it learns none."""
+        side: int | None = getattr(self._file(), "MASK_SIDE", None)
+        return side
+
+    @property
     def peer_names(self) -> tuple[tuple[str, str], ...]:
         """Patterns of tensors' names in other libraries' weights, and what they are called here."""
         names: tuple[tuple[str, str], ...] = getattr(self._file(), "PEER_NAMES", ())
         return names
 
     def _file(self) -> object:
-        package = "models" if self.task == "classify" else "segmentation"
-        return import_module(f"striate.{package}.{self.module}")
+        return import_module(self.place)
+
+    @property
+    def place(self) -> str:
+        """The file as Python names it."""
+        return f"striate.{_PACKAGES[self.task]}.{self.module}"
 
 
+_PACKAGES = {"classify": "models", "segment": "segmentation", "detect": "detection"}
 _LECUN = (1998, "LeCun et al.", "Gradient-based learning applied to document recognition")
 _CHOLLET_MNIST = (2015, "Chollet et al.", "Keras: MNIST example")
 _KRIZHEVSKY = (2012, "Krizhevsky et al.", "ImageNet classification with deep convolutional neural networks")
@@ -87,6 +98,8 @@ _IANDOLA = (2016, "Iandola et al.", "SqueezeNet: AlexNet-level accuracy with 50x
 _SANDLER = (2018, "Sandler et al.", "MobileNetV2: inverted residuals and linear bottlenecks")
 _LONG = (2015, "Long et al.", "Fully convolutional networks for semantic segmentation")
 _RONNEBERGER = (2015, "Ronneberger et al.", "U-Net: convolutional networks for biomedical image segmentation")
+_REN = (2015, "Ren et al.", "Faster R-CNN: towards real-time object detection with region proposal networks")
+_HE_MASK = (2017, "He et al.", "Mask R-CNN")
 _CHEN = (2017, "Chen et al.", "Rethinking atrous convolution for semantic image segmentation")
 
 ZOO = {
@@ -129,6 +142,8 @@ ZOO = {
         Entry("fcn8s", "fcn", *_LONG, 2_380_511, 391_972_560, 21, task="segment"),
         Entry("unet", "unet", *_RONNEBERGER, 5_559_317, 1_812_802_432, 21, task="segment"),
         Entry("deeplabv3", "deeplab", *_CHEN, 12_062_485, 2_399_794_176, 21, task="segment"),
+        Entry("faster_rcnn", "faster_rcnn", *_REN, 6_600_978, 2_017_633_664, 20, task="detect"),
+        Entry("mask_rcnn", "mask_rcnn", *_HE_MASK, 11_232_008, 15_936_700_672, 20, task="detect"),
     )
 }
 

@@ -15,12 +15,12 @@ from striate.data.sets import ImageSet
 from striate.training.config import TrainConfig
 from striate.training.probe import FREEDOMS, fit_layer
 from striate.training.task import Features
-from striate.training.tasks.images import ImageTask, LabelledImages, Labels
+from striate.training.tasks.images import LabelledImages, Labels, LabelTask
 
 NEVER = 30.0  # Below all others, a logit of a class that was never seen.
 
 
-class Classification(ImageTask):
+class Classification(LabelTask):
     """One class for each image.
 
     Args:

@@ -1,4 +1,4 @@
-"""What learning classes and learning numbers have in common: images in, one answer for each."""
+"""What all tasks have in common, and what those have whose answers are compared one by one."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -11,14 +11,15 @@ from jaxtyping import Float, Int64, UInt8
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from striate.data.frames import Frame, Size, random_crop
+from striate.data.boxed import Boxed
+from striate.data.frames import Frame, Framing, Size, random_crop
 from striate.data.keyed import uniform
 from striate.data.preprocessing import Preprocessing
 from striate.data.sets import ImageSet
 from striate.data.transforms import jitter, normalise, shift, turn
 from striate.results import UNKNOWN
 from striate.training.config import TrainConfig
-from striate.training.task import Features, Samples, Score
+from striate.training.task import Batch, Features, Samples, Score, Step
 
 AUXILIARY_WEIGHT = 0.3
 MASKS = 3  # Sides of what is known of images, where it is a class for each pixel.
@@ -54,10 +55,11 @@ class LabelledImages:
 
 
 def labelled(preprocessing: Preprocessing, samples: Samples) -> LabelledImages:
-    """Return images as a network takes them, nothing about them changed."""
-    known = samples.images.known()
-    assert isinstance(known, Tensor), "boxes are not for one answer an image"
-    return LabelledImages(normalise(samples.images.pixels(), preprocessing), known)
+    """Return images as a network takes them, nothing about them changed; of those with boxes, without these."""
+    images = samples.images
+    known = images.labels if isinstance(images, Boxed) else images.known()
+    assert isinstance(known, Tensor)
+    return LabelledImages(normalise(images.pixels(), preprocessing), known)
 
 
 def moved(
@@ -83,14 +85,12 @@ def moved(
 
 
 class ImageTask(ABC):
-    """One answer for each image.
+    """What is learned of images.
 
     Args:
         config: what is done to images in training, the loss, and the seed.
         preprocessing: how images become the network's input.
     """
-
-    label_dtype: torch.dtype
 
     def __init__(self, config: TrainConfig, preprocessing: Preprocessing) -> None:
         self.config, self.preprocessing = config, preprocessing
@@ -98,11 +98,74 @@ class ImageTask(ABC):
     @property
     @abstractmethod
     def outputs(self) -> int:
-        """Numbers that the network gives for each image."""
+        """Classes that the network tells, or numbers that it gives for each image."""
 
     @abstractmethod
     def describe(self) -> Mapping[str, Any]:
         """Return what the weights say of the task, for `striate.weights.WeightsConfig`."""
+
+    @abstractmethod
+    def prepare(self, images: ImageSet) -> None:
+        """Take what is needed from the training images, once."""
+
+    def adapt(self, network: nn.Module) -> None:
+        """Have a fresh network begin as suits the training images; as it is, unless a task says otherwise."""
+        return
+
+    @abstractmethod
+    def step(self, network: nn.Module, images: Float[Tensor, "N C H W"]) -> Step:
+        """Return what a step of training runs, without an optimizer, on such images and as much as is known of each.
+
+        Args:
+            network: that learns.
+            images: on torch's meta device.
+        """
+
+    @abstractmethod
+    def collate(self, samples: Samples) -> Batch:
+        """Normalise."""
+
+    @abstractmethod
+    def augment(self, samples: Samples) -> Batch:
+        """Change each image as (seed, epoch, image) decide, then normalise."""
+
+    @abstractmethod
+    def loss(self, network: nn.Module, batch: Any) -> Float[Tensor, ""]:
+        """Return the mean loss over the batch."""
+
+    @abstractmethod
+    def score(self) -> Score:
+        """Return a fresh metric."""
+
+    def chances(self, images: ImageSet) -> NDArray[np.float64] | None:
+        """Show each training image once an epoch."""
+        return None
+
+    def better(self, metrics: Mapping[str, float], than: Mapping[str, float]) -> bool:
+        """Tell whether the loss is lower."""
+        return metrics["loss"] < than["loss"]
+
+    def drawn(self, samples: Samples) -> tuple[NDArray[np.float64], Framing | None]:
+        """Return the random numbers of each image, and which part of it they choose; None for its middle."""
+        config, image_size = self.config, self.preprocessing.image_size
+        draws = uniform(config.seed, samples.epoch, np.array(samples.indices), DRAWS)
+
+        def frame(place: int, size: Size) -> Frame:
+            return random_crop(size, image_size, config.crop_scale, draws[place, CROP].tolist())
+
+        return draws, frame if config.crop_scale < 1 else None
+
+    def coloured(self, images: UInt8[Tensor, "N C H W"], draws: NDArray[np.float64]) -> Float[Tensor, "N C H W"]:
+        """Return images in other colours, as their draws decide, and normalised."""
+        if self.config.color_jitter:
+            images = jitter(images, self.config.color_jitter, torch.from_numpy(draws[:, COLOUR]))
+        return normalise(images, self.preprocessing)
+
+
+class LabelTask(ImageTask):
+    """One answer for each image, or for each of its pixels, compared with what is known."""
+
+    label_dtype: torch.dtype
 
     def blank(self, count: int) -> Tensor:
         """Return what is known of so many images as a batch holds it, on torch's meta device."""
@@ -121,24 +184,17 @@ class ImageTask(ABC):
         return self.compare(outputs, targets)
 
     @abstractmethod
-    def score(self) -> Score:
-        """Return a fresh metric."""
-
-    def better(self, metrics: Mapping[str, float], than: Mapping[str, float]) -> bool:
-        """Tell whether the loss is lower."""
-        return metrics["loss"] < than["loss"]
-
-    @abstractmethod
-    def prepare(self, images: ImageSet) -> None:
-        """Take what is needed from the training images, once."""
-
-    @abstractmethod
     def fit(self, features: Features, others: Features) -> Mapping[str, Tensor]:
         """Return ``weight`` and ``bias`` of the dense layer that gives the best outputs for some features."""
 
-    def chances(self, images: ImageSet) -> NDArray[np.float64] | None:
-        """Show each training image once an epoch."""
-        return None
+    def step(self, network: nn.Module, images: Float[Tensor, "N C H W"]) -> Step:
+        """Return the network, all its heads, and the loss of what these say."""
+
+        def loss(outputs: Tensor | tuple[Tensor, ...], labels: Tensor) -> Tensor:
+            return self.total(outputs, self.targets(labels))
+
+        forward = getattr(type(network), "forward_all", None)
+        return Step([images], [self.blank(len(images))], loss, forward)
 
     def collate(self, samples: Samples) -> LabelledImages:
         """Normalise."""
@@ -149,22 +205,13 @@ class ImageTask(ABC):
 
         Masks are cut, mirrored, turned and moved with their images.
         """
-        config = self.config
-        draws = uniform(config.seed, samples.epoch, np.array(samples.indices), DRAWS)
-        image_size = self.preprocessing.image_size
-
-        def frame(place: int, size: Size) -> Frame:
-            return random_crop(size, image_size, config.crop_scale, draws[place, CROP].tolist())
-
-        framing = frame if config.crop_scale < 1 else None
-        images = moved(samples.images.pixels(framing), config, draws)
+        draws, framing = self.drawn(samples)
+        images = moved(samples.images.pixels(framing), self.config, draws)
         known = samples.images.known(framing)
         assert isinstance(known, Tensor), "boxes are not for one answer an image"
         if known.ndim == MASKS:
-            known = moved(known.unsqueeze(1), config, draws, UNKNOWN).squeeze(1)
-        if config.color_jitter:
-            images = jitter(images, config.color_jitter, torch.from_numpy(draws[:, COLOUR]))
-        return LabelledImages(normalise(images, self.preprocessing), known)
+            known = moved(known.unsqueeze(1), self.config, draws, UNKNOWN).squeeze(1)
+        return LabelledImages(self.coloured(images, draws), known)
 
     def loss(self, network: nn.Module, batch: LabelledImages) -> Float[Tensor, ""]:
         """Return the mean loss over the batch, after mixup and label smoothing where they are asked for.

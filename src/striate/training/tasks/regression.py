@@ -16,10 +16,10 @@ from striate.errors import UsageError
 from striate.training.config import TrainConfig
 from striate.training.probe import FREEDOMS, fit_layer
 from striate.training.task import Features
-from striate.training.tasks.images import ImageTask, LabelledImages, Labels
+from striate.training.tasks.images import LabelledImages, Labels, LabelTask
 
 
-class Regression(ImageTask):
+class Regression(LabelTask):
     """One number for each image: the network's one output, as it is, times ``std`` plus ``mean``.
 
     The two are those of the training images' numbers, so that what is learned has a mean of 0 and a standard deviation

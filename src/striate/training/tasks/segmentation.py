@@ -16,12 +16,12 @@ from striate.segmentation.losses import dice_loss, pixel_cross_entropy
 from striate.segmentation.scores import boundary_band, median_frequency_weights, overlaps, scores_of
 from striate.training.config import TrainConfig
 from striate.training.task import Features
-from striate.training.tasks.images import ImageTask, LabelledImages, Labels
+from striate.training.tasks.images import LabelledImages, Labels, LabelTask
 
 BAND = 3  # Pixels to either side of a border that are near it.
 
 
-class Segmentation(ImageTask):
+class Segmentation(LabelTask):
     """A class for each pixel.
 
     Args:

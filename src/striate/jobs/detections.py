@@ -1,0 +1,127 @@
+"""Things in images: where each is, drawn for people and written for programs."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float32, UInt8
+from PIL import Image
+from torch import Tensor
+
+from striate.counted import Counted
+from striate.data.images import ImageFileError, Picture
+from striate.data.names import MAX_PIXELS
+from striate.data.transforms import to_input
+from striate.detection.found import detections_of, packed
+from striate.files import replace_file, unlike
+from striate.inference.folding import fold_norms
+from striate.jobs.judged_boxes_page import pixels_of
+from striate.jobs.predict import PASS_OVER, Skipped, Source, find_sources, prepare
+from striate.jobs.questions import check_detections
+from striate.reporting.boxes import box_colours
+from striate.reporting.detections import draw_detections
+from striate.results import Detections
+from striate.weights import WeightsConfig
+from striate.zoo import load_network
+
+OUTPUT = "detections"
+SURE = 0.5
+AT_ONCE = 4
+
+
+class Looking(Counted):
+    """Images are being looked at."""
+
+    what = "looking for things"
+
+
+@dataclass(frozen=True, slots=True)
+class DetectedThings:
+    """One image, and what a network found in it.
+
+    Args:
+        source: the file, or the data set and the image's place in its part.
+        things: that are sure enough, the surest first.
+        picture: the image with these, as a PNG.
+    """
+
+    source: str
+    things: Detections
+    picture: Path
+
+
+class _Ready(NamedTuple):
+    source: Source
+    picture: Picture
+    pixels: Float32[Tensor, "1 C H W"]
+
+
+def detect_images(
+    run: str | Path,
+    images: str | Path | Sequence[str | Path],
+    *,
+    output: str | Path = OUTPUT,
+    score: float = SURE,
+    limit: int | None = None,
+    skip_bad: bool = False,
+    max_pixels: int = MAX_PIXELS,
+) -> Iterator[Looking | DetectedThings | Skipped]:
+    """Draw what a trained network finds in images, and yield what it was, and how far this is.
+
+    Args:
+        run: the folder of a run, or of weights with their config.
+        images: as for `striate.predict`.
+        output: the folder for pictures, named after the images; files from before are replaced.
+        score: of what is shown, at least.
+        limit: at most so many images.
+        skip_bad: yield a `Skipped` for an image that cannot be read, and go on.
+        max_pixels: an image of more cannot.
+
+    Raises:
+        UsageError: where there is no trained network that finds things, or an image cannot be read.
+        StriateError: where the file system refuses.
+    """
+    images = [images] if isinstance(images, str | Path) else images
+    check_detections(run, images, limit, score)
+    network, config = load_network(run)
+    fold_norms(network)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    folder, taken, colours = Path(output), set[str](), box_colours(len(config.classes))
+    every = list(islice(find_sources(run, images, config), limit))
+    sources, done = iter(every), 0
+    while chunk := [_read(source, config, skip_bad, max_pixels) for source in islice(sources, AT_ONCE)]:
+        ready = [each for each in chunk if isinstance(each, _Ready)]
+        rows: Iterator[Tensor] = iter(())
+        if ready:
+            batch = torch.cat([each.pixels for each in ready]).contiguous(memory_format=torch.channels_last)
+            with torch.inference_mode():
+                rows = iter(packed(network(batch)))
+        for each in chunk:
+            done += 1
+            if isinstance(each, Skipped):
+                yield each
+                continue
+            found = detections_of(next(rows), config.classes, config.image_size, each.picture.size).above(score)
+            path = folder / f"{unlike(Path(each.source.name).stem, taken)}-things.png"
+            _write(path, draw_detections(pixels_of(each.picture), found, colours))
+            yield DetectedThings(each.source.name, found, path)
+        yield Looking(done, len(every))
+
+
+def _read(source: Source, config: WeightsConfig, skip_bad: bool, max_pixels: int) -> _Ready | Skipped:
+    try:
+        picture = prepare(source, config, max_pixels)
+    except ImageFileError as error:
+        if not skip_bad:
+            error.remedy = f"{error.remedy} {PASS_OVER}"
+            raise
+        return Skipped(source.name, error.reason)
+    return _Ready(source, picture, to_input(picture, config.preprocessing))
+
+
+def _write(path: Path, pixels: UInt8[np.ndarray, "h w 3"]) -> None:
+    replace_file(path, lambda beside: Image.fromarray(pixels).save(beside, format="PNG"))
