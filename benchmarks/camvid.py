@@ -18,7 +18,7 @@ from striate.training.config import load_config, read_recipe
 from striate.training.records import EpochRecord
 from striate.units import format_size
 
-SHARED = ROOT.parent / "shared" / "data"
+SHARED = (ROOT.parent / "shared" / "data").resolve()
 CLASSES = [
     "sky",
     "building",

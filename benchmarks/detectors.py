@@ -22,7 +22,7 @@ from striate.training.folder import RunFolder
 from striate.training.records import EpochRecord
 from striate.units import format_size
 
-SHARED = ROOT.parent / "shared" / "data"
+SHARED = (ROOT.parent / "shared" / "data").resolve()
 COMMON: dict[str, Any] = read_recipe("detect") | {
     "pretrained": str(SHARED / "imagenet-pretrained" / "mobilenet_v2_1.0_224_tf_fp16.safetensors"),
     "mean": 0.5,

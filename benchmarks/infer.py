@@ -1,10 +1,11 @@
 """Prediction of one image beside eager torch and ONNX Runtime: python benchmarks/infer.py [PATTERN].
 
 Every network of the zoo at its own size. ``striate`` is the network as `striate predict` runs it: batch norm folded,
-channels last; ``eager`` the same network as torch runs it, in the usual layout; ``onnxruntime`` its export, with the
-arena for memory and without. Times are the median of some rounds, one way after the other in each round, as shares of
-eager's. Peaks are those of tensors, by torch's profiler, and for all ways what the process grew by while it predicted,
-each in a process of its own. Each network becomes a row of ``infer.csv``.
+maps laid out as they are fastest; ``eager`` the same network as torch runs it, in the usual layout; ``onnxruntime`` its
+export, with the arena for memory and without. Times are the median of some rounds, one way after the other in each
+round, as shares of eager's. Peaks are those of tensors, by torch's profiler, and for all ways what the process grew by
+while it predicted, each in a process of its own. Each network becomes a row of ``infer.csv``; of networks that find
+things there is no export.
 """
 
 import argparse
@@ -27,11 +28,15 @@ from torch import Tensor
 
 from record import append_row, commit, read_rows, resident
 from striate.costing.verify import watched
-from striate.inference.folding import fold_norms
+from striate.inference.folding import make_ready
 from striate.zoo import create_model, find_model, list_models
 
 PAUSE = 0.1  # Seconds: threads of the way before wait for more work on the processor.
 WAYS = ("eager", "striate", "onnxruntime", "onnxruntime without arena")
+
+
+def ways_of(model: str) -> tuple[str, ...]:
+    return WAYS[:2] if find_model(model).task == "detect" else WAYS
 
 
 def image_of(model: str) -> Tensor:
@@ -44,9 +49,7 @@ def made(model: str, way: str) -> tuple[Callable[[], object], list[Tensor]]:
     torch.manual_seed(0)
     network, image = create_model(model).eval(), image_of(model)
     if way == "striate":
-        fold_norms(network)
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        image = image.to(memory_format=torch.channels_last)
+        image = image.to(memory_format=make_ready(network))
     if way.startswith("onnxruntime"):
         return session(network, image, arena=way == "onnxruntime"), []
 
@@ -88,10 +91,10 @@ def measured(model: str, way: str) -> dict[str, int]:
 
 def timed(model: str, rounds: int) -> dict[str, float]:
     """Return each way's time as a share of eager's, the median over rounds."""
-    ways = {way: made(model, way)[0] for way in WAYS}
+    ways = {way: made(model, way)[0] for way in ways_of(model)}
     for once in ways.values():
         once()
-    shares: dict[str, list[float]] = {way: [] for way in WAYS}
+    shares: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(rounds):
         seconds = {}
         for way, once in ways.items():
@@ -106,7 +109,7 @@ def timed(model: str, rounds: int) -> dict[str, float]:
 
 def compare(model: str, rounds: int) -> None:
     figures: dict[str, Any] = {"model": model, "rounds": rounds}
-    for way in WAYS:
+    for way in ways_of(model):
         command = [sys.executable, __file__, "--one", json.dumps([model, way])]
         found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
         figures |= {f"{way}, {what}": value for what, value in found.items()}
@@ -114,7 +117,7 @@ def compare(model: str, rounds: int) -> None:
     append_row("infer", **figures)
     tensors = figures["striate, tensors"] / figures["eager, tensors"]
     print(f"{model}: {figures['striate, time']:.2f} of eager's time, {tensors:.2f} of its peak of tensors")
-    for way in WAYS:
+    for way in ways_of(model):
         grown = figures[f"{way}, grown"] / 1e6
         print(f"  {way}: {figures[f'{way}, time']:.2f} of the time, grown by {grown:.0f} MB", flush=True)
 

@@ -18,7 +18,7 @@ from striate.jobs.train import Finished, train
 from striate.training.config import load_config, read_recipe
 from striate.training.records import EpochRecord
 
-SHARED = ROOT.parent / "shared" / "data"
+SHARED = (ROOT.parent / "shared" / "data").resolve()
 FROM_IMAGENET = {
     "pretrained": str(SHARED / "imagenet-pretrained" / "mobilenet_v2_1.0_224_tf_fp16.safetensors"),
     "model_kwargs": {"padding": "same"},

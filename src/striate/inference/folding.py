@@ -1,4 +1,4 @@
-"""Batch norm multiplied into the convolutions ahead of it, for prediction alone."""
+"""A network made ready for prediction alone: batch norm multiplied into convolutions, maps laid out to be fast."""
 
 from itertools import pairwise
 from typing import Any
@@ -6,6 +6,25 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+FEWEST = 16  # Channels of the first map; fewer leave vector units idle that go along the channels.
+
+
+def make_ready(network: nn.Module) -> torch.memory_format:
+    """Fold a network's norms, and lay out its kernels as they are fastest.
+
+    Args:
+        network: changed in place, and put into evaluation mode; it gives the same but for rounding.
+
+    Returns:
+        How images have to be laid out. With few channels, values of one channel lie side by side; otherwise the
+        channels of one place.
+    """
+    fold_norms(network)
+    first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
+    layout = torch.contiguous_format if first is None or first.out_channels < FEWEST else torch.channels_last
+    network.to(memory_format=layout)  # type: ignore[call-overload]
+    return layout
 
 
 def fold_norms(network: nn.Module) -> int:

@@ -18,7 +18,7 @@ from striate.data.names import MAX_PIXELS
 from striate.data.transforms import to_input
 from striate.detection.found import detections_of, packed
 from striate.files import replace_file, unlike
-from striate.inference.folding import fold_norms
+from striate.inference.folding import make_ready
 from striate.jobs.judged_boxes_page import pixels_of
 from striate.jobs.predict import PASS_OVER, Skipped, Source, find_sources, prepare
 from striate.jobs.questions import check_detections
@@ -88,8 +88,7 @@ def detect_images(
     images = [images] if isinstance(images, str | Path) else images
     check_detections(run, images, limit, score)
     network, config = load_network(run)
-    fold_norms(network)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    layout = make_ready(network)
     folder, taken, colours = Path(output), set[str](), box_colours(len(config.classes))
     every = list(islice(find_sources(run, images, config), limit))
     sources, done = iter(every), 0
@@ -97,7 +96,7 @@ def detect_images(
         ready = [each for each in chunk if isinstance(each, _Ready)]
         rows: Iterator[Tensor] = iter(())
         if ready:
-            batch = torch.cat([each.pixels for each in ready]).contiguous(memory_format=torch.channels_last)
+            batch = torch.cat([each.pixels for each in ready]).contiguous(memory_format=layout)
             with torch.inference_mode():
                 rows = iter(packed(network(batch)))
         for each in chunk:

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import UInt8
 
 from striate.inference.convolutional import FullyConvolutional
-from striate.inference.folding import fold_norms
+from striate.inference.folding import make_ready
 from striate.jobs.convert import load_map_network
 from striate.jobs.predict import Skipped, find_sources
 from striate.jobs.questions import check_map
@@ -72,10 +72,12 @@ def map_classes(
     check_map(run, images, limit)
     budget = None if memory is None else parse_bytes(memory)
     network, config = load_map_network(run)
-    fold_norms(network)
+    layout = make_ready(network)
     sources = islice(find_sources(run, images, config), limit)
     terms = Terms(image_size, network.window, budget, max_pixels, skip_bad)
-    yield from look_at_each(sources, config, terms, partial(_map, network, config, Sweeper(network, config, budget)))
+    yield from look_at_each(
+        sources, config, terms, partial(_map, network, config, Sweeper(network, config, budget, layout))
+    )
 
 
 def _map(

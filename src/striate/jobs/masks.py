@@ -15,7 +15,7 @@ from striate.blocks.classifier import smallest_side
 from striate.data.frames import Size
 from striate.data.windows import TiffWindows
 from striate.files import replace_file, unlike
-from striate.inference.folding import fold_norms
+from striate.inference.folding import make_ready
 from striate.jobs.mask_files import mask_on_disk, write_png, write_tiff
 from striate.jobs.predict import Skipped, find_sources
 from striate.jobs.questions import check_masks
@@ -109,11 +109,11 @@ def segment_images(
     check_masks(run, images, limit)
     budget = None if memory is None else parse_bytes(memory)
     network, config = load_network(run)
-    fold_norms(network)
+    layout = make_ready(network)
     sources = islice(find_sources(run, images, config), limit)
     least = smallest_side(network, config.in_chans) or 1
     terms = Terms(image_size, (least, least), budget, max_pixels, skip_bad)
-    sweeper = Sweeper(_MostProbable(network), config, budget)
+    sweeper = Sweeper(_MostProbable(network), config, budget, layout)
     job = partial(_segment, sweeper, config, Path(output), set())
     yield from look_at_each(sources, config, terms, job)
 

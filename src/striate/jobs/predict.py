@@ -22,7 +22,7 @@ from striate.data.source import finish
 from striate.data.transforms import to_input
 from striate.errors import UsageError
 from striate.files import spell
-from striate.inference.folding import fold_norms
+from striate.inference.folding import make_ready
 from striate.inference.predict import outputs_of, to_classes, to_numbers
 from striate.jobs.own_data import own_splits
 from striate.jobs.questions import check_answers
@@ -111,11 +111,11 @@ def predict(
     images = [images] if isinstance(images, str | Path) else images
     check_answers(run, images, limit)
     network, config = load_network(run)
-    fold_norms(network)
+    layout = make_ready(network)
     sources = islice(find_sources(run, images, config), limit)
     while chunk := [_read(source, config, skip_bad, max_pixels) for source in islice(sources, AT_ONCE)]:
         ready = [each for each in chunk if isinstance(each, _Ready)]
-        results = iter(_results(network, config, ready))
+        results = iter(_results(network, layout, config, ready))
         for each in chunk:
             if isinstance(each, Skipped):
                 yield each
@@ -146,10 +146,13 @@ def _read(source: Source, config: WeightsConfig, skip_bad: bool, max_pixels: int
     return _Ready(source, to_input(picture, config.preprocessing), picture.thumbnail())
 
 
-def _results(network: nn.Module, config: WeightsConfig, ready: Sequence[_Ready]) -> Sequence[Classes | Number]:
+def _results(
+    network: nn.Module, layout: torch.memory_format, config: WeightsConfig, ready: Sequence[_Ready]
+) -> Sequence[Classes | Number]:
     if not ready:
         return ()
-    (outputs,) = outputs_of(network, [torch.cat([each.pixels for each in ready])])
+    batch = torch.cat([each.pixels for each in ready]).contiguous(memory_format=layout)
+    (outputs,) = outputs_of(network, [batch])
     return to_numbers(outputs, config.scale) if config.scale else to_classes(outputs, config.classes)
 
 

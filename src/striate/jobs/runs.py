@@ -113,7 +113,9 @@ def _read(folder: RunFolder) -> Run:
     if folder.results.is_file():
         with folder.results.open(newline="", encoding="utf-8") as file:
             rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-    missing = {name for row in rows for name in ("epoch", "best", "seconds", "val_loss") if name not in row}
+    missing = {name for row in rows for name in ("epoch", "best", "seconds") if name not in row}
+    if any(not {f"val_{name}" for name in (*HEADLINES, "loss")} & row.keys() for row in rows):
+        missing.add("val_loss")
     if missing:
         raise ValueError(f"{folder.results.name} without {', '.join(sorted(missing))}")
     plan = read_plan(folder.plan) if folder.plan.is_file() else None

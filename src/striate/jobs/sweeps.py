@@ -135,11 +135,13 @@ class Sweeper:
         network: of one image to one tensor.
         config: how to feed it.
         budget: bytes that an image may take; None for the whole of it at once.
+        layout: of the network's images.
     """
 
-    def __init__(self, network: nn.Module, config: WeightsConfig, budget: int | None) -> None:
-        self._network, self._config, self._budget = network.eval(), config, budget
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    def __init__(
+        self, network: nn.Module, config: WeightsConfig, budget: int | None, layout: torch.memory_format
+    ) -> None:
+        self._network, self._config, self._budget, self._layout = network.eval(), config, budget, layout
         if budget is not None:
             gc.collect()  # Tracing leaves circles that hold maps, and what a budget counts is all that is there.
         # Images often are of one size, and planning takes time.
@@ -158,14 +160,14 @@ class Sweeper:
 
         def read(region: Region) -> Float32[Tensor, "1 C h w"]:
             pixels = normalise(windows.read(*region).unsqueeze(0), self._config.preprocessing)
-            return pixels.contiguous(memory_format=torch.channels_last)
+            return pixels.contiguous(memory_format=self._layout)
 
         if self._budget is None:
             return Sweep(1, None, self._at_once(read, windows.size))
         key = windows.size, windows.held + result
         if self._last is None or self._last[0] != key:
             like = torch.empty(1, self._config.in_chans, *windows.size, device="meta")
-            like = like.contiguous(memory_format=torch.channels_last)
+            like = like.contiguous(memory_format=self._layout)
             self._last = key, Tiled(self._network, like, cpu(), self._budget, reserved=key[1])
         tiled = self._last[1]
         return Sweep(tiled.parts, tiled.peak, tiled.run(read))

@@ -15,7 +15,7 @@ from striate.graph.recompute import recomputing
 from striate.graph.updates import update_early
 from striate.planning.plan import Plan
 
-FORWARDS = ("forward", "forward_all")
+FORWARDS = ("forward", "forward_all", "losses")  # What is called of a network in training: the last that it has.
 _EARLY: WeakKeyDictionary[nn.Module, list[RemovableHandle]] = WeakKeyDictionary()
 Network = TypeVar("Network", bound=nn.Module)
 

@@ -10,11 +10,10 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from striate.planning.apply import FORWARDS
 from striate.training.config import TrainConfig
 from striate.training.group import Group, local_size
 from striate.training.task import Batch
-
-LEARNED_FROM = ("forward_all", "losses")  # What is called of a network in training, where it has that.
 
 
 class Autocast(MixedPrecision):
@@ -77,7 +76,7 @@ class Machine:
         """Return what learns: the network, whose gradients are added up over all processes, compiled if asked for."""
         compiled: Any = torch.compile(network) if self._compiles else network
         model = self._fabric.setup_module(compiled)
-        for method in LEARNED_FROM:
+        for method in FORWARDS[1:]:
             if hasattr(network, method):
                 model.mark_forward_method(method)
         return model
