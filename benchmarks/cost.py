@@ -1,9 +1,10 @@
-"""Predicted against measured peaks on this CPU: python benchmarks/cost.py [zoo|half|odd|peers] [PATTERN].
+"""Predicted against measured peaks on this CPU: python benchmarks/cost.py [zoo|half|odd|detectors|peers] [PATTERN].
 
-- ``zoo``: every network at prediction (1 and 8 images) and at training (2 and 4 images; SGD, momentum, Adam), in both
-  memory layouts.
+- ``zoo``: every classifier and network for pixels at prediction (1 and 8 images) and at training (2 and 4 images; SGD,
+  momentum, Adam), in both memory layouts.
 - ``half``: bfloat16 and autocast, at prediction and training, in both layouts; micro-batches.
 - ``odd``: networks that are not in the zoo, one with recomputed blocks among them.
+- ``detectors``: networks that find things, with one map and with a pyramid, at prediction, training and with autocast.
 - ``peers``: what torchinfo, a plain count of fake tensors and torch's MemTracker say of some of the same programs.
 
 Images are of 96 pixels at most. Each measurement is in a process of its own and becomes a row of ``cost_measured.csv``;
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any
@@ -52,7 +54,8 @@ def of_zoo(model: str, chosen: Settings) -> ModelProgram:
 
 
 def zoo(pattern: str) -> Iterator[ModelProgram]:
-    for model, (optimizer, batch), last in itertools.product(list_models(pattern), WHAT, (True, False)):
+    models = [model for model in list_models(pattern) if ZOO[model].task != "detect"]
+    for model, (optimizer, batch), last in itertools.product(models, WHAT, (True, False)):
         yield of_zoo(model, settings(optimizer, batch, channels_last=last))
 
 
@@ -77,12 +80,22 @@ def odd(pattern: str) -> Iterator[ModelProgram]:
                 yield ModelProgram(f"{ROOT}/tests/odd_networks.py:{name}", inputs, chosen)
 
 
+def detectors(pattern: str) -> Iterator[ModelProgram]:
+    models = [model for model in list_models(pattern) if ZOO[model].task == "detect"]
+    for model, pyramid, last in itertools.product(models, (False, True), (True, False)):
+        for what in ((None, 1), (None, 4), ("momentum", 2), ("adam", 4)):
+            yield replace(of_zoo(model, settings(*what, channels_last=last)), options={"pyramid": pyramid})
+        halved = settings("momentum", 4, channels_last=last, amp_dtype="bfloat16")
+        yield replace(of_zoo(model, halved), options={"pyramid": pyramid})
+
+
 def peers(pattern: str) -> Iterator[ModelProgram]:
-    for model, what in itertools.product(list_models(pattern), ((None, 8), ("momentum", 4))):
+    models = [model for model in list_models(pattern) if ZOO[model].task == "classify"]
+    for model, what in itertools.product(models, ((None, 8), ("momentum", 4))):
         yield of_zoo(model, settings(*what, channels_last=False))
 
 
-SETS = {"zoo": zoo, "half": half, "odd": odd, "peers": peers}
+SETS = {"zoo": zoo, "half": half, "odd": odd, "detectors": detectors, "peers": peers}
 
 
 # What decides how much memory a program takes for real.
@@ -93,6 +106,7 @@ MEASURED = (
     "src/striate/training/optimizers.py",
     "src/striate/models",
     "src/striate/blocks",
+    "src/striate/detection",
     "tests/odd_networks.py",
 )
 

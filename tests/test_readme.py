@@ -45,6 +45,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     write_mnist(folder / "mnist")
     write_folder(folder / "flowers", {"train": 9, "val": 4})
     write_scenes(folder / "streets", {"train": 12, "val": 3, "test": 3})
+    write_voc(folder / "cells", {"train": 12, "val": 3, "test": 3})
     for part in ("train", "val"):
         (folder / "flowers" / part / "red").rename(folder / "flowers" / part / "daisy")
     yield folder
@@ -107,6 +108,8 @@ def test_the_tour_and_the_same_from_python(copy: Path) -> None:
     assert "nothing to mend before training" in out
     assert "of the validation images right" in out
     assert "% on 3 test images" in out
+    assert "test AP " in out
+    assert "detections/1000-things.png" in out
     assert "the same outputs in ONNX Runtime on 12 images" in out
     assert "12,613,600 bytes" in out
     (error,) = re.findall(r"predicted ([+-][\d.]+)%", out)
@@ -148,7 +151,6 @@ def test_the_page_about_plans(copy: Path) -> None:
 @pytest.mark.slow
 def test_the_page_about_images(copy: Path) -> None:
     page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
-    write_voc(copy / "cells", {"train": 6, "val": 2})
     commands = "\n".join(blocks("bash", page))
     out = run(f"export PATH=$PWD/.venv/bin:$PATH\n{commands}", copy)
     assert "train boxes" in out
@@ -169,6 +171,17 @@ def test_the_page_about_pixels(copy: Path) -> None:
     assert "nothing to mend before training" in out
     assert "<figure>" in (copy / "check-masks.html").read_text(encoding="utf-8")
     assert "IoU near borders" in (copy / "val-masks.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_page_about_things(copy: Path) -> None:
+    page = (ROOT / "docs" / "things.md").read_text(encoding="utf-8")
+    (commands,), (code,) = blocks("bash", page), blocks("python", page)
+    out = run(f"export PATH=$PWD/.venv/bin:$PATH\n{commands}", copy)
+    assert "nothing to mend before training" in out
+    assert "found/1000-things.png" in out
+    assert "Precision by recall" in (copy / "val-boxes.html").read_text(encoding="utf-8")
+    assert len([line for line in run_python(code, copy) if ".png" in line]) >= 2
 
 
 @pytest.mark.slow
@@ -269,6 +282,16 @@ def test_figures_of_one_pass_are_those_of_the_rows() -> None:
     assert f"| {times}; {shares} | `benchmarks/dense.py` |" in README
 
 
+def test_figures_of_prediction_are_those_of_the_rows() -> None:
+    with (ROOT / "benchmarks" / "results" / "infer.csv").open(newline="", encoding="utf-8") as file:
+        last = {row["model"]: row for row in csv.DictReader(file)}
+    assert last.keys() == ZOO.keys()
+    times = [float(row["striate, time"]) for row in last.values()]
+    peaks = [int(row["striate, tensors"]) / int(row["eager, tensors"]) for row in last.values()]
+    said = f"| {statistics.median(times):.2f}, {max(times):.2f}; {max(peaks):.2f} | `benchmarks/infer.py` |"
+    assert said in README
+
+
 def test_the_figure_of_a_large_image_is_that_of_the_row() -> None:
     *_, row = rows_of("large", side="8000")
     assert int(row["different"]) < 1e-5 * int(row["compared"])
@@ -294,6 +317,23 @@ def test_figures_of_pixels_are_those_of_the_rows() -> None:
             values = sorted(100 * float(row[f"test_{name}"]) for row in rows[way])
             cells.append(f"{statistics.mean(values):.1f} % ({values[0]:.1f} to {values[-1]:.1f})")
         assert f"| `{way}` | {' | '.join(cells)} |" in page
+
+
+def test_figures_of_things_are_those_of_the_rows() -> None:
+    page = (ROOT / "docs" / "things.md").read_text(encoding="utf-8")
+    (cells,), (people,) = rows_of("detectors", way="bccd"), rows_of("detectors", way="pennfudan")
+
+    def share(row: dict[str, str], name: str) -> str:
+        return f"{float(row[f'test_{name}']) * 100:.1f} %"
+
+    seconds = [f"{float(row['seconds']):.0f} s" for row in (cells, people)]
+    assert f"| {share(cells, 'ap50')}, {seconds[0]} | `benchmarks/detectors.py bccd` |" in README
+    assert (
+        f"| {share(people, 'ap')}, {share(people, 'mask_ap')}, {seconds[1]} | `benchmarks/detectors.py penn" in README
+    )
+    assert f"| {share(cells, 'ap50')} | {share(cells, 'ap')} | | {seconds[0]} |" in page
+    boxes, masks = (share(people, name) for name in ("ap", "mask_ap"))
+    assert f"| {share(people, 'ap50')} | {boxes} | {masks} | {seconds[1]} |" in page
 
 
 @pytest.mark.parametrize(

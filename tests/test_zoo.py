@@ -348,7 +348,7 @@ def test_a_network_that_finds_things_takes_options_of_its_backbone_and_any_size(
     assert sum(layer.parameters for layer in layers) == sum(
         p.numel() for p in build_meta(entry, hidden=32).parameters()
     )
-    assert {layer.kind for layer in layers} >= {"Proposing", "Regions", "Finding"}
+    assert {layer.kind for layer in layers} >= {"Proposing", "Regions", "PostProcess"}
 
 
 @on_backbones

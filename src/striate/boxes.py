@@ -80,6 +80,12 @@ def giou(one: Float[Tensor, "*#boxes 4"], other: Float[Tensor, "*#boxes 4"]) -> 
     return shared / _positive(union) - (around - union) / around
 
 
+def share_inside(one: Float[Tensor, "*#boxes 4"], other: Float[Tensor, "*#boxes 4"]) -> Float[Tensor, "..."]:
+    """Return which share of the area of ``one`` lies in ``other``; 0 where it has none. The two are broadcast."""
+    shared, _ = _shared_and_union(one, other)
+    return shared / _positive(box_area(one))
+
+
 def _shared_and_union(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
     """Return the areas. `striate.suppression` computes the same in the same order, so that both round alike."""
     width = (torch.minimum(one[..., 2], other[..., 2]) - torch.maximum(one[..., 0], other[..., 0])).clamp_min(0)

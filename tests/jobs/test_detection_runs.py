@@ -21,7 +21,9 @@ from striate.files import load_tensors
 from striate.jobs.detections import DetectedThings, Looking, detect_images
 from striate.jobs.judging_boxes import JudgedBoxes
 from striate.jobs.predict import Skipped, predict
+from striate.jobs.questions import check_map
 from striate.jobs.train import Finished, Started, train
+from striate.jobs.usage import check_export
 from striate.jobs.val import Validated, val, write_val_page
 from striate.training.config import load_config
 from striate.training.folder import RunFolder
@@ -230,6 +232,10 @@ def test_flags_of_others_are_refused(masks: Run, program: Program, words: tuple[
 def test_what_cannot_be_asked_is_refused(masks: Run, boxes: Run, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="which says boxes around things. Of such a network.*detect_images"):
         list(predict(masks.folder, str(masks.data)))
+    with pytest.raises(UsageError, match="faster_rcnn, which says boxes around things. Its suppression"):
+        check_export(boxes.folder, [])
+    with pytest.raises(UsageError, match="tells classes of whole images; received mask_rcnn"):
+        check_map(masks.folder, [str(masks.data)])
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"nothing")
     with pytest.raises(UsageError, match="bad.png"):

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from striate.reporting.boxes import box_colours
 from striate.reporting.detections import draw_detections
 from striate.results import Detections
 
-COLOURS = ((255, 60, 60), (40, 40, 120))
+COLOURS = box_colours(2)
 
 
 def things(size: tuple[int, int], masks: bool = False) -> Detections:
@@ -25,7 +26,7 @@ def things(size: tuple[int, int], masks: bool = False) -> Detections:
 
 def test_a_small_image_is_enlarged_and_its_frames_are_where_the_boxes_are() -> None:
     image = np.full((100, 120, 1), 128, np.uint8)
-    drawn = draw_detections(image, things((100, 120)), COLOURS)
+    drawn = draw_detections(image, things((100, 120)))
     factor = 4
     assert drawn.shape == (100 * factor, 120 * factor, 3)
     assert (image == 128).all()
@@ -41,9 +42,9 @@ def test_a_small_image_is_enlarged_and_its_frames_are_where_the_boxes_are() -> N
 
 def test_masks_are_half_of_the_colour() -> None:
     image = np.full((600, 700, 3), 100, np.uint8)
-    drawn = draw_detections(image, things((600, 700), masks=True), COLOURS)
+    drawn = draw_detections(image, things((600, 700), masks=True))
     assert drawn.shape == (600, 700, 3)
-    assert drawn[40, 30].tolist() == [178, 80, 80]
+    assert drawn[40, 30].tolist() == [(100 + level + 1) // 2 for level in COLOURS[0]]
     assert drawn[55, 30].tolist() == [100, 100, 100]
 
 
@@ -57,7 +58,7 @@ def test_names_stay_within_the_image() -> None:
             np.zeros(1, np.int64),
             (500, 600),
         )
-        drawn = draw_detections(np.zeros((500, 600, 3), np.uint8), one, COLOURS)
+        drawn = draw_detections(np.zeros((500, 600, 3), np.uint8), one)
         ground = (drawn == COLOURS[0]).all(2)
         rows, columns = ground.nonzero()
         assert rows.max() < 60
@@ -66,4 +67,11 @@ def test_names_stay_within_the_image() -> None:
 
 def test_an_image_of_another_size_is_refused() -> None:
     with pytest.raises(ValueError, match="an image of"):
-        draw_detections(np.zeros((50, 50, 3), np.uint8), things((100, 120)), COLOURS)
+        draw_detections(np.zeros((50, 50, 3), np.uint8), things((100, 120)))
+
+
+def test_things_of_one_class_have_colours_of_their_own() -> None:
+    two = things((600, 700), masks=True)
+    alone = Detections(("person",), two.boxes_xyxy, two.scores, np.zeros(2, np.int64), two.image_size, two.masks)
+    drawn = draw_detections(np.full((600, 700, 3), 100, np.uint8), alone)
+    assert drawn[40, 30].tolist() != drawn[10, 60].tolist()

@@ -31,6 +31,15 @@ class Network(nn.Module, ABC):
     def output_layers(self) -> list[str]:
         """Return the names of the layers that give logits: all that depends on the number of classes."""
 
+    def head_layers(self) -> list[str]:
+        """Return the names of the layers that learn first where all before them has learned already."""
+        return self.output_layers()
+
+    def own_layers(self) -> list[str]:
+        """Return the names of all parts that learn, but for the feature layers."""
+        others = [(name, child) for name, child in self.named_children() if name != "features"]
+        return [name for name, child in others if any(True for _ in child.parameters())]
+
     @property
     def num_classes(self) -> int:
         """Logits per image, or per pixel."""

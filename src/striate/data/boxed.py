@@ -42,8 +42,8 @@ class Boxed(ImageSet):
     def known(self, framing: Framing | None = None) -> BoxTargets:
         """Return the boxes, cut and scaled as `pixels` does it with their images.
 
-        Of a thing of which less than a quarter of its box is left, or a side of a pixel or less, there is none. Crowds
-        and difficult ones are ignored as long as anything of them is seen. Masks are kept within their boxes, since at
+        A thing of which less than a quarter of its box is left, or a side of a pixel or less, is ignored, as crowds and
+        difficult ones are; if nothing is left of it, there is none. Masks are kept within their boxes, since at
         the images' size those of 30 things would take thirty times the bytes of a grey image.
 
         Raises:
@@ -59,7 +59,7 @@ class Boxed(ImageSet):
             moved = reframe(boxes_of(instances), frame, self.image_size)
             ignored = torch.tensor([instance.ignored for instance in instances])
             valid = moved.is_kept & ~ignored
-            there = valid | (ignored & (moved.shares > 0))
+            there = moved.shares > 0
             labels = torch.tensor([numbers[instance.label] for instance in instances])
             made.xyxy[place, :count] = moved.xyxy * there[:, None]
             made.labels[place, :count] = labels * there

@@ -19,19 +19,18 @@ With ``pyramid`` the proposals are made on three maps of a pyramid, of strides 8
 anchors of one size on each, and each proposal is looked up on the map that fits its size (Lin et al., "Feature pyramid
 networks", 2017, sections 4.1 and 4.2).
 
-Deviations: on any backbone; its dense layers, which in the paper are VGG-16's, begin afresh; 1,024 numbers, where those
-have 4,096; anchors that reach beyond the image learn too; all anchors that are not foreground by 0.7 are scored by one
-number, where the paper has two; the things themselves are among the proposals that are learned from, as in the authors'
-program; 100 results an image at most.
+Deviations: on any backbone, whose batch norm learns on unless it is frozen; the dense layers, which in the paper are
+VGG-16's, begin afresh; 1,024 numbers, where those have 4,096; anchors that reach beyond the image learn too; an anchor
+has one score, where the paper has two; the things themselves are among the proposals that are learned from, as in the
+authors' program; 100 results an image at most. Of the pyramid's paper: three maps, not five; 128 channels, not 256; 128
+regions an image to learn from and 300 at prediction, not 512 and 1,000.
 """
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from striate.blocks.network import Images, Network
 from striate.blocks.regions import Regions
@@ -39,23 +38,19 @@ from striate.boxes import Weights
 from striate.detection.anchors import RATIOS, SIZES, Anchors
 from striate.detection.detector import Detector
 from striate.detection.found import Detected
-from striate.detection.matching import ANCHORS, PROPOSALS, Thresholds, match_images
-from striate.detection.proposals import Proposals, Proposing
+from striate.detection.losses import SampledRegions, region_losses, rpn_losses, sample_proposals
+from striate.detection.postprocess import PostProcess
+from striate.detection.proposals import Proposing
 from striate.detection.pyramid import FeaturePyramid
-from striate.detection.results import Finding
-from striate.detection.sampling import Sample, sample_balanced
-from striate.detection.targets import Truths, box_targets, pick
+from striate.detection.targets import Truths
 from striate.errors import UsageError
 
 STRIDE, PYRAMID = 16, (8, 16, 32)
 PYRAMID_SIZES = (64, 128, 256)  # Square roots of the areas of anchors, one on each map.
 SIDE = 7  # Parts of a region, across and down.
 BEFORE, AFTER = 2000, 1000  # Proposals of each map before suppression and behind it, to learn from.
-BEFORE_SHOWN, AFTER_SHOWN = 1000, 300  # The same at prediction.
-ANCHORS_LEARNED, PROPOSALS_LEARNED = 256, 128  # Of each image.
-ANCHORS_ONE_IN, PROPOSALS_ONE_IN = 2, 4  # One of so many is foreground at most.
+BEFORE_TEST, AFTER_TEST = 1000, 300  # The same at prediction.
 WEIGHTS: Weights = (10.0, 10.0, 5.0, 5.0)  # Of a proposal's offsets, whose deviations are about 0.1 and 0.2.
-BEND = 1 / 9  # Where the loss of an anchor's offsets turns from a square into a line; that of a proposal's, at 1.
 SPREAD, NARROW = 0.01, 0.001  # Of the weights of new layers, to begin with; the narrow ones say no class.
 LEAST_SCORE, OVERLAP, MOST = 0.05, 0.5, 100  # Of what is said to be found: score, IoU, number.
 
@@ -81,21 +76,7 @@ class Seen(NamedTuple):
         return self.scores, self.offsets, self.anchors
 
 
-class Learned(NamedTuple):
-    """Proposals that are learned from.
-
-    Args:
-        boxes: of each image.
-        things: number of the thing that each is to find, among those of its image.
-        sample: which of them are foreground, and which are there at all.
-    """
-
-    boxes: Float[Tensor, "N S 4"]
-    things: Tensor
-    sample: Sample
-
-
-class ProposalLayers(nn.Module):
+class RPNHead(nn.Module):
     """What says of each anchor whether something is there, and where it is exactly: the same on all maps.
 
     Args:
@@ -110,7 +91,7 @@ class ProposalLayers(nn.Module):
         self.score = nn.Conv2d(channels, anchors, 1)
         self.offset = nn.Conv2d(channels, 4 * anchors, 1)
         for layer in (conv, self.score, self.offset):
-            begin(layer, SPREAD)
+            init_normal(layer, SPREAD)
 
     def forward(self, x: Float[Tensor, "N C h w"]) -> tuple[Float[Tensor, "N A"], Float[Tensor, "N A 4"]]:
         """Return scores and offsets of all anchors, in the order of `striate.detection.anchors.spread_anchors`."""
@@ -148,10 +129,11 @@ class FasterRCNN(Detector):
         self.pyramid = FeaturePyramid(own, channels) if pyramid else None
         sizes: Sequence[Sequence[int]] = [[size] for size in PYRAMID_SIZES] if pyramid else [SIZES]
         self.anchors = Anchors(sizes, strides)
-        self.propose = ProposalLayers(self.channels, len(sizes[0]) * len(RATIOS))
-        self.best, self.best_shown = Proposing(BEFORE, AFTER), Proposing(BEFORE_SHOWN, AFTER_SHOWN)
+        self.rpn = RPNHead(self.channels, len(sizes[0]) * len(RATIOS))
+        self.proposals_train = Proposing(BEFORE, AFTER)
+        self.proposals_test = Proposing(BEFORE_TEST, AFTER_TEST)
         self.regions = Regions(strides, pool)
-        self.hidden = nn.Sequential(
+        self.box_head = nn.Sequential(
             nn.Flatten(),
             nn.Linear(self.channels * SIDE**2, hidden),
             nn.ReLU(inplace=True),
@@ -159,15 +141,15 @@ class FasterRCNN(Detector):
             nn.ReLU(inplace=True),
         )
         self.score, self.offset = nn.Linear(hidden, num_classes + 1), nn.Linear(hidden, 4 * num_classes)
-        self.find = Finding(WEIGHTS, LEAST_SCORE, OVERLAP, MOST)
-        begin(self.score, SPREAD)
-        begin(self.offset, NARROW)
+        self.postprocess = PostProcess(WEIGHTS, LEAST_SCORE, OVERLAP, MOST)
+        init_normal(self.score, SPREAD)
+        init_normal(self.offset, NARROW)
 
     def forward(self, x: Images) -> Detected:
         """Return what is in images of any size, 100 things each at most."""
         seen = self.look(x)
-        proposals = self.best_shown(*seen.said, x.shape[2:])
-        found: Detected = self.find(*self._judge(seen, proposals.boxes_xyxy), proposals, x.shape[2:])
+        proposals = self.proposals_test(*seen.said, x.shape[2:])
+        found: Detected = self.postprocess(*self._judge(seen, proposals.boxes_xyxy), proposals, x.shape[2:])
         return self.add_masks(seen, found)
 
     def losses(self, images: Images, *truths: Tensor) -> dict[str, Tensor]:
@@ -177,29 +159,19 @@ class FasterRCNN(Detector):
         (Girshick, "Fast R-CNN", 2015, equation 1).
         """
         truth, seen = Truths(*truths), self.look(images)
-        objectness, proposal_boxes = _anchor_losses(seen, truth)
-        learned = self._sample(self.best(*seen.said, images.shape[2:]), truth)
-        scores, offsets = self._judge(seen, learned.boxes)
-        found, places = learned.sample, learned.sample.valid.shape
-        labels = pick(truth.labels, learned.things)
-        wanted = (labels + 1).masked_fill(~found.foreground, 0)
-        of_classes = F.cross_entropy(scores.float(), wanted.flatten(), reduction="none").view(places)
-        own = offsets.float().view(*places, -1, 4).gather(2, labels[:, :, None, None].expand(-1, -1, 1, 4)).squeeze(2)
-        targets = box_targets(learned.boxes, truth.xyxy, learned.things, found.foreground, WEIGHTS)
-        of_boxes = F.smooth_l1_loss(own, targets, reduction="none").sum(2)
+        drawn = sample_proposals(self.proposals_train(*seen.said, images.shape[2:]), truth)
+        scores, offsets = self._judge(seen, drawn.boxes)
         return {
-            "objectness": objectness,
-            "proposal_boxes": proposal_boxes,
-            "classes": _mean(of_classes, found.valid, found.valid),
-            "boxes": _mean(of_boxes, found.foreground, found.valid),
-            **self.mask_losses(seen, learned, truth),
+            **rpn_losses(*seen.said, truth),
+            **region_losses(scores, offsets, drawn, truth, WEIGHTS),
+            **self.mask_losses(seen, drawn, truth),
         }
 
     def add_masks(self, _seen: Seen, detected: Detected) -> Detected:
         """Return what was found as it is; Mask R-CNN adds masks."""
         return detected
 
-    def mask_losses(self, _seen: Seen, _learned: Learned, _truth: Truths) -> dict[str, Tensor]:
+    def mask_losses(self, _seen: Seen, _drawn: SampledRegions, _truth: Truths) -> dict[str, Tensor]:
         """Return none; Mask R-CNN has one."""
         return {}
 
@@ -209,7 +181,7 @@ class FasterRCNN(Detector):
         maps = [named[info.name] for info in self.infos]
         if self.pyramid is not None:
             maps = self.pyramid(maps)
-        scores, offsets = zip(*(self.propose(each) for each in maps), strict=True)
+        scores, offsets = zip(*(self.rpn(each) for each in maps), strict=True)
         return Seen(maps, scores, offsets, self.anchors(*maps))
 
     def fit_anchors(self, sides: Float[Tensor, "K 2"]) -> None:
@@ -229,61 +201,16 @@ class FasterRCNN(Detector):
         """Return a layer like one of these, for so many classes."""
         is_score = layer is self.score
         made = super().fresh(layer, num_classes + 1 if is_score else 4 * num_classes)
-        begin(made, SPREAD if is_score else NARROW)
+        init_normal(made, SPREAD if is_score else NARROW)
         return made
 
     def _judge(self, seen: Seen, boxes: Float[Tensor, "N P 4"]) -> tuple[Tensor, Tensor]:
         """Return scores of all classes, the background's first, and offsets for each class, of all boxes in a row."""
-        hidden = self.hidden(self.regions(seen.maps, boxes, SIDE))
+        hidden = self.box_head(self.regions(seen.maps, boxes, SIDE))
         return self.score(hidden), self.offset(hidden)
 
-    @torch.no_grad()
-    def _sample(self, proposals: Proposals, truth: Truths) -> Learned:
-        """Return proposals to learn from, among them the things themselves."""
-        boxes = torch.cat([proposals.boxes_xyxy, truth.xyxy], 1)
-        there = torch.cat([proposals.valid, truth.valid], 1)
-        things, sample = _sampled(boxes, truth, PROPOSALS, PROPOSALS_LEARNED, PROPOSALS_ONE_IN, there)
-        return Learned(pick(boxes, sample.indices), things.gather(1, sample.indices), sample)
 
-
-def _anchor_losses(seen: Seen, truth: Truths) -> tuple[Tensor, Tensor]:
-    scores, offsets = torch.cat(list(seen.scores), 1), torch.cat(list(seen.offsets), 1)
-    anchors = torch.cat(list(seen.anchors))
-    with torch.no_grad():
-        things, sample = _sampled(anchors, truth, ANCHORS, ANCHORS_LEARNED, ANCHORS_ONE_IN)
-        chosen = anchors[sample.indices]
-        targets = box_targets(chosen, truth.xyxy, things.gather(1, sample.indices), sample.foreground)
-    said = scores.gather(1, sample.indices)
-    objectness = F.binary_cross_entropy_with_logits(said, sample.foreground.to(said.dtype), reduction="none")
-    of_boxes = F.smooth_l1_loss(pick(offsets, sample.indices), targets, reduction="none", beta=BEND).sum(2)
-    return _mean(objectness, sample.valid, sample.valid), _mean(of_boxes, sample.foreground, sample.valid)
-
-
-def _sampled(
-    boxes: Tensor, truth: Truths, thresholds: Thresholds, count: int, one_in: int, there: Tensor | None = None
-) -> tuple[Tensor, Sample]:
-    """Return the thing that each box of each image is to find, and boxes that are drawn to learn from.
-
-    What overlaps an ignored thing most is neither foreground nor background, unless it hardly overlaps it.
-    """
-    found = match_images(boxes, truth.xyxy, truth.valid | truth.ignored, thresholds)
-    foreground, background = found.foreground & truth.valid.gather(1, found.boxes), found.background
-    if there is not None:
-        foreground, background = foreground & there, background & there
-    count = min(count, foreground.shape[1])
-    numbers = torch.rand(foreground.shape, device=foreground.device)
-    return found.boxes, sample_balanced(foreground, background, numbers, count, -(-count // one_in))
-
-
-def _mean(values: Float[Tensor, "N S"], counted: Tensor, among: Tensor) -> Float[Tensor, ""]:
-    """Return the mean over images of each one's sum of what counts, by the number of all that could.
-
-    Image by image, so that parts of a batch add up to the whole.
-    """
-    return ((values * counted).sum(1) / among.sum(1).clamp_min(1)).mean()
-
-
-def begin(layer: nn.Module, deviation: float) -> None:
+def init_normal(layer: nn.Module, deviation: float) -> None:
     """Draw a layer's weights anew, with that deviation around 0, and set its biases to 0."""
     assert isinstance(layer, nn.Conv2d | nn.Linear)
     assert layer.bias is not None

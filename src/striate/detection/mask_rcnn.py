@@ -22,8 +22,9 @@ from torch.nn import functional as F
 
 from striate.blocks.network import Network
 from striate.blocks.regions import roi_align
-from striate.detection.faster_rcnn import NARROW, PROPOSALS_ONE_IN, FasterRCNN, Learned, Seen, begin
+from striate.detection.faster_rcnn import NARROW, FasterRCNN, Seen, init_normal
 from striate.detection.found import Detected
+from striate.detection.losses import PROPOSALS_ONE_IN, SampledRegions
 from striate.detection.targets import Truths, pick
 
 MASK_SIDE = 56  # Of the masks of things, within their boxes, that are learned from.
@@ -51,7 +52,7 @@ class MaskRCNN(FasterRCNN):
         layers += [nn.ConvTranspose2d(self.channels, self.channels, 2, 2), nn.ReLU(inplace=True)]
         self.mask_features = nn.Sequential(*layers)
         self.mask = nn.Conv2d(self.channels, num_classes, 1)
-        begin(self.mask, NARROW)
+        init_normal(self.mask, NARROW)
         for module in self.mask_features:
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -67,7 +68,7 @@ class MaskRCNN(FasterRCNN):
         if layer is not self.mask:
             return super().fresh(layer, num_classes)
         made = Network.fresh(self, layer, num_classes)
-        begin(made, NARROW)
+        init_normal(made, NARROW)
         return made
 
     def add_masks(self, seen: Seen, detected: Detected) -> Detected:
@@ -75,12 +76,12 @@ class MaskRCNN(FasterRCNN):
         logits = self._masks(seen, detected.boxes_xyxy, detected.labels)
         return detected._replace(masks=logits.float().sigmoid().view(*detected.labels.shape, *logits.shape[1:]))
 
-    def mask_losses(self, seen: Seen, learned: Learned, truth: Truths) -> dict[str, Tensor]:
+    def mask_losses(self, seen: Seen, drawn: SampledRegions, truth: Truths) -> dict[str, Tensor]:
         """Return ``masks``: the binary cross-entropy of the mask of a region's own class (section 3)."""
         assert truth.masks is not None, "masks are read where a network learns them"
-        most = -(-learned.boxes.shape[1] // PROPOSALS_ONE_IN)  # Foreground comes first, and is no more.
-        boxes, things = learned.boxes[:, :most], learned.things[:, :most]
-        foreground = learned.sample.foreground[:, :most]
+        most = -(-drawn.boxes.shape[1] // PROPOSALS_ONE_IN)  # Foreground comes first, and is no more.
+        boxes, things = drawn.boxes[:, :most], drawn.things[:, :most]
+        foreground = drawn.sample.foreground[:, :most]
         logits = self._masks(seen, boxes, pick(truth.labels, things))
         wanted = mask_targets(boxes, things, truth, logits.shape[-1])
         losses = F.binary_cross_entropy_with_logits(logits.float(), wanted, reduction="none")

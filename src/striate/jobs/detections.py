@@ -22,7 +22,6 @@ from striate.inference.folding import make_ready
 from striate.jobs.judged_boxes_page import pixels_of
 from striate.jobs.predict import PASS_OVER, Skipped, Source, find_sources, prepare
 from striate.jobs.questions import check_detections
-from striate.reporting.boxes import box_colours
 from striate.reporting.detections import draw_detections
 from striate.results import Detections
 from striate.weights import WeightsConfig
@@ -89,7 +88,7 @@ def detect_images(
     check_detections(run, images, limit, score)
     network, config = load_network(run)
     layout = make_ready(network)
-    folder, taken, colours = Path(output), set[str](), box_colours(len(config.classes))
+    folder, taken = Path(output), set[str]()
     every = list(islice(find_sources(run, images, config), limit))
     sources, done = iter(every), 0
     while chunk := [_read(source, config, skip_bad, max_pixels) for source in islice(sources, AT_ONCE)]:
@@ -106,7 +105,7 @@ def detect_images(
                 continue
             found = detections_of(next(rows), config.classes, config.image_size, each.picture.size).above(score)
             path = folder / f"{unlike(Path(each.source.name).stem, taken)}-things.png"
-            _write(path, draw_detections(pixels_of(each.picture), found, colours))
+            _write(path, draw_detections(pixels_of(each.picture), found))
             yield DetectedThings(each.source.name, found, path)
         yield Looking(done, len(every))
 

@@ -69,7 +69,7 @@ def _beside(judged: JudgedBoxes, place: int) -> UInt8[np.ndarray, "h w 3"]:
     instances = judged.images.annotations[place].instances
     labels = np.array([names.index(each.label) for each in instances], np.int64)
     there = draw_boxes(shown, boxes_of(instances).numpy(), labels, colours, [each.ignored for each in instances])
-    said = draw_detections(shown, judged.found[place].above(SURE), colours)
+    said = draw_detections(shown, judged.found[place].above(SURE))
     pictures = (Image.fromarray(each) for each in (there, said))
     scale = SIDE / max(said.shape[:2])
     size = max(round(said.shape[1] * scale), 1), max(round(said.shape[0] * scale), 1)

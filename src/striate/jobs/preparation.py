@@ -143,7 +143,7 @@ def prepare(config: TrainConfig, found: Splits, beginning: Beginning) -> Prepare
         licence=beginning.licence,
         **task.describe(),
     )
-    splits, head = replace(splits, notes=(*splits.notes, *notes)), tuple(network.output_layers())
+    splits, head = replace(splits, notes=(*splits.notes, *notes)), tuple(network.head_layers())
     if config.probe:
         last_layer(network, head)
     return Prepared(splits, task, network, weights, head)
@@ -185,7 +185,8 @@ def _begin(
     if not fresh and (weights.config is None or not classes or weights.config.classes != classes):
         network.reset_classifier(network.num_classes)
         fresh = network.output_layers()
-    afresh = f"; {' and '.join(fresh)} afresh, for these classes" if fresh else ""
+    named = " and ".join(filter(None, (", ".join(fresh[:-1]), *fresh[-1:])))
+    afresh = f"; {named} afresh, for these classes" if fresh else ""
     notes.append(f"begins with {weights.origin}{afresh}")
 
 

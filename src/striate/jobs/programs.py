@@ -198,7 +198,8 @@ class ModelProgram:
     keeps_gradients: bool = False
 
     def __str__(self) -> str:
-        return f"{self.model}, {' + '.join(map(str, self.inputs))}, {self.settings}"
+        options = "".join(f" {name}={value}" for name, value in self.options.items())
+        return f"{self.model}{options}, {' + '.join(map(str, self.inputs))}, {self.settings}"
 
     def build(self, *, foreach: bool = False) -> Program:
         """Build it, on torch's default device; ``foreach`` as for `build_program`."""

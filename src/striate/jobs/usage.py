@@ -193,8 +193,16 @@ def check_export(run: str | Path, images: Sequence[str | Path]) -> None:
     """Refuse what could not be exported.
 
     Raises:
-        UsageError: where there is no trained network or no image to check it on, or ONNX is not installed.
+        UsageError: where there is no trained network or no image to check it on, it finds things, or ONNX is not
+            installed.
     """
+    config = read_weights_config(find_weights(run))
+    if config.task == "detect":
+        raise UsageError(
+            expected="a network with one answer for each image or pixel",
+            received=f"{config.model}, which says {LEARNED['detect']}",
+            remedy="Its suppression is no operator of ONNX here; `striate predict` runs it.",
+        )
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
     if missing:
         raise UsageError(

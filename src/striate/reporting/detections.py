@@ -1,11 +1,10 @@
 """Things drawn on images: a frame around each, its pixels, its name and how sure it is."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
+from striate.reporting.boxes import box_colours
 from striate.results import Colour, Detections
 
 SMALLEST = 480  # Pixels of the longer side: a smaller image is enlarged, so that names fit in.
@@ -14,25 +13,27 @@ SMALLEST_LETTER = 11
 BRIGHT = 140  # Of a colour, from which on letters on it are black.
 
 
-def draw_detections(
-    image: UInt8[np.ndarray, "h w c"], detections: Detections, colours: Sequence[Colour]
-) -> UInt8[np.ndarray, "H W 3"]:
+def draw_detections(image: UInt8[np.ndarray, "h w c"], detections: Detections) -> UInt8[np.ndarray, "H W 3"]:
     """Return an image, grey or of colour, with the things in it, the surest on top.
+
+    Each class has a colour; where there is only one, each thing has.
 
     Args:
         image: as large as the things' image; it stays as it is. A small one comes out enlarged by a whole number.
         detections: what is in it.
-        colours: of the classes.
     """
     if image.shape[:2] != detections.image_size:
         raise ValueError(f"an image of {detections.image_size}, not {image.shape[:2]}")
     pixels = np.array(np.broadcast_to(image, (*image.shape[:2], 3)))
     order = np.argsort(detections.scores, kind="stable").tolist()
+    labels = detections.labels.tolist() if len(detections.names) > 1 else range(len(detections))
+    known = box_colours(max(len(detections.names), len(detections)))
+    colours = [known[label] for label in labels]
     if detections.masks is not None:
         for place in order:
             left, top, right, bottom = detections.window(place)
             part, mask = pixels[top:bottom, left:right], detections.masks[place]
-            colour = np.array(colours[int(detections.labels[place])], np.uint16)
+            colour = np.array(colours[place], np.uint16)
             part[mask] = (part[mask].astype(np.uint16) + colour + 1) // 2
     longer = max(image.shape[:2])
     factor = -(-SMALLEST // longer) if longer < SMALLEST else 1
@@ -42,12 +43,11 @@ def draw_detections(
     pen, longer = ImageDraw.Draw(picture), longer * factor
     thick, font = max(longer // LINE, 1), ImageFont.load_default(max(longer // LETTER, SMALLEST_LETTER))
     for place in order:
-        label = int(detections.labels[place])
         left, top, right, bottom = (round(float(edge) * factor) for edge in detections.boxes_xyxy[place])
         frame = left, top, max(right - 1, left), max(bottom - 1, top)
-        pen.rectangle(frame, outline=colours[label], width=thick)
-        text = f"{detections.names[label]} {detections.scores[place]:.0%}"
-        _write(pen, text, (left, top), font, colours[label], (picture.width, picture.height))
+        pen.rectangle(frame, outline=colours[place], width=thick)
+        text = f"{detections.names[int(detections.labels[place])]} {detections.scores[place]:.0%}"
+        _write(pen, text, (left, top), font, colours[place], (picture.width, picture.height))
     drawn: UInt8[np.ndarray, "H W 3"] = np.asarray(picture)
     return drawn
 

@@ -59,7 +59,7 @@ class TrainConfig(BaseModel):
     pretrained: PathText | None = field(None, "weights to begin with: a safetensors file, a folder, a run, or hub")
     frozen_norm: bool | None = field(None, "batch norm keeps its statistics; where it is folded by default")
     probe: bool = field(False, "first fit the last layer to features computed once; --epochs 0 leaves it at that")
-    freeze_epochs: int = field(0, "epochs at first in which only the last layer learns", ge=0)
+    freeze_epochs: int = field(0, "epochs at first in which only the last layer learns, or all but the backbone", ge=0)
     layer_decay: float = field(
         1.0, "factor of the learning rate from one child of the network to that before", gt=0, le=1
     )

@@ -54,7 +54,7 @@ class Loop:
         config: what was asked for.
         folder: where the run's state is kept.
         save_weights: keeps the weights of the best and of the last epoch.
-        head: names of the network's layers that give its outputs.
+        head: names of the network's layers behind what has learned already.
         plan: how a step is taken within a budget.
         watch: finds the peak of memory of what runs in its context, besides tensors that are there already.
         replan: makes another plan, for less memory, in place of one with which the device had too little.

@@ -91,7 +91,7 @@ def _rule(groups: list[dict[str, Any]], name: OptimizerName, rate: float, moment
 
 
 def optimizer_of(config: TrainConfig, head: Sequence[str], network: nn.Module) -> Optimizer:
-    """Return the optimizer of a run; ``head`` names the network's output layers."""
+    """Return the optimizer of a run; ``head`` names the layers behind what has learned already."""
     return build_optimizer(
         network,
         config.opt,

@@ -1,6 +1,6 @@
 """Learning on from weights that have learned already: which layers learn, and how fast each does."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -15,14 +15,22 @@ def rate_scales(network: nn.Module, head: Sequence[str], decay: float) -> Mappin
 
     Args:
         network: to be trained.
-        head: names of the layers that give its outputs; they have a factor of 1.
+        head: names of the layers behind what has learned already; they have a factor of 1.
         decay: from one child to that before.
     """
     children: dict[str, int] = {}
+    own = tuple(f"{layer}." for layer in head)
     for name, _ in network.named_parameters():
         children.setdefault(_child(name), len(children))
-    last = children[_child(f"{head[0]}.weight")] if head else len(children) - 1
-    return {parameter: decay ** max(last - children[_child(name)], 0) for name, parameter in network.named_parameters()}
+    last = min((children[_child(name)] for name in _names(network) if name.startswith(own)), default=len(children) - 1)
+    return {
+        parameter: 1.0 if name.startswith(own) else decay ** max(last - children[_child(name)], 0)
+        for name, parameter in network.named_parameters()
+    }
+
+
+def _names(network: nn.Module) -> Iterator[str]:
+    return (name for name, _ in network.named_parameters())
 
 
 def _child(name: str) -> str:
@@ -34,7 +42,7 @@ def freeze_body(network: nn.Module, head: Sequence[str], frozen: bool) -> None:
 
     Args:
         network: changed in place.
-        head: names of the layers that give its outputs.
+        head: names of the layers that go on learning.
         frozen: whether all others keep their weights.
     """
     for name, parameter in network.named_parameters():

@@ -12,8 +12,10 @@ from striate.detection.proposals import Proposals, sizes_of
 from striate.detection.targets import pick
 from striate.suppression import suppress_to
 
+SMALLEST = 1e-3  # Side in pixels of what is left of a box within its image.
 
-class Finding(nn.Module):
+
+class PostProcess(nn.Module):
     """The results of each image, a fixed number.
 
     Args:
@@ -48,8 +50,9 @@ class Finding(nn.Module):
         boxes = moved.transpose(1, 2)
         sizes = sizes_of(boxes, image_size)
         boxes = clip_boxes(boxes, sizes.unsqueeze(1).expand(-1, boxes.shape[1], -1))
-        is_sure = (shares > self.least) & proposals.valid.unsqueeze(2)
-        sure = shares.where(is_sure, -torch.inf).transpose(1, 2)
+        is_there = (boxes[..., 2:] - boxes[..., :2] >= SMALLEST).all(-1) & proposals.valid.unsqueeze(1)
+        sure = shares.transpose(1, 2)
+        sure = sure.where((sure > self.least) & is_there, -torch.inf)
         kept = suppress_to(boxes, sure, self.overlap, self.most)
         best = sure.gather(2, kept.indices).where(kept.valid, -torch.inf)
         kept_boxes = boxes.gather(2, kept.indices.unsqueeze(3).expand(-1, -1, -1, 4))
