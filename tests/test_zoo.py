@@ -328,7 +328,7 @@ def test_a_network_for_each_pixel_takes_options_of_its_backbone_and_any_size(ent
     assert changed == set(network.output_layers())
     with pytest.raises(UsageError, match=f"a network for whole images as backbone of {entry.name}; received unet"):
         build_meta(entry, backbone="unet")
-    with pytest.raises(UsageError, match="an option of resnet18; received 'rates'"):
+    with pytest.raises(UsageError, match="of its backbone resnet18; received 'rates'"):
         build_meta(entry, backbone="resnet18", rates=3)
     with pytest.raises(UsageError, match="num_classes of 1 or more"):
         build_meta(entry, num_classes=0)
@@ -342,7 +342,7 @@ def test_a_network_that_finds_things_takes_options_of_its_backbone_and_any_size(
     assert (network.num_classes, network.image_size) == (5, None)
     with pytest.raises(UsageError, match=f"a network for whole images as backbone of {entry.name}; received unet"):
         build_meta(entry, backbone="unet")
-    with pytest.raises(UsageError, match="an option of resnet18; received 'rates'"):
+    with pytest.raises(UsageError, match="of its backbone resnet18; received 'rates'"):
         build_meta(entry, backbone="resnet18", rates=3)
     layers = layer_costs(build_meta(entry, hidden=32), (3, 64, 64))
     assert sum(layer.parameters for layer in layers) == sum(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from striate.boxes import pairwise_iou
-from striate.detection.scores import Truth, coco_scores, mean_of, precision_recall
+from striate.detection.scores import Truth, coco_scores, mean_of, precision_recall, runs_of
 from striate.reporting.figures import precision_recall as drawn
 from striate.results import Detections
 
@@ -90,19 +90,24 @@ def test_classes_and_images_are_kept_apart() -> None:
 BOX = st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(1, 6), st.integers(1, 6))
 
 
+Said = tuple[Boxes, Sequence[float], Sequence[int]]
+Known = tuple[Boxes, Sequence[int], Sequence[bool]]
+
+
 @st.composite
-def images(draw: st.DrawFn) -> tuple[list[Detections], list[Truth]]:
-    """A few images, with boxes that overlap often, and scores that are all different."""
+def images(draw: st.DrawFn) -> tuple[list[Said], list[Known]]:
+    """What makes a few images, with boxes that overlap often, and scores that are all different."""
     count = draw(st.integers(1, 3))
     scores = iter(draw(st.permutations([place / 32 for place in range(1, 31)])))
-    said, true = [], []
+    said: list[Said] = []
+    true: list[Known] = []
     for _ in range(count):
         boxes = [draw(st.lists(BOX, max_size=6)), draw(st.lists(BOX, max_size=5))]
         corners = [[(float(x), float(y), float(x + w), float(y + h)) for x, y, w, h in each] for each in boxes]
         labels = [draw(st.lists(st.integers(0, 1), min_size=len(each), max_size=len(each))) for each in boxes]
         ignored = draw(st.lists(st.booleans(), min_size=len(boxes[1]), max_size=len(boxes[1])))
-        said.append(found(corners[0], [next(scores) for _ in corners[0]], labels[0]))
-        true.append(truth(corners[1], labels[1], ignored))
+        said.append((corners[0], [next(scores) for _ in corners[0]], labels[0]))
+        true.append((corners[1], labels[1], ignored))
     return said, true
 
 
@@ -140,8 +145,8 @@ def plain_marks(said: list[Detections], true: list[Truth], label: int) -> tuple[
 
 
 @given(scene=images())
-def test_all_is_as_plain_loops_have_it(scene: tuple[list[Detections], list[Truth]]) -> None:
-    said, true = scene
+def test_all_is_as_plain_loops_have_it(scene: tuple[list[Said], list[Known]]) -> None:
+    said, true = [found(*each) for each in scene[0]], [truth(*each) for each in scene[1]]
     for label, curve in enumerate(precision_recall(said, true, 2)):
         marks, things = plain_marks(said, true, label)
         assert curve.things == things
@@ -202,12 +207,13 @@ def test_masks_are_judged_by_their_pixels() -> None:
     """Two triangles of one box: by boxes they are the same, by pixels they share the diagonal."""
     upper, lower = np.triu(np.ones((10, 10), bool)), np.tril(np.ones((10, 10), bool))
     said = replace(found([HERE], [0.9]), masks=(upper,))
-    whole = torch.zeros(1, SIDE, SIDE, dtype=torch.bool)
-    whole[0, :10, :10] = torch.from_numpy(lower)
-    true = replace(truth([HERE]), masks=whole)
+    whole = np.zeros((SIDE, SIDE), bool)
+    whole[:10, :10] = lower
+    true = replace(truth([HERE]), masks=(runs_of(whole),))
     assert coco_scores([said], [true], 1).ap == pytest.approx(1)
-    assert coco_scores([said], [true], 1, masks=True).ap == 0
-    assert coco_scores([replace(said, masks=(lower,))], [true], 1, masks=True).ap == pytest.approx(1)
+    assert coco_scores([said], [true], 1, masks=[[runs_of(said.mask(0))]]).ap == 0
+    right = replace(said, masks=(lower,))
+    assert coco_scores([right], [true], 1, masks=[[runs_of(right.mask(0))]]).ap == pytest.approx(1)
 
 
 def test_coco_and_voc_agree_where_their_rules_do() -> None:

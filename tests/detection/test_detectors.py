@@ -323,7 +323,7 @@ def test_what_cannot_be_is_refused() -> None:
         create_model("faster_rcnn", pyramid="yes")
     with pytest.raises(UsageError, match="a backbone with a map of stride 16; received one with strides 1, 2"):
         create_model("faster_rcnn", backbone="mnist_cnn", in_chans=1, image_size=28)
-    with pytest.raises(UsageError, match="an option of mobilenet_v2; received 'pyramids'"):
+    with pytest.raises(UsageError, match="of its backbone mobilenet_v2; received 'pyramids'. Did you mean pyramid"):
         create_model("faster_rcnn", pyramids=True)
     assert isinstance(create_model("mask_rcnn", backbone="vgg11"), MaskRCNN)
 

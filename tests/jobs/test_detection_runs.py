@@ -17,7 +17,7 @@ from boxed_scenes import COLOURS, SIZE, draw_things, write_coco, write_instances
 from striate.boxes import pairwise_iou
 from striate.detection.found import packed
 from striate.errors import InterruptedRunError, UsageError
-from striate.files import load_tensors
+from striate.files import load_tensors, save_tensors
 from striate.jobs.detections import DetectedThings, Looking, detect_images
 from striate.jobs.judging_boxes import JudgedBoxes
 from striate.jobs.predict import Skipped, predict
@@ -28,7 +28,8 @@ from striate.jobs.val import Validated, val, write_val_page
 from striate.training.config import load_config
 from striate.training.folder import RunFolder
 from striate.training.records import EpochRecord, PeakRecord, StepRecord
-from striate.zoo import load_network
+from striate.training.transfer import rate_scales
+from striate.zoo import create_model, load_network
 
 Program = Callable[..., Any]
 COMMON: dict[str, Any] = {
@@ -64,7 +65,7 @@ def masks(tmp_path_factory: pytest.TempPathFactory) -> Run:
     root = tmp_path_factory.mktemp("masks")
     data = write_instances(root / "data", {"train": 32, "val": 3, "test": 4})
     small = {"backbone": "resnet18", "hidden": 64, "channels": 16}
-    settings = {"model": "mask_rcnn", "model_kwargs": small, "epochs": 6, "lr": 0.001, "image_size": "80x104"}
+    settings = {"model": "mask_rcnn", "model_kwargs": small, "epochs": 8, "lr": 0.001, "image_size": "80x104"}
     config = load_config(COMMON, settings, {"data": str(data), "output": str(root / "run")})
     return Run(data, root / "run", list(train(config)))
 
@@ -164,7 +165,7 @@ def test_figures_are_counted_in_the_images_own_pixels(masks: Run, tmp_path: Path
     finished = masks.records[-1]
     assert own.judged.metrics == pytest.approx(dict(finished.metrics), abs=1e-6)
     assert other.judged.metrics["ap50"] == pytest.approx(own.judged.metrics["ap50"], abs=0.1)
-    assert other.judged.found[0].image_size == (2 * SIZE[0], 2 * SIZE[1])
+    assert other.judged.shown[0].image_size == (2 * SIZE[0], 2 * SIZE[1])
     things = sum(len(draw_things(2000 + place)[1]) for place in range(4))
     assert [each.things for each in own.judged.classes] == [things]
     write_val_page(tmp_path / "val.html", "run", own)
@@ -174,6 +175,49 @@ def test_figures_are_counted_in_the_images_own_pixels(masks: Run, tmp_path: Path
     report = RunFolder(masks.folder).report.read_text(encoding="utf-8")
     assert "Precision by recall" in report
     assert "<figure>" in report
+
+
+def test_drawn_shapes_are_judged_and_shown_at_another_size_than_they_were_made_in(tmp_path: Path) -> None:
+    """The embedded set is in memory, scaled for the network; with weights of batch norm frozen, all else learning."""
+    small = SMALL | {"stem_stride": 4}
+    asked = {"data": "shapes", "model_kwargs": small, "epochs": 1, "image_size": "64x80", "batch_size": 64}
+    more = {"average": "swa", "average_start": 0.0, "in_chans": 3, "amp": True}
+    *_, finished = train(load_config(COMMON, asked, more, {"output": str(tmp_path / "run")}))
+    assert isinstance(finished, Finished)
+    assert "96 test images" in finished.report.read_text(encoding="utf-8")
+    records = list(detect_images(tmp_path / "run", "shapes", output=tmp_path / "out", limit=2, score=0.0))
+    assert [each.things.image_size for each in records if isinstance(each, DetectedThings)] == [(96, 96)] * 2
+
+
+def test_images_without_boxes_and_grey_ones_are_learned_from(tmp_path: Path) -> None:
+    data = write_voc(tmp_path / "data", {"train": 8, "val": 2, "test": 2})
+    for path in sorted((data / "Annotations").iterdir())[:4]:
+        path.write_text(re.sub(r"<object>.*</object>", "", path.read_text()))
+    for path in (data / "JPEGImages").iterdir():
+        with Image.open(path) as picture:
+            picture.convert("L").save(path)
+    asked = {"data": str(data), "model_kwargs": SMALL, "epochs": 1, "freeze_epochs": 0, "dtype": "bfloat16"}
+    *_, finished = train(load_config(COMMON, asked, {"output": str(tmp_path / "run")}))
+    assert isinstance(finished, Finished)
+    _, config = load_network(tmp_path / "run")
+    assert config.in_chans == 1
+
+
+def test_the_first_epochs_are_of_all_but_the_backbone(boxes: Run, tmp_path: Path) -> None:
+    weights = tmp_path / "backbone.safetensors"
+    save_tensors(weights, create_model("mobilenet_v2").state_dict())
+    asked = {"data": str(boxes.data), "model_kwargs": SMALL, "epochs": 1, "freeze_epochs": 1, "layer_decay": 0.5}
+    *_, finished = train(load_config(COMMON, asked, {"pretrained": str(weights), "output": str(tmp_path / "run")}))
+    assert isinstance(finished, Finished)
+    before, after = load_tensors(weights), load_tensors(RunFolder(tmp_path / "run").last / "model.safetensors")
+    learned = {name.partition(".")[0] for name in after if name not in before}
+    assert learned >= {"pyramid", "rpn", "box_head", "score", "offset"}
+    assert all(torch.equal(after[name], before[name]) for name in after if name in before)
+    network, _ = load_network(tmp_path / "run")
+    scales = rate_scales(network, network.head_layers(), 0.5)
+    own = [scales[parameter] for name, parameter in network.named_parameters() if not name.startswith("features.")]
+    assert set(own) == {1.0}
+    assert max(scales[parameter] for parameter in network.features.parameters()) == 0.5
 
 
 def test_other_data_is_judged_by_the_classes_that_were_learned(boxes: Run, tmp_path: Path) -> None:

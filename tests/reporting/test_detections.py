@@ -1,7 +1,6 @@
 """Things drawn on images: frames, masks and names, at any size."""
 
 import numpy as np
-import pytest
 
 from striate.reporting.boxes import box_colours
 from striate.reporting.detections import draw_detections
@@ -63,11 +62,6 @@ def test_names_stay_within_the_image() -> None:
         rows, columns = ground.nonzero()
         assert rows.max() < 60
         assert columns.max() - columns.min() > 100  # All of the name is there.
-
-
-def test_an_image_of_another_size_is_refused() -> None:
-    with pytest.raises(ValueError, match="an image of"):
-        draw_detections(np.zeros((50, 50, 3), np.uint8), things((100, 120)))
 
 
 def test_things_of_one_class_have_colours_of_their_own() -> None:

@@ -10,16 +10,17 @@ from striate.cli.tables import say
 from striate.data.names import MAX_PIXELS
 from striate.detection.scores import runs_of
 from striate.jobs.detections import OUTPUT, DetectedThings, detect_images
+from striate.jobs.judging_boxes import SURE
 from striate.units import format_number
 
 
-def detect(asked: Asked, score: float) -> None:
+def detect(asked: Asked, score: float | None) -> None:
     """Draw what is in images, and print it."""
     records = detect_images(
         asked.run,
         asked.images,
         output=asked.output or OUTPUT,
-        score=score,
+        score=SURE if score is None else score,
         limit=asked.limit,
         skip_bad=asked.skip_bad,
         max_pixels=asked.max_pixels or MAX_PIXELS,

@@ -56,7 +56,10 @@ def predict(
             show_default=False,
         ),
     ] = None,
-    score: Annotated[float, typer.Option(min=0, max=1, help="of things that are found: at least so sure")] = 0.5,
+    score: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="of what is found: at least so sure; 0.5 by default", show_default=False),
+    ] = None,
     memory: Annotated[
         str | None,
         typer.Option(
@@ -75,6 +78,8 @@ def predict(
             expected="one of --json, --jsonl and --draw", received="more", remedy="Choose one way to see predictions."
         )
     task = task_of(run)
+    if task != "detect":
+        _expect_none(score is not None, "--score", "it with a network that finds things")
     if heatmap is not None or task in ("segment", "detect") or is_converted(run):
         asked = Asked(
             run=run,

@@ -24,7 +24,12 @@ def val(
         str | None,
         typer.Option(help="train, val or test; the part that the run has not seen by default", show_default=False),
     ] = None,
-    batch_size: Annotated[int, typer.Option("-b", "--batch-size", min=1, help="images at once")] = 32,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            "-b", "--batch-size", min=1, help="images at once; 32, or 4 where things are found", show_default=False
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option("-j", "--workers", min=0, help="processes that read images")] = 0,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="leave out files that are no images")] = False,
     max_pixels: Annotated[int, typer.Option(min=1, help="an image of more is refused")] = MAX_PIXELS,
@@ -95,6 +100,7 @@ def _document(run: Path, found: "Validated") -> dict[str, Any]:
 
 def _print(out: Any, found: "Validated") -> None:
     from striate.cli.tables import fill, plain_table, say
+    from striate.jobs.judged_boxes_page import class_rows
     from striate.jobs.judged_masks_page import share
     from striate.jobs.judged_page import in_words, metrics_in_words
     from striate.jobs.judging_boxes import JudgedBoxes
@@ -115,12 +121,10 @@ def _print(out: Any, found: "Validated") -> None:
         out.print(table)
         return
     if isinstance(judged, JudgedBoxes):
-        has_masks = "mask_ap" in judged.metrics
-        names = ["class", "things", "found", "AP50", "AP", *(["AP of masks"] if has_masks else [])]
-        table = plain_table(None, [(name, name != "class") for name in names])
-        for thing in judged.classes:
-            masks = [share(thing.mask_ap)] if has_masks else []
-            fill(table, thing.name, f"{thing.things:,}", *map(share, (thing.found, thing.ap50, thing.ap)), *masks)
+        headings, rows = class_rows(judged)
+        table = plain_table(None, [(name, name != "class") for name in headings])
+        for row in rows:
+            fill(table, *map(str, row))
         out.print(table)
         return
     if not judged.classes:

@@ -43,7 +43,11 @@ def packed(detected: Detected) -> Float[Tensor, "N D numbers"]:
 
 
 def detections_of(
-    rows: Float[Tensor, "D numbers"], names: Sequence[str], seen: tuple[int, int], image_size: tuple[int, int]
+    rows: Float[Tensor, "D numbers"],
+    names: Sequence[str],
+    seen: tuple[int, int],
+    image_size: tuple[int, int],
+    least: float = 0.0,
 ) -> Detections:
     """Return what was found in one image, in its own pixels.
 
@@ -52,8 +56,9 @@ def detections_of(
         names: of the classes.
         seen: (height, width) of the image as the network took it, which was all of it.
         image_size: of the image itself.
+        least: score; what is less sure is left out.
     """
-    there = rows[rows[:, ROW - 1] > 0]
+    there = rows[(rows[:, ROW - 1] > 0) & (rows[:, 4] >= least)]
     height, width = image_size
     far = torch.tensor([width, height, width, height])
     boxes = (there[:, :4] * far / torch.tensor([seen[1], seen[0]] * 2)).clamp_min(0).minimum(far)

@@ -16,6 +16,9 @@ from striate.results import Detections
 MOST = 100  # Boxes of an image that COCO looks at, the surest ones.
 
 
+Runs = Mapping[str, Any]  # A mask in COCO's compressed form.
+
+
 @dataclass(frozen=True, slots=True)
 class Truth:
     """What is in one image.
@@ -24,13 +27,13 @@ class Truth:
         xyxy: boxes, in pixels.
         labels: the index of each one's class.
         ignored: whether it need not be found, and is not wrong to find.
-        masks: which of the image's pixels are each one's; None where nobody says.
+        masks: which of the image's pixels are each one's, as `runs_of` gives them; None where nobody says.
     """
 
     xyxy: Float[Tensor, "T 4"]
     labels: Int64[Tensor, " T"]
     ignored: Bool[Tensor, " T"]
-    masks: Bool[Tensor, "T H W"] | None = None
+    masks: tuple[Runs, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +156,11 @@ class CocoScores:
 
 
 def coco_scores(
-    found: Sequence[Detections], truths: Sequence[Truth], classes: int, *, masks: bool = False
+    found: Sequence[Detections],
+    truths: Sequence[Truth],
+    classes: int,
+    *,
+    masks: Sequence[Sequence[Runs]] | None = None,
 ) -> CocoScores:
     """Return the average precision of boxes, or of masks, as COCO takes it, of up to 100 boxes an image.
 
@@ -161,22 +168,30 @@ def coco_scores(
 
     Args:
         found: in each image.
-        truths: of the same images.
+        truths: of the same images; with masks, where these are judged.
         classes: how many there are.
-        masks: whether overlaps are those of masks.
+        masks: of what was found in each image, as `runs_of` gives them; None to judge boxes.
     """
     from faster_coco_eval import COCO, COCOeval_faster
 
     images = [
         {"id": place, "height": said.image_size[0], "width": said.image_size[1]} for place, said in enumerate(found)
     ]
-    true = [record for place, truth in enumerate(truths) for record in _records(place, truth, masks)]
+    true = [
+        record
+        for place, truth in enumerate(truths)
+        for record in _records(place, truth, None if masks is None else truth.masks)
+    ]
     for number, record in enumerate(true, 1):
         record["id"] = number
     categories = [{"id": label, "name": str(label)} for label in range(classes)]
     reference = COCO({"images": images, "annotations": true, "categories": categories})
-    said = [record for place, each in enumerate(found) for record in _records(place, each, masks)]
-    judged = COCOeval_faster(reference, reference.loadRes(said), "segm" if masks else "bbox")
+    said = [
+        record
+        for place, each in enumerate(found)
+        for record in _records(place, each, None if masks is None else masks[place])
+    ]
+    judged = COCOeval_faster(reference, reference.loadRes(said), "bbox" if masks is None else "segm")
     judged.params.maxDets = [MOST]
     judged.evaluate()
     judged.accumulate()
@@ -190,7 +205,7 @@ def coco_scores(
     return CocoScores(float(means.mean()), float(means[0].mean()), float(means[5].mean()), tuple(by_class))
 
 
-def _records(place: int, image: Detections | Truth, masks: bool) -> list[dict[str, Any]]:
+def _records(place: int, image: Detections | Truth, masks: Sequence[Runs] | None) -> list[dict[str, Any]]:
     """Return what is known of an image as COCO's files have it."""
     xyxy = torch.from_numpy(image.boxes_xyxy) if isinstance(image, Detections) else image.xyxy.cpu()
     records: list[dict[str, Any]] = [
@@ -203,22 +218,16 @@ def _records(place: int, image: Detections | Truth, masks: bool) -> list[dict[st
     else:
         for record, is_ignored in zip(records, image.ignored.tolist(), strict=True):
             record["iscrowd"] = int(is_ignored)
-    if masks:
-        for number, record in enumerate(records):
-            record["segmentation"] = _runs_of(image, number)
+    if masks is not None:
+        for record, runs in zip(records, masks, strict=True):
+            record["segmentation"] = runs
             del record["bbox"]
     return records
 
 
-def _runs_of(image: Detections | Truth, number: int) -> Mapping[str, Any]:
-    """Return the mask of one thing in COCO's compressed form."""
-    assert image.masks is not None, "masks are judged where there are some"
-    return runs_of(image.mask(number) if isinstance(image, Detections) else image.masks[number].cpu().numpy())
-
-
-def runs_of(mask: Bool[np.ndarray, "H W"]) -> Mapping[str, Any]:
+def runs_of(mask: Bool[np.ndarray, "H W"]) -> Runs:
     """Return a mask in COCO's compressed form: ``size`` and ``counts``, the latter in bytes."""
     from faster_coco_eval.core import mask as coco
 
-    runs: Mapping[str, Any] = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
+    runs: Runs = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
     return runs

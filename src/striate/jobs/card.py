@@ -49,7 +49,8 @@ def write_card(
                 "split": ", ".join(f"{len(part):,} {name}" for name, part in splits.parts.items()),
                 "classes": _classes(weights.classes) if weights.classes else "numbers",
                 "image": f"{look.channels} x {format_size(look.image_size)}, mean {_levels(look.mean)}, std "
-                f"{_levels(look.std)}, crop_pct {look.crop_pct}, {look.interpolation}",
+                f"{_levels(look.std)}, {'all of it' if look.crop_pct is None else f'crop_pct {look.crop_pct}'}, "
+                f"{look.interpolation}",
                 "plan": "none: memory was not limited" if plan is None else plan.in_words(),
                 "peak": ", ".join(f"{phase} {format_bytes(size)}" for phase, size in summary.peaks.items())
                 or "not measured",

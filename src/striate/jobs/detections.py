@@ -13,14 +13,15 @@ from PIL import Image
 from torch import Tensor
 
 from striate.counted import Counted
-from striate.data.images import ImageFileError, Picture
+from striate.data.images import Picture
 from striate.data.names import MAX_PIXELS
 from striate.data.transforms import to_input
 from striate.detection.found import detections_of, packed
 from striate.files import replace_file, unlike
 from striate.inference.folding import make_ready
 from striate.jobs.judged_boxes_page import pixels_of
-from striate.jobs.predict import PASS_OVER, Skipped, Source, find_sources, prepare
+from striate.jobs.judging_boxes import SURE
+from striate.jobs.predict import Skipped, Source, find_sources, read_or_skip
 from striate.jobs.questions import check_detections
 from striate.reporting.detections import draw_detections
 from striate.results import Detections
@@ -28,7 +29,6 @@ from striate.weights import WeightsConfig
 from striate.zoo import load_network
 
 OUTPUT = "detections"
-SURE = 0.5
 AT_ONCE = 4
 
 
@@ -103,7 +103,7 @@ def detect_images(
             if isinstance(each, Skipped):
                 yield each
                 continue
-            found = detections_of(next(rows), config.classes, config.image_size, each.picture.size).above(score)
+            found = detections_of(next(rows), config.classes, config.image_size, each.picture.size, score)
             path = folder / f"{unlike(Path(each.source.name).stem, taken)}-things.png"
             _write(path, draw_detections(pixels_of(each.picture), found))
             yield DetectedThings(each.source.name, found, path)
@@ -111,13 +111,9 @@ def detect_images(
 
 
 def _read(source: Source, config: WeightsConfig, skip_bad: bool, max_pixels: int) -> _Ready | Skipped:
-    try:
-        picture = prepare(source, config, max_pixels)
-    except ImageFileError as error:
-        if not skip_bad:
-            error.remedy = f"{error.remedy} {PASS_OVER}"
-            raise
-        return Skipped(source.name, error.reason)
+    picture = read_or_skip(source, config, skip_bad, max_pixels)
+    if isinstance(picture, Skipped):
+        return picture
     return _Ready(source, picture, to_input(picture, config.preprocessing))
 
 

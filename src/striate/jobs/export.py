@@ -77,7 +77,7 @@ def export(run: str | Path, images: Sequence[str | Path] = (), *, output: str | 
         output: the file; ``model.onnx`` in ``run`` by default.
 
     Raises:
-        UsageError: where there is no trained network or no image, or ONNX is not installed.
+        UsageError: where there is no trained network or no image, it finds things, or ONNX is not installed.
         StriateError: where ONNX Runtime comes to other outputs; nothing is written then.
     """
     check_export(run, images)

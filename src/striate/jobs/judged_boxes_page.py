@@ -7,37 +7,24 @@ from PIL import Image
 from striate.data.boxed import boxes_of
 from striate.data.images import Picture
 from striate.jobs.judged_masks_page import beside_each_other, share
-from striate.jobs.judging_boxes import JudgedBoxes
+from striate.jobs.judging_boxes import SURE, JudgedBoxes
 from striate.reporting.boxes import box_colours, draw_boxes
 from striate.reporting.detections import draw_detections
 from striate.reporting.figures import precision_recall
 from striate.reporting.page import Page
 
-SPREAD, WORST = 6, 6  # Images that are shown: some of all, and those with the most mistakes.
-SURE = 0.5
 SIDE = 560  # Pixels of the longer side of one picture.
 
 
 def add_judged_boxes(page: Page, judged: JudgedBoxes, of: str) -> None:
     """Add what a network is worth; ``of`` says on which images."""
     page.heading(f"Classes{of}")
-    has_masks = "mask_ap" in judged.metrics
     page.text(
         "AP: average precision, the mean over least overlaps of .50, .55, ... .95 that make a box right. AP50: at .50. "
         "Found: the share of the things that some box is right about at .50, however unsure."
     )
-    headings = ["class", "things", "found", "AP50", "AP", *(["AP of masks"] if has_masks else [])]
-    page.table(
-        headings,
-        [
-            (
-                *(each.name, each.things, *map(share, (each.found, each.ap50, each.ap))),
-                *([share(each.mask_ap)] if has_masks else []),
-            )
-            for each in judged.classes
-        ],
-        sortable=True,
-    )
+    headings, rows = class_rows(judged)
+    page.table(headings, rows, sortable=True)
     page.heading(f"Precision by recall{of}, boxes right at an overlap of .50")
     named = zip(judged.images.classes, judged.curves, strict=True)
     page.figure(
@@ -49,31 +36,37 @@ def add_judged_boxes(page: Page, judged: JudgedBoxes, of: str) -> None:
     page.pictures(
         [
             (_beside(judged, place), f"{judged.images.source(place)}: {judged.mistakes[place]} missed or wrong")
-            for place in _shown(judged)
+            for place in judged.shown
         ]
     )
 
 
-def _shown(judged: JudgedBoxes) -> tuple[int, ...]:
-    count = len(judged.images)
-    spread = [place * count // SPREAD for place in range(SPREAD)] if count > SPREAD else list(range(count))
-    others = [place for place in range(count) if place not in spread]
-    return (*spread, *sorted(others, key=lambda place: -judged.mistakes[place])[:WORST])
+def class_rows(judged: JudgedBoxes) -> tuple[list[str], list[tuple[object, ...]]]:
+    """Return the headings of a table of classes, and its rows."""
+    has_masks = "mask_ap" in judged.metrics
+    rows: list[tuple[object, ...]] = []
+    for each in judged.classes:
+        shares = (each.found, each.ap50, each.ap, *((each.mask_ap,) if has_masks else ()))
+        rows.append((each.name, each.things, *map(share, shares)))
+    return ["class", "things", "found", "AP50", "AP", *(["AP of masks"] if has_masks else [])], rows
 
 
 def _beside(judged: JudgedBoxes, place: int) -> UInt8[np.ndarray, "h w 3"]:
     """Return an image with what is there, and beside it with what was found."""
-    names = judged.images.classes
-    colours = box_colours(len(names))
-    shown = pixels_of(judged.images.picture(place))
+    names, said = judged.images.classes, judged.shown[place]
+    height, width = said.image_size
+    scale = SIDE / max(height, width)
+    size = max(round(height * scale), 1), max(round(width * scale), 1)
+    picture = judged.images.picture(place)
     instances = judged.images.annotations[place].instances
     labels = np.array([names.index(each.label) for each in instances], np.int64)
-    there = draw_boxes(shown, boxes_of(instances).numpy(), labels, colours, [each.ignored for each in instances])
-    said = draw_detections(shown, judged.found[place].above(SURE))
-    pictures = (Image.fromarray(each) for each in (there, said))
-    scale = SIDE / max(said.shape[:2])
-    size = max(round(said.shape[1] * scale), 1), max(round(said.shape[0] * scale), 1)
-    return beside_each_other(*(np.asarray(each.resize(size, Image.Resampling.BOX)) for each in pictures))
+    boxes = boxes_of(instances).numpy() * np.float32(scale)
+    ignored = [each.ignored for each in instances]
+    there = draw_boxes(pixels_of(picture.scaled(size)), boxes, labels, box_colours(len(names)), ignored)
+    # An image in memory is as large as the network takes it, which may be another size than it was made in.
+    whole = picture if picture.size == said.image_size else picture.scaled(said.image_size)
+    drawn = Image.fromarray(draw_detections(pixels_of(whole), said))
+    return beside_each_other(there, np.asarray(drawn.resize(size[::-1], Image.Resampling.BOX)))
 
 
 def pixels_of(picture: Picture) -> UInt8[np.ndarray, "h w c"]:

@@ -1,22 +1,33 @@
 """What a trained network is worth on images in which it is known where things are."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from striate.data.annotations import Annotation
+from striate.data.annotations import Annotation, Box
 from striate.data.boxed import Boxed, boxes_of
 from striate.data.frames import Size
 from striate.data.outlines import draw
 from striate.detection.found import detections_of
-from striate.detection.scores import CocoScores, PrecisionRecall, Truth, coco_scores, mean_of, precision_recall
+from striate.detection.scores import (
+    CocoScores,
+    PrecisionRecall,
+    Runs,
+    Truth,
+    coco_scores,
+    mean_of,
+    precision_recall,
+    runs_of,
+)
 from striate.results import Detections
 
 RIGHT = 0.5  # IoU of a box that is right.
+SURE = 0.5  # Score of what is shown.
+SPREAD, WORST = 6, 6  # Images that are shown: some of all, and those with the most mistakes.
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +60,16 @@ class JudgedBoxes:
         metrics: by name; see `judge_boxes`.
         classes: the worth of each.
         curves: precision by recall of each class.
-        found: in each image, in its own pixels.
-        mistakes: of each image: things of which no box above one half is right, and boxes above one half that are not.
+        mistakes: of each image: things that no box as sure as `SURE` is right about, and such boxes that are wrong.
+        shown: what was found in some images, by their places: spread over the set, and those with the most mistakes.
     """
 
     images: Boxed
     metrics: Mapping[str, float]
     classes: tuple[ThingWorth, ...]
     curves: tuple[PrecisionRecall, ...]
-    found: tuple[Detections, ...]
     mistakes: tuple[int, ...]
+    shown: Mapping[int, Detections]
 
 
 def judge_boxes(outputs: Float[Tensor, "N D numbers"], images: Boxed, *, has_masks: bool) -> JudgedBoxes:
@@ -73,31 +84,46 @@ def judge_boxes(outputs: Float[Tensor, "N D numbers"], images: Boxed, *, has_mas
         images: the set, as the network took it.
         has_masks: whether masks are said.
     """
-    found, truths = [], []
+    found, truths, masks = [], [], []
     for place, (rows, annotation) in enumerate(zip(outputs, images.annotations, strict=True)):
         size, _ = images.seen(place, None)
-        found.append(detections_of(rows, images.classes, images.image_size, size))
+        said = detections_of(rows, images.classes, images.image_size, size)
+        if has_masks:
+            masks.append([runs_of(said.mask(number)) for number in range(len(said))])
+        found.append(replace(said, masks=None))  # Those of all images together would take gigabytes.
         truths.append(truth_of(annotation, images.classes, size, has_masks=has_masks))
     count = len(images.classes)
     scores, curves = coco_scores(found, truths, count), precision_recall(found, truths, count, RIGHT)
-    masks = coco_scores(found, truths, count, masks=True) if has_masks else None
+    of_masks = coco_scores(found, truths, count, masks=masks) if has_masks else None
     metrics = {"ap": scores.ap, "ap50": scores.ap50, "ap75": scores.ap75}
     metrics["voc_ap50"] = mean_of(curve.area for curve in curves)
-    if masks is not None:
-        metrics |= {"mask_ap": masks.ap, "mask_ap50": masks.ap50}
+    if of_masks is not None:
+        metrics |= {"mask_ap": of_masks.ap, "mask_ap50": of_masks.ap50}
     mistakes = tuple(mistaken(said, truth) for said, truth in zip(found, truths, strict=True))
-    return JudgedBoxes(images, metrics, _classes(images.classes, scores, masks, curves), curves, tuple(found), mistakes)
+    shown = {
+        place: detections_of(outputs[place], images.classes, images.image_size, images.seen(place, None)[0], SURE)
+        for place in _chosen(mistakes)
+    }
+    return JudgedBoxes(images, metrics, _classes(images.classes, scores, of_masks, curves), curves, mistakes, shown)
+
+
+def _chosen(mistakes: Sequence[int]) -> tuple[int, ...]:
+    count = len(mistakes)
+    spread = [place * count // SPREAD for place in range(SPREAD)] if count > SPREAD else list(range(count))
+    others = [place for place in range(count) if place not in spread]
+    return (*spread, *sorted(others, key=lambda place: -mistakes[place])[:WORST])
 
 
 def truth_of(annotation: Annotation, classes: Sequence[str], size: Size, *, has_masks: bool) -> Truth:
     """Return what is in an image of (height, width), in its own pixels."""
     instances = annotation.instances
-    masks: Tensor | None = None
+    masks: tuple[Runs, ...] | None = None
     if has_masks:
         # What has no outline is ignored, or was refused; its box will do.
         drawn = iter(draw([each.outline for each in instances if each.outline is not None], size))
-        planes = [next(drawn) if each.outline is not None else _filled(each.xyxy, size) for each in instances]
-        masks = torch.from_numpy(np.stack(planes) > 0) if planes else torch.zeros(0, *size, dtype=torch.bool)
+        masks = tuple(
+            runs_of((next(drawn) if each.outline is not None else _filled(each.xyxy, size)) > 0) for each in instances
+        )
     return Truth(
         boxes_of(instances),
         torch.tensor([classes.index(each.label) for each in instances], dtype=torch.int64),
@@ -106,7 +132,7 @@ def truth_of(annotation: Annotation, classes: Sequence[str], size: Size, *, has_
     )
 
 
-def _filled(xyxy: tuple[float, float, float, float], size: Size) -> np.ndarray:
+def _filled(xyxy: Box, size: Size) -> UInt8[np.ndarray, "H W"]:
     plane = np.zeros(size, np.uint8)
     left, top, right, bottom = map(round, xyxy)
     plane[top:bottom, left:right] = 1
@@ -114,8 +140,8 @@ def _filled(xyxy: tuple[float, float, float, float], size: Size) -> np.ndarray:
 
 
 def mistaken(said: Detections, truth: Truth) -> int:
-    """Return how many things of an image are missed, and how many boxes above one half are wrong."""
-    curves = precision_recall([said.above(0.5)], [truth], len(said.names), RIGHT)
+    """Return how many things of an image are missed, and how many boxes that are as sure as `SURE` are wrong."""
+    curves = precision_recall([said.above(SURE)], [truth], len(said.names), RIGHT)
     right = [round(float(curve.recall[-1]) * curve.things) if len(curve.recall) else 0 for curve in curves]
     said_in_all = [len(curve.scores) for curve in curves]
     return sum(curve.things + count - 2 * hits for curve, count, hits in zip(curves, said_in_all, right, strict=True))

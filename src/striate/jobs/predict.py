@@ -134,15 +134,26 @@ def prepare(source: Source, config: WeightsConfig, max_pixels: int = MAX_PIXELS)
     return read_image(source.image, config.in_chans, max_pixels)
 
 
-def _read(source: Source, config: WeightsConfig, skip_bad: bool, max_pixels: int) -> _Ready | Skipped:
+def read_or_skip(source: Source, config: WeightsConfig, skip_bad: bool, max_pixels: int) -> Picture | Skipped:
+    """Read an image, or say why it is passed over.
+
+    Raises:
+        ImageFileError: where it cannot be read, and is not to be passed over.
+    """
     try:
-        picture = prepare(source, config, max_pixels)
+        return prepare(source, config, max_pixels)
     except ImageFileError as error:
         if not skip_bad:
             error.remedy = f"{error.remedy} {PASS_OVER}"
             raise
         return Skipped(source.name, error.reason)
+
+
+def _read(source: Source, config: WeightsConfig, skip_bad: bool, max_pixels: int) -> _Ready | Skipped:
+    picture = read_or_skip(source, config, skip_bad, max_pixels)
     # Whole pictures take much; no more than one is kept.
+    if isinstance(picture, Skipped):
+        return picture
     return _Ready(source, to_input(picture, config.preprocessing), picture.thumbnail())
 
 

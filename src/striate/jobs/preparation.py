@@ -123,7 +123,7 @@ def prepare(config: TrainConfig, found: Splits, beginning: Beginning) -> Prepare
     )
     notes: list[str] = []
     if config.init is not None:
-        initialise(network, config.init)
+        initialise(body_of(network, config.model), config.init)
     task.adapt(network)
     if beginning.weights is not None:
         _begin(network, config, beginning.weights, options, classes, notes)
@@ -186,7 +186,7 @@ def _begin(
         network.reset_classifier(network.num_classes)
         fresh = network.output_layers()
     named = " and ".join(filter(None, (", ".join(fresh[:-1]), *fresh[-1:])))
-    afresh = f"; {named} afresh, for these classes" if fresh else ""
+    afresh = f"; {named} afresh" if fresh else ""
     notes.append(f"begins with {weights.origin}{afresh}")
 
 

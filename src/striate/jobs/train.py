@@ -85,7 +85,7 @@ class Finished:
         best_epoch: whose weights were tested, counted from 1.
         epochs: that were trained.
         part: the images that it was tested on: ``test``, or ``val`` where the set has no others.
-        metrics: of these: ``loss`` and the task's own.
+        metrics: of these: the task's own, ``loss`` among them where it takes one.
         seconds: since this call began.
         report: the page.
     """

@@ -86,21 +86,23 @@ def check_training(config: TrainConfig, resume: str | Path | None = None) -> Non
 
 def _expect_flags(config: TrainConfig, task: str) -> None:
     """Refuse what is for networks of another kind."""
-    asked: dict[str, tuple[bool, tuple[str, ...]]] = {  # Whether each is asked for, and what it is for.
-        "--mixup": (config.mixup > 0, ("classify",)),
-        "--smoothing": (config.smoothing > 0, ("classify",)),
-        "--loss mse": (config.loss == "mse", ("classify",)),
-        "--balance sampling": (config.balance == "sampling", ("classify",)),
-        "--probe": (config.probe, ("classify",)),
-        f"--loss {config.loss}": ("dice" in config.loss, ("segment",)),
-        "--balance loss": (config.balance == "loss", ("classify", "segment")),
-        "--monitor loss": (config.monitor == "loss", ("classify", "segment")),
-        "--shift": (config.shift > 0, ("classify", "segment")),
-        "--rotate": (config.rotate > 0, ("classify", "segment")),
-        "--zoom": (config.zoom > 0, ("classify", "segment")),
-        "--crop-pct": (config.crop_pct is not None, ("classify", "segment")),
-    }
-    for flag, (is_asked, tasks) in asked.items():
+    whole, pixels = ("classify",), ("segment",)
+    both = whole + pixels
+    asked: list[tuple[str, bool, tuple[str, ...]]] = [  # Whether each is asked for, and what it is for.
+        ("--mixup", config.mixup > 0, whole),
+        ("--smoothing", config.smoothing > 0, whole),
+        ("--loss mse", config.loss == "mse", whole),
+        ("--balance sampling", config.balance == "sampling", whole),
+        ("--probe", config.probe, whole),
+        (f"--loss {config.loss}", "dice" in config.loss, pixels),
+        ("--balance loss", config.balance == "loss", both),
+        ("--monitor loss", config.monitor == "loss", both),
+        ("--shift", config.shift > 0, both),
+        ("--rotate", config.rotate > 0, both),
+        ("--zoom", config.zoom > 0, both),
+        ("--crop-pct", config.crop_pct is not None, both),
+    ]
+    for flag, is_asked, tasks in asked:
         if is_asked and task not in tasks:
             others = " or ".join(LEARNED[each].removeprefix("of ") for each in tasks)
             raise UsageError(

@@ -24,7 +24,8 @@ from striate.training.loading import Loader
 from striate.training.tasks.images import labelled
 from striate.zoo import load_network
 
-BATCH_SIZE = 32
+BATCH_SIZES = {"detect": 4}  # Of networks that look at each image many times.
+BATCH_SIZE = 32  # Of others.
 
 
 class Validating(Counted):
@@ -58,7 +59,7 @@ def val(
     data: str | None = None,
     *,
     split: str | None = None,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
     reading: Reading | None = None,
 ) -> Iterator[ValRecord]:
     """Judge a trained network, yielding records while it goes on.
@@ -69,7 +70,7 @@ def val(
             default.
         split: ``train``, ``val`` or ``test``; by default the part of the run's own data that it has never seen, or of
             other data the last of these that there is.
-        batch_size: images at once.
+        batch_size: images at once; 32 by default, or 4 where things are found.
         reading: how files are read; the run's own are read as it did. Where it does not say how masks are, a file of
             classes in the data's folder does, or else they hold the numbers that the network was trained on.
 
@@ -99,7 +100,8 @@ def val(
         seen = count_seen(folder, images)
     prepared = config.preprocessing
     images = images.prepared(config.in_chans, prepared.image_size, prepared.crop_pct, prepared.interpolation)
-    loader = Loader(images, partial(labelled, prepared), batch_size=batch_size, workers=reading.workers)
+    at_once = batch_size or BATCH_SIZES.get(config.task, BATCH_SIZE)
+    loader = Loader(images, partial(labelled, prepared), batch_size=at_once, workers=reading.workers)
     outputs: list[Tensor] = []
     total = 0
     for batch in loader.epoch():

@@ -22,8 +22,7 @@ def draw_detections(image: UInt8[np.ndarray, "h w c"], detections: Detections) -
         image: as large as the things' image; it stays as it is. A small one comes out enlarged by a whole number.
         detections: what is in it.
     """
-    if image.shape[:2] != detections.image_size:
-        raise ValueError(f"an image of {detections.image_size}, not {image.shape[:2]}")
+    assert image.shape[:2] == detections.image_size
     pixels = np.array(np.broadcast_to(image, (*image.shape[:2], 3)))
     order = np.argsort(detections.scores, kind="stable").tolist()
     labels = detections.labels.tolist() if len(detections.names) > 1 else range(len(detections))

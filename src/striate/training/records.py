@@ -75,7 +75,7 @@ class EpochRecord:
         step: the run's steps so far.
         lr: the learning rate of the last step.
         train_loss: mean over the epoch's images, each at the weights of its own step.
-        metrics: of the validation images: ``loss`` and the task's own.
+        metrics: of the validation images: the task's own, ``loss`` among them where it takes one.
         best: whether these weights are the best so far.
         seconds: that the epoch took, validation included.
         images_per_second: of the training part.

@@ -191,6 +191,14 @@ def _on_backbone(
     own = {name: value for name, value in options.items() if name in names and name != BACKBONE}
     asked = {name: value for name, value in options.items() if name not in names}
     known = inspect.signature(backbone.build).parameters
+    for option in asked:
+        if option not in (*known, STEM_STRIDE):
+            ours = [name for name in names if name not in (BACKBONE, "num_classes")]
+            raise UsageError(
+                expected=f"an option of {entry.name} or of its backbone {backbone.name}",
+                received=repr(option),
+                remedy=nearest(option, [BACKBONE, *ours, *known, STEM_STRIDE]),
+            )
     for option in entry.backbone_options:
         if option not in known:
             raise UsageError(
