@@ -153,7 +153,7 @@ def test_ctrl_c_before_anything_has_begun_ends_the_program_without_a_word() -> N
     assert done.stdout + done.stderr == ""
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", [pytest.param("0", marks=pytest.mark.slow), "2"])
 def test_sigterm_to_the_whole_group_saves_and_the_run_goes_on(striate: Run, tmp_path: Path, workers: str) -> None:
     options = ("--epochs", "6", "--batch-size", "16", "--workers", workers)
     command = [sys.executable, "-m", "striate", *QUICK, *options, "--output", "run"]

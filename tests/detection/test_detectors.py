@@ -69,6 +69,7 @@ def test_all_of_a_detector_learns(name: str, options: dict[str, Any]) -> None:
     assert [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
+@pytest.mark.slow
 def test_it_learns_two_things_by_heart() -> None:
     network = build("mask_rcnn", hidden=64, channels=32).train()
     for module in network.modules():

@@ -77,7 +77,8 @@ def test_16_bit_floats_are_a_remedy_of_32_bit_ones_alone(dtype: Literal["float32
 @pytest.mark.parametrize(
     ("model", "batch", "share", "lossless"),
     [
-        ("squeezenet1_0", 8, 0.7, True),
+        pytest.param("squeezenet1_0", 8, 0.7, True, marks=pytest.mark.slow),
+        ("strided_cnn_28", 32, 0.75, True),
         pytest.param("squeezenet1_0", 4, 0.7, False, marks=pytest.mark.slow),
         pytest.param("resnet18", 8, 0.95, True, marks=pytest.mark.slow),
     ],

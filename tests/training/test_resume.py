@@ -83,6 +83,7 @@ def check(root: Path, undisturbed: tuple[list[str], dict[str, object]], points: 
             assert start >= done - 1, f"killed at {point}: {events[int(deadly)]}"
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_many_moments_ends_as_one_that_never_was(
     root: Path, undisturbed: tuple[list[str], dict[str, object]]
 ) -> None:
