@@ -8,7 +8,6 @@ from striate.cli.asked import Asked
 from striate.cli.sweeping import tell
 from striate.cli.tables import say
 from striate.data.names import MAX_PIXELS
-from striate.detection.scores import runs_of
 from striate.jobs.detections import OUTPUT, DetectedThings, detect_images
 from striate.jobs.judging_boxes import SURE
 from striate.units import format_number
@@ -36,10 +35,8 @@ def _document(record: DetectedThings) -> dict[str, Any]:
             things.labels.tolist(), things.scores.tolist(), things.boxes_xyxy.tolist(), strict=True
         )
     ]
-    if things.masks is not None:
-        for place, thing in enumerate(found):
-            runs = runs_of(things.mask(place))
-            thing["mask"] = {"size": list(runs["size"]), "counts": runs["counts"].decode("ascii")}
+    for thing, mask in zip(found, record.masks() or (), strict=False):
+        thing["mask"] = mask
     return {
         "source": record.source,
         "image_size": things.image_size,

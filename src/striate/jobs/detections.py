@@ -1,10 +1,10 @@
 """Things in images: where each is, drawn for people and written for programs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from striate.data.images import Picture
 from striate.data.names import MAX_PIXELS
 from striate.data.transforms import to_input
 from striate.detection.found import detections_of, packed
+from striate.detection.scores import runs_of
 from striate.files import replace_file, unlike
 from striate.inference.folding import make_ready
 from striate.jobs.judged_boxes_page import pixels_of
@@ -51,6 +52,13 @@ class DetectedThings:
     source: str
     things: Detections
     picture: Path
+
+    def masks(self) -> tuple[Mapping[str, Any], ...] | None:
+        """Return the things' masks in COCO's compressed form, as JSON takes it; None where none are said."""
+        if self.things.masks is None:
+            return None
+        every = (runs_of(self.things.mask(place)) for place in range(len(self.things)))
+        return tuple({"size": list(runs["size"]), "counts": runs["counts"].decode("ascii")} for runs in every)
 
 
 class _Ready(NamedTuple):
