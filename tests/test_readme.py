@@ -335,6 +335,17 @@ def test_figures_of_pixels_are_those_of_the_rows() -> None:
         assert f"| `{way}` | {' | '.join(cells)} |" in page
 
 
+def test_figures_of_suppression_are_those_of_the_rows() -> None:
+    rows = rows_of("detect")
+    pairs = [
+        [f"{row['times_faster']} x" for row in rows if row["kind"] == kind]
+        for kind in ("uniform", "clusters", "anchors")
+    ]
+    assert f"| {'; '.join(map(', '.join, pairs))} | `benchmarks/detect.py` |" in README
+    (align,) = (row for row in rows if row["what"] == "RoI align")
+    assert f"| {align['times_faster']} x | `benchmarks/detect.py` |" in README
+
+
 def test_figures_of_things_are_those_of_the_rows() -> None:
     page = (ROOT / "docs" / "things.md").read_text(encoding="utf-8")
     (cells,), (people,) = rows_of("detectors", way="bccd"), rows_of("detectors", way="pennfudan")
@@ -355,9 +366,10 @@ def test_figures_of_things_are_those_of_the_rows() -> None:
 @pytest.mark.parametrize(
     ("said", "which", "tool"),
     [
-        ("whole zoo", "zoo", "striate"),
+        ("29 classifiers", "zoo", "striate"),
         ("in micro-batches", "half", "striate"),
         ("not in the zoo", "odd", "striate"),
+        ("that find things", "detectors", "striate"),
         ("by torchinfo", "peers", "torchinfo"),
         ("by a plain count", "peers", "fake tensors"),
         ("by torch's MemTracker", "peers", "MemTracker"),

@@ -264,7 +264,7 @@ def test_the_program_says_draws_and_judges(masks: Run, program: Program, tmp_pat
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--draw",), "what it finds is drawn anyway received --draw"),
+        (("--draw",), "no --draw for a network that finds things, at the size of its training received --draw"),
         (("--memory", "1GB"), "received --memory"),
         (("--image-size", "64"), "received --image-size"),
     ],
@@ -279,7 +279,7 @@ def test_flags_of_others_are_refused(masks: Run, program: Program, words: tuple[
 def test_what_cannot_be_asked_is_refused(masks: Run, boxes: Run, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="which says boxes around things. Of such a network.*detect_images"):
         list(predict(masks.folder, str(masks.data)))
-    with pytest.raises(UsageError, match="faster_rcnn, which says boxes around things. Its suppression"):
+    with pytest.raises(UsageError, match="faster_rcnn, which says boxes around things. What drops boxes"):
         check_export(boxes.folder, [])
     with pytest.raises(UsageError, match="tells classes of whole images; received mask_rcnn"):
         check_map(masks.folder, [str(masks.data)])

@@ -79,7 +79,7 @@ def predict(
         )
     task = task_of(run)
     if task != "detect":
-        _expect_none(score is not None, "--score", "it with a network that finds things")
+        _expect_none(score is not None, "--score", "no --score but for a network that finds things")
     if heatmap is not None or task in ("segment", "detect") or is_converted(run):
         asked = Asked(
             run=run,
@@ -102,10 +102,12 @@ def predict(
 
             segment(asked)
         elif heatmap is None and task == "detect":
-            what = "without it, for a network that finds things"
-            _expect_none(draw, "--draw", f"{what}: what it finds is drawn anyway")
-            _expect_none(image_size is not None, "--image-size", f"{what}: it sees images at the size of its training")
-            _expect_none(memory is not None, "--memory", what)
+            for flag, given in (
+                ("--draw", draw),
+                ("--image-size", image_size is not None),
+                ("--memory", memory is not None),
+            ):
+                _expect_none(given, flag, f"no {flag} for a network that finds things, at the size of its training")
             from striate.cli.detections import detect
 
             detect(asked, score)

@@ -243,6 +243,6 @@ def faster_rcnn(
         raise UsageError(
             expected="pool of faster_rcnn as align, or without a pyramid as max",
             received=f"pool={pool}, pyramid={pyramid}",
-            remedy="Leave it out for the usual one.",
+            remedy="Leave pool out for the usual one.",
         )
     return FasterRCNN(backbone, num_classes, pyramid=pyramid, pool=chosen, channels=channels, hidden=hidden)

@@ -33,6 +33,7 @@ def add_judged_boxes(page: Page, judged: JudgedBoxes, of: str) -> None:
         )
     )
     page.heading(f"What is there, and what was found with a score of {SURE} or more{of}")
+    page.text("On the left what is there, a frame in the colour of its class; on the right what was found.")
     page.pictures(
         [
             (_beside(judged, place), f"{judged.images.source(place)}: {judged.mistakes[place]} missed or wrong")

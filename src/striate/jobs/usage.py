@@ -203,7 +203,7 @@ def check_export(run: str | Path, images: Sequence[str | Path]) -> None:
         raise UsageError(
             expected="a network with one answer for each image or pixel",
             received=f"{config.model}, which says {LEARNED['detect']}",
-            remedy="Its suppression is no operator of ONNX here; `striate predict` runs it.",
+            remedy="What drops boxes that overlap is no operator of ONNX here; `striate predict` runs it.",
         )
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
     if missing:
