@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from record import ROOT, append_row, commit, read_rows
-from striate.jobs.train import Finished, train
+from running import finished
 from striate.training.config import load_config, read_recipe
-from striate.training.records import EpochRecord
 from striate.units import format_size
 
 SHARED = (ROOT.parent / "shared" / "data").resolve()
@@ -55,21 +54,18 @@ def measure(way: str, asked: dict[str, Any], data: Path, seed: int) -> None:
     classes.write_text("\n".join(CLASSES), encoding="utf-8")
     own = {"data": str(data), "classes": str(classes), "seed": seed, "output": str(folder)}
     config = load_config(COMMON, WAYS[way], asked, own)
-    for record in train(config, resume=folder if (folder / "args.yaml").exists() else None):
-        if isinstance(record, EpochRecord):
-            print(f"{way}, seed {seed}, epoch {record.epoch}: {record.metrics}, {record.seconds:.0f} s", flush=True)
-        if isinstance(record, Finished):
-            append_row(
-                "camvid",
-                way=way,
-                model=config.model,
-                image_size=format_size(config.image_size or (0, 0)),
-                seed=seed,
-                epochs=record.epochs,
-                best_epoch=record.best_epoch,
-                **{f"test_{name}": record.metrics[name] for name in FIGURES},
-                seconds=round(record.seconds, 1),
-            )
+    record = finished(config, folder, f"{way}, seed {seed}")
+    append_row(
+        "camvid",
+        way=way,
+        model=config.model,
+        image_size=format_size(config.image_size or (0, 0)),
+        seed=seed,
+        epochs=record.epochs,
+        best_epoch=record.best_epoch,
+        **{f"test_{name}": record.metrics[name] for name in FIGURES},
+        seconds=round(record.seconds, 1),
+    )
 
 
 if __name__ == "__main__":

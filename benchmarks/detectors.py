@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from record import ROOT, append_row, commit, read_rows
+from running import finished
 from striate.errors import InterruptedRunError
-from striate.jobs.train import Finished, train
 from striate.training.config import load_config, read_recipe
 from striate.training.folder import RunFolder
-from striate.training.records import EpochRecord
 from striate.units import format_size
 
 SHARED = (ROOT.parent / "shared" / "data").resolve()
@@ -43,23 +42,20 @@ TESTED = 50  # The last photographs of Penn-Fudan.
 def measure(way: str, asked: dict[str, Any], data: Path, seed: int) -> None:
     folder = ROOT / "runs" / "benchmarks" / f"{way}-{commit()}-{seed}"
     config = load_config(COMMON, WAYS[way], asked, {"data": str(data), "seed": seed, "output": str(folder)})
-    for record in train(config, resume=folder if (folder / "args.yaml").exists() else None):
-        if isinstance(record, EpochRecord):
-            print(f"{way}, seed {seed}, epoch {record.epoch}: {record.metrics}, {record.seconds:.0f} s", flush=True)
-        if isinstance(record, Finished):
-            summary = RunFolder(folder).read_summary()
-            assert summary is not None
-            append_row(
-                "detectors",
-                way=way,
-                model=config.model,
-                image_size=format_size(config.image_size or (0, 0)),
-                seed=seed,
-                epochs=record.epochs,
-                best_epoch=record.best_epoch,
-                **{f"test_{name}": value for name, value in record.metrics.items()},
-                seconds=round(summary.seconds, 1),
-            )
+    record = finished(config, folder, f"{way}, seed {seed}")
+    summary = RunFolder(folder).read_summary()
+    assert summary is not None
+    append_row(
+        "detectors",
+        way=way,
+        model=config.model,
+        image_size=format_size(config.image_size or (0, 0)),
+        seed=seed,
+        epochs=record.epochs,
+        best_epoch=record.best_epoch,
+        **{f"test_{name}": value for name, value in record.metrics.items()},
+        seconds=round(summary.seconds, 1),
+    )
 
 
 def divided(photographs: Path) -> Path:

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from record import ROOT, append_row, commit, read_rows
-from striate.jobs.train import Finished, train
+from running import finished
 from striate.training.config import load_config, read_recipe
-from striate.training.records import EpochRecord
 
 SHARED = (ROOT.parent / "shared" / "data").resolve()
 FROM_IMAGENET = {
@@ -36,19 +35,16 @@ def measure(way: str, data: Path, seed: int, device: str, workers: int) -> None:
     folder = ROOT / "runs" / "benchmarks" / f"transfer-{way}-{commit()}-{seed}"
     asked = {"data": str(data), "seed": seed, "output": str(folder), "device": device, "workers": workers}
     config = load_config(WAYS[way], asked)
-    for record in train(config, resume=folder if (folder / "args.yaml").exists() else None):
-        if isinstance(record, EpochRecord):
-            print(f"{way}, seed {seed}, epoch {record.epoch}: {record.metrics}, {record.seconds:.0f} s", flush=True)
-        if isinstance(record, Finished):
-            append_row(
-                "transfer",
-                way=way,
-                seed=seed,
-                epochs=record.epochs,
-                best_epoch=record.best_epoch,
-                test_accuracy=record.metrics["accuracy"],
-                seconds=round(record.seconds, 1),
-            )
+    record = finished(config, folder, f"{way}, seed {seed}")
+    append_row(
+        "transfer",
+        way=way,
+        seed=seed,
+        epochs=record.epochs,
+        best_epoch=record.best_epoch,
+        test_accuracy=record.metrics["accuracy"],
+        seconds=round(record.seconds, 1),
+    )
 
 
 def divided(flowers: Path, folder: Path) -> Path:

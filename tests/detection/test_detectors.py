@@ -207,6 +207,10 @@ def test_a_mask_is_learned_where_its_region_lies() -> None:
     middle[:, 14:] = 1  # From 8 to 20 of -4 to 20.
     assert torch.equal(targets[1], middle)
     assert not targets[2].any()
+    assert truth.masks is not None
+    for level, is_its in ((127, False), (128, True)):  # What is half the thing's or more is its.
+        soft = truth._replace(masks=torch.full_like(truth.masks, level))
+        assert float(mask_targets(torch.tensor([[inside]]), thing[:, :1], soft, 28).mean()) == is_its
 
 
 def test_results_are_those_of_a_loop() -> None:

@@ -47,6 +47,10 @@ class ImageClassifier(Network):
         logits: Tensor = self.classifier(self.features(x))
         return logits
 
+    def head_layers(self) -> list[str]:
+        """Return the last layer: of published weights, all before it has learned already."""
+        return self.output_layers()
+
     def output_layers(self) -> list[str]:
         """Return the names of the layers that give logits: all that depends on the number of classes."""
         return [f"classifier.{output_name(self.classifier)}"]

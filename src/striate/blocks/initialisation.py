@@ -19,3 +19,11 @@ def initialise(network: nn.Module, rule: Literal["he", "xavier"]) -> None:
                 nn.init.xavier_normal_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+def init_normal(layer: nn.Module, deviation: float) -> None:
+    """Draw a layer's weights anew, with that deviation around 0, and set its biases to 0."""
+    assert isinstance(layer, nn.Conv2d | nn.Linear)
+    assert layer.bias is not None
+    nn.init.normal_(layer.weight, std=deviation)
+    nn.init.zeros_(layer.bias)

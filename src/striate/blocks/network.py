@@ -32,11 +32,7 @@ class Network(nn.Module, ABC):
         """Return the names of the layers that give logits: all that depends on the number of classes."""
 
     def head_layers(self) -> list[str]:
-        """Return the names of the layers that learn first where all before them has learned already."""
-        return self.output_layers()
-
-    def own_layers(self) -> list[str]:
-        """Return the names of all parts that learn, but for the feature layers."""
+        """Return the names of what learns first where the feature layers have learned already: all other parts."""
         others = [(name, child) for name, child in self.named_children() if name != "features"]
         return [name for name, child in others if any(True for _ in child.parameters())]
 

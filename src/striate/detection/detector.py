@@ -33,10 +33,6 @@ class Detector(Network):
         )
         self.infos = infos
 
-    def head_layers(self) -> list[str]:
-        """Return all but the backbone's layers."""
-        return self.own_layers()
-
     @abstractmethod
     def forward(self, x: Images) -> Detected:
         """Return what is in images of any size."""

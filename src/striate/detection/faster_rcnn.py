@@ -32,6 +32,7 @@ from typing import Literal, NamedTuple
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from striate.blocks.initialisation import init_normal
 from striate.blocks.network import Images, Network
 from striate.blocks.regions import Regions
 from striate.boxes import Weights
@@ -208,14 +209,6 @@ class FasterRCNN(Detector):
         """Return scores of all classes, the background's first, and offsets for each class, of all boxes in a row."""
         hidden = self.box_head(self.regions(seen.maps, boxes, SIDE))
         return self.score(hidden), self.offset(hidden)
-
-
-def init_normal(layer: nn.Module, deviation: float) -> None:
-    """Draw a layer's weights anew, with that deviation around 0, and set its biases to 0."""
-    assert isinstance(layer, nn.Conv2d | nn.Linear)
-    assert layer.bias is not None
-    nn.init.normal_(layer.weight, std=deviation)
-    nn.init.zeros_(layer.bias)
 
 
 def faster_rcnn(

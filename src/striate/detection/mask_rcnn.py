@@ -20,9 +20,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from striate.blocks.initialisation import init_normal
 from striate.blocks.network import Network
 from striate.blocks.regions import roi_align
-from striate.detection.faster_rcnn import NARROW, FasterRCNN, Seen, init_normal
+from striate.detection.faster_rcnn import NARROW, FasterRCNN, Seen
 from striate.detection.found import Detected
 from striate.detection.losses import PROPOSALS_ONE_IN, SampledRegions
 from striate.detection.targets import Truths, pick

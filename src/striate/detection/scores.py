@@ -58,6 +58,13 @@ class PrecisionRecall:
         return float(reached.max()) if len(reached) else 0.0
 
     @property
+    def found(self) -> float | None:
+        """The share of the things that was found, however unsure; None where there is nothing to find."""
+        if not self.things:
+            return None
+        return float(self.recall[-1]) if len(self.recall) else 0.0
+
+    @property
     def eleven_points(self) -> float | None:
         """The mean of the best precisions at recalls 0, 0.1, ... 1; None where there is nothing to find.
 

@@ -1,6 +1,6 @@
 """What a trained network is worth on a set of images whose classes or numbers are known."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -70,6 +70,21 @@ class Judged:
     def right(self) -> int:
         """Images whose class was said rightly."""
         return sum(row[place] for place, row in enumerate(self.confusion))
+
+
+def shown_places(worth: Sequence[float | None], spread: int, worst: int) -> tuple[int, ...]:
+    """Return the places of images to show: some of all, evenly spread, and then those of the least worth.
+
+    Args:
+        worth: of each image; None for one that is not to be shown.
+        spread: so many of all.
+        worst: so many besides.
+    """
+    known = {place: value for place, value in enumerate(worth) if value is not None}
+    places, count = list(known), len(known)
+    chosen = [places[number * count // spread] for number in range(spread)] if count > spread else places
+    others = sorted((place for place in places if place not in chosen), key=known.__getitem__)
+    return (*chosen, *others[:worst])
 
 
 def judge(outputs: Float[Tensor, "N K"], images: ImageSet, scale: tuple[float, float] | None) -> Judged:

@@ -23,6 +23,7 @@ from striate.detection.scores import (
     precision_recall,
     runs_of,
 )
+from striate.jobs.judging import shown_places
 from striate.results import Detections
 
 RIGHT = 0.5  # IoU of a box that is right.
@@ -102,16 +103,9 @@ def judge_boxes(outputs: Float[Tensor, "N D numbers"], images: Boxed, *, has_mas
     mistakes = tuple(mistaken(said, truth) for said, truth in zip(found, truths, strict=True))
     shown = {
         place: detections_of(outputs[place], images.classes, images.image_size, images.seen(place, None)[0], SURE)
-        for place in _chosen(mistakes)
+        for place in shown_places([-float(count) for count in mistakes], SPREAD, WORST)
     }
     return JudgedBoxes(images, metrics, _classes(images.classes, scores, of_masks, curves), curves, mistakes, shown)
-
-
-def _chosen(mistakes: Sequence[int]) -> tuple[int, ...]:
-    count = len(mistakes)
-    spread = [place * count // SPREAD for place in range(SPREAD)] if count > SPREAD else list(range(count))
-    others = [place for place in range(count) if place not in spread]
-    return (*spread, *sorted(others, key=lambda place: -mistakes[place])[:WORST])
 
 
 def truth_of(annotation: Annotation, classes: Sequence[str], size: Size, *, has_masks: bool) -> Truth:
@@ -142,9 +136,7 @@ def _filled(xyxy: Box, size: Size) -> UInt8[np.ndarray, "H W"]:
 def mistaken(said: Detections, truth: Truth) -> int:
     """Return how many things of an image are missed, and how many boxes that are as sure as `SURE` are wrong."""
     curves = precision_recall([said.above(SURE)], [truth], len(said.names), RIGHT)
-    right = [round(float(curve.recall[-1]) * curve.things) if len(curve.recall) else 0 for curve in curves]
-    said_in_all = [len(curve.scores) for curve in curves]
-    return sum(curve.things + count - 2 * hits for curve, count, hits in zip(curves, said_in_all, right, strict=True))
+    return sum(curve.things + len(curve.scores) - 2 * round((curve.found or 0) * curve.things) for curve in curves)
 
 
 def _classes(
@@ -154,7 +146,7 @@ def _classes(
         ThingWorth(
             name=name,
             things=curve.things,
-            found=float(curve.recall[-1]) if curve.things and len(curve.recall) else 0.0 if curve.things else None,
+            found=curve.found,
             ap=scores.by_class[place],
             ap50=curve.area,
             mask_ap=None if masks is None else masks.by_class[place],

@@ -1,6 +1,6 @@
 """What a trained network is worth on images of which the class of each pixel is known."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from striate.data.masked import MaskedFiles
 from striate.data.preprocessing import Preprocessing
+from striate.jobs.judging import shown_places
 from striate.results import Colour
 from striate.segmentation.scores import scores_of
 from striate.training.task import Samples
@@ -114,20 +115,11 @@ def judge_masks(
     ious = tuple(scores_of(image[0].long()).mean_iou for image in counts)
     pictures: tuple[MaskPicture, ...] = ()
     if show is not None:
-        places = _chosen(ious)
+        places = shown_places(ious, SPREAD, WORST)
         pictures = tuple(
             _picture(images.subset([each]), each, ious[each] or 0.0, preprocessing, show) for each in places
         )
     return JudgedMasks(images, figures_of(counts.sum(0)), classes, colours, pictures)
-
-
-def _chosen(ious: Sequence[float | None]) -> tuple[int, ...]:
-    """Return the places of images to show, of those with a pixel whose class is known or was said."""
-    known = [place for place, iou in enumerate(ious) if iou is not None]
-    count = len(known)
-    spread = [known[place * count // SPREAD] for place in range(SPREAD)] if count > SPREAD else known
-    worst = sorted((place for place in known if place not in spread), key=lambda place: ious[place] or 0.0)
-    return (*spread, *worst[:WORST])
 
 
 def _picture(

@@ -1,11 +1,11 @@
-"""What a trained network can be asked: one answer for an image, one at each place of it, or a mask."""
+"""What a trained network can be asked: one answer for an image, one at each place of it, a mask, or boxes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from striate.errors import UsageError, nearest
 from striate.jobs.usage import check_prediction, expect_images
-from striate.weights import find_weights, read_weights_config
+from striate.weights import WeightsConfig, find_weights, read_weights_config
 
 SAID = {
     "classify": "classes of a whole image",
@@ -15,10 +15,20 @@ SAID = {
 }
 ANSWERS = "For one answer for each image, see striate.predict."
 WAYS = {
-    "regress": "What a number would mean at a place of an image, nobody knows.",
+    "classify": ANSWERS,
+    "regress": ANSWERS,
     "segment": "Of such a network, `striate predict` (from Python, striate.segment_images) writes masks.",
     "detect": "Of such a network, `striate predict` (from Python, striate.detect_images) draws what it finds.",
 }
+NO_MAP = "What a number would mean at a place of an image, nobody knows."
+
+
+def _expect(config: WeightsConfig, tasks: Sequence[str], expected: str, ways: Mapping[str, str] = WAYS) -> None:
+    """Refuse a network for another task, with what it is for."""
+    if config.task not in tasks:
+        raise UsageError(
+            expected=expected, received=f"{config.model}, which says {SAID[config.task]}", remedy=ways[config.task]
+        )
 
 
 def check_answers(run: str | Path, images: Sequence[str | Path], limit: int | None = None) -> None:
@@ -28,29 +38,18 @@ def check_answers(run: str | Path, images: Sequence[str | Path], limit: int | No
         UsageError: as `check_prediction` does, and for a network that says something else.
     """
     check_prediction(run, images, limit)
-    config = read_weights_config(find_weights(run))
-    if config.task not in ("classify", "regress"):
-        raise UsageError(
-            expected="a network with one answer for each image",
-            received=f"{config.model}, which says {SAID[config.task]}",
-            remedy=WAYS[config.task],
-        )
+    _expect(_config(run), ("classify", "regress"), "a network with one answer for each image")
 
 
 def check_map(run: str | Path, images: Sequence[str | Path], limit: int | None = None) -> None:
     """Refuse what could not be asked at each place of an image.
 
     Raises:
-        UsageError: as `check_prediction` does, and where a number was learned, or a class for each pixel.
+        UsageError: as `check_prediction` does, and for a network that says anything but classes.
     """
     check_prediction(run, images, limit)
-    config = read_weights_config(find_weights(run))
-    if config.task != "classify":
-        raise UsageError(
-            expected="a network that tells classes of whole images",
-            received=f"{config.model}, which says {SAID[config.task]}",
-            remedy=WAYS[config.task],
-        )
+    ways = WAYS | {"regress": NO_MAP}
+    _expect(_config(run), ("classify",), "a network that tells classes of whole images", ways)
 
 
 def check_conversion(run: str | Path, images: Sequence[str | Path]) -> None:
@@ -71,13 +70,8 @@ def check_masks(run: str | Path, images: Sequence[str | Path], limit: int | None
             classes than a byte holds.
     """
     check_prediction(run, images, limit)
-    config = read_weights_config(find_weights(run))
-    if config.task != "segment":
-        raise UsageError(
-            expected="a network that says a class for each pixel",
-            received=f"{config.model}, which says {SAID[config.task]}",
-            remedy=WAYS["detect"] if config.task == "detect" else ANSWERS,
-        )
+    config = _config(run)
+    _expect(config, ("segment",), "a network that says a class for each pixel")
     from striate.results import UNKNOWN  # Takes longer than most of what is refused here.
 
     if len(config.classes) > UNKNOWN:
@@ -95,25 +89,23 @@ def check_detections(run: str | Path, images: Sequence[str | Path], limit: int |
         UsageError: as `check_prediction` does, and for a network that does not find things, or a score that is none.
     """
     check_prediction(run, images, limit)
-    config = read_weights_config(find_weights(run))
-    if config.task != "detect":
-        raise UsageError(
-            expected="a network that finds things",
-            received=f"{config.model}, which says {SAID[config.task]}",
-            remedy=WAYS["segment"] if config.task == "segment" else ANSWERS,
-        )
+    _expect(_config(run), ("detect",), "a network that finds things")
     if not 0 <= score <= 1:
         raise UsageError(expected="a score from 0 to 1", received=f"{score:g}", remedy="Such as 0.5.")
 
 
+def _config(run: str | Path) -> WeightsConfig:
+    return read_weights_config(find_weights(run))
+
+
 def task_of(run: str | Path) -> str:
     """Return what weights were trained for."""
-    return read_weights_config(find_weights(run)).task
+    return _config(run).task
 
 
 def is_converted(run: str | Path) -> bool:
     """Tell whether weights are of a network that answers at each place of an image."""
-    return read_weights_config(find_weights(run)).fully_convolutional is not None
+    return _config(run).fully_convolutional is not None
 
 
 def expect_class(run: str | Path, name: str) -> None:
@@ -122,7 +114,7 @@ def expect_class(run: str | Path, name: str) -> None:
     Raises:
         UsageError: with the nearest that it does.
     """
-    classes = read_weights_config(find_weights(run)).classes
+    classes = _config(run).classes
     if name not in classes:
         raise UsageError(
             expected="--heatmap as one of the network's classes", received=repr(name), remedy=nearest(name, classes)

@@ -32,10 +32,6 @@ class Segmenter(Network):
         self.infos = tuple(backbone.map_at(stride) for stride in strides)
         self._multiple = lcm(*strides)
 
-    def head_layers(self) -> list[str]:
-        """Return all but the backbone's layers."""
-        return self.own_layers()
-
     @abstractmethod
     def decode(self, maps: dict[str, Tensor]) -> Float[Tensor, "N K H W"]:
         """Return logits for each pixel of the image that these are the maps of."""

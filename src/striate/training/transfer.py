@@ -1,6 +1,6 @@
 """Learning on from weights that have learned already: which layers learn, and how fast each does."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -20,17 +20,11 @@ def rate_scales(network: nn.Module, head: Sequence[str], decay: float) -> Mappin
     """
     children: dict[str, int] = {}
     own = tuple(f"{layer}." for layer in head)
-    for name, _ in network.named_parameters():
+    named = list(network.named_parameters())
+    for name, _ in named:
         children.setdefault(_child(name), len(children))
-    last = min((children[_child(name)] for name in _names(network) if name.startswith(own)), default=len(children) - 1)
-    return {
-        parameter: 1.0 if name.startswith(own) else decay ** max(last - children[_child(name)], 0)
-        for name, parameter in network.named_parameters()
-    }
-
-
-def _names(network: nn.Module) -> Iterator[str]:
-    return (name for name, _ in network.named_parameters())
+    last = min((children[_child(name)] for name, _ in named if name.startswith(own)), default=len(children) - 1)
+    return {parameter: decay ** max(last - children[_child(name)], 0) for name, parameter in named}
 
 
 def _child(name: str) -> str:

@@ -131,7 +131,7 @@ def fill(network: "Network", name: str, weights: "Pretrained", options: Mapping[
     if is_of_backbone(network, name, weights):
         backbone = find_model(names_of_weights(name, options)[-1])
         load_features(network, backbone.name, weights.file, backbone.peer_names)
-        return network.own_layers()
+        return network.head_layers()
     return load_pretrained(network, name, weights.file, entry.peer_names, entry.with_aux_heads is not None)
 
 

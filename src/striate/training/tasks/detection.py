@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from striate.data.box_targets import BoxTargets, reframe
 from striate.data.boxed import Boxed, boxes_of
+from striate.data.frames import Framing
 from striate.data.preprocessing import Preprocessing
 from striate.data.sets import ImageSet
 from striate.data.transforms import normalise
@@ -59,11 +60,10 @@ class BoxedImages:
         return [BoxedImages(images, targets) for images, targets in pairs]
 
 
-def boxed(preprocessing: Preprocessing, samples: Samples) -> BoxedImages:
-    """Return images as a network takes them, nothing about them changed."""
-    known = samples.images.known()
+def _known(samples: Samples, framing: Framing | None = None) -> BoxTargets:
+    known = samples.images.known(framing)
     assert isinstance(known, BoxTargets), "only images with boxes are for detection"
-    return BoxedImages(normalise(samples.images.pixels(), preprocessing), known)
+    return known
 
 
 class Detection(ImageTask):
@@ -126,21 +126,19 @@ class Detection(ImageTask):
 
     def collate(self, samples: Samples) -> BoxedImages:
         """Normalise."""
-        return boxed(self.preprocessing, samples)
+        return BoxedImages(normalise(samples.images.pixels(), self.preprocessing), _known(samples))
 
     def augment(self, samples: Samples) -> BoxedImages:
         """Cut, mirror and colour each image as (seed, epoch, image) decide, boxes and masks along with it."""
         draws, framing = self.drawn(samples)
-        images, known = moved(samples.images.pixels(framing), self.config, draws), samples.images.known(framing)
-        assert isinstance(known, BoxTargets), "only images with boxes are for detection"
+        images, known = moved(samples.images.pixels(framing), self.config, draws), _known(samples, framing)
         if self.config.hflip:
             known = known.mirrored(torch.from_numpy(draws[:, FLIP] < self.config.hflip), images.shape[3])
         return BoxedImages(self.coloured(images, draws), known)
 
-    def loss(self, network: nn.Module, batch: BoxedImages) -> Float[Tensor, ""]:
-        """Return the sum of the network's losses."""
-        losses: Mapping[str, Tensor] = network.losses(*batch.tensors())  # type: ignore[operator]
-        return total(losses)
+    def loss(self, network: Any, batch: BoxedImages) -> Float[Tensor, ""]:
+        """Return the sum of the losses of a network, or of what stands for one in a run."""
+        return total(network.losses(*batch.tensors()))
 
     def score(self) -> "DetectionScore":
         """Return a fresh metric."""
