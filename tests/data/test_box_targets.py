@@ -141,7 +141,7 @@ def test_targets_are_divided_and_mirrored_image_by_image() -> None:
     assert known.masks is not None
     parts = known.tensor_split(2)
     assert [len(part) for part in parts] == [2, 1]
-    for whole_one, divided in zip(known.tensors(), zip(*(part.tensors() for part in parts), strict=True), strict=True):
+    for whole_one, divided in zip(known.truths, zip(*(part.truths for part in parts), strict=True), strict=True):
         assert torch.equal(torch.cat(divided), whole_one)
     turned = known.mirrored(torch.tensor([True, True, False]), 20)
     assert turned.xyxy[1].tolist() == [[8, 4, 18, 14], [17, 0, 20, 20], [0, 0, 4, 4], [0, 0, 0, 0]]
@@ -151,11 +151,11 @@ def test_targets_are_divided_and_mirrored_image_by_image() -> None:
     assert torch.equal(turned.masks[1], known.masks[1].flip(2))
     assert torch.equal(turned.masks[2], known.masks[2])
     again = turned.mirrored(torch.tensor([True, True, False]), 20)
-    assert all(torch.equal(one, other) for one, other in zip(again.tensors(), known.tensors(), strict=True))
+    assert all(torch.equal(one, other) for one, other in zip(again.truths, known.truths, strict=True))
     meta = known.to(torch.device("meta"))
-    assert [tensor.shape for tensor in meta.tensors()] == [tensor.shape for tensor in known.tensors()]
-    blank = BoxTargets.blank(3, 4, 5, "meta")
-    assert [(t.shape, t.dtype) for t in blank.tensors()] == [(t.shape, t.dtype) for t in known.tensors()]
+    assert [tensor.shape for tensor in meta.truths] == [tensor.shape for tensor in known.truths]
+    blank = BoxTargets.blank(3, 4, 5, device="meta")
+    assert [(t.shape, t.dtype) for t in blank.truths] == [(t.shape, t.dtype) for t in known.truths]
 
 
 def test_masks_show_what_lies_in_what_is_left_of_a_box() -> None:
@@ -207,7 +207,7 @@ def test_images_in_files_and_in_memory_are_known_alike(tmp_path: Path, crop_pct:
     one, other = (images.known() for images in prepared)
     assert isinstance(one, BoxTargets)
     assert isinstance(other, BoxTargets)
-    for mine, theirs in zip(one.tensors(), other.tensors(), strict=True):
+    for mine, theirs in zip(one.truths, other.truths, strict=True):
         assert torch.allclose(mine.double(), theirs.double(), atol=1e-4)
     # A frame is one of the image as it is stored, in files, and of what it was scaled to, in memory.
     if crop_pct is None:
@@ -229,6 +229,6 @@ def test_a_part_of_a_set_has_its_own_boxes(tmp_path: Path) -> None:
     some, every = images.subset(chosen).known(), images.known()
     assert isinstance(some, BoxTargets)
     assert isinstance(every, BoxTargets)
-    assert all(torch.equal(mine, each[chosen]) for mine, each in zip(some.tensors(), every.tensors(), strict=True))
+    assert all(torch.equal(mine, each[chosen]) for mine, each in zip(some.truths, every.truths, strict=True))
     frame = middle(SIZE, (20, 26), 0.9)
     assert frame.height < SIZE[0]

@@ -50,26 +50,26 @@ class LayerCost:
     arithmetic: Arithmetic
 
 
-def layer_costs(network: nn.Module, input_shape: Sequence[int]) -> list[LayerCost]:
+def layer_costs(network: nn.Module, *input_shapes: Sequence[int]) -> list[LayerCost]:
     """Return the layers of a network at prediction of one image, in the order in which they run.
 
     Args:
-        network: any module that takes one tensor; neither its weights nor its mode are changed.
-        input_shape: of one image, channels x height x width.
+        network: any module that takes tensors; neither its weights nor its mode are changed.
+        input_shapes: of one image, channels x height x width, and of whatever else it takes of each.
 
     Layers that hold parameters and do not run, such as heads for training alone, come last, so that the parameters
     always add up to the network's.
     """
     dtype = next((parameter.dtype for parameter in network.parameters()), None)
-    image = torch.empty(1, *input_shape, dtype=dtype, device="meta")
-    return layer_table(network, trace(Inference(network, [image])))
+    inputs = [torch.empty(1, *shape, dtype=dtype, device="meta") for shape in input_shapes]
+    return layer_table(network, trace(Inference(network, inputs)))
 
 
 def layer_table(network: nn.Module, graph: OperatorGraph) -> list[LayerCost]:
-    """Return the layers of a network's graph with all that each takes."""
+    """Return the layers of a network's graph with all that each takes; those of a loop are told once."""
     layers = find_layers(graph)
     fields, backward = Fields(graph), _backward_products(graph, layers)
-    rows = [_cost(network, graph, layer, fields, backward) for layer in layers]
+    rows = _loops_told_once([_cost(network, graph, layer, fields, backward) for layer in layers])
     used = {name for layer in layers for name in layer.parameters}
     for path, module in network.named_modules():
         left = [name for name, _ in module.named_parameters(path, recurse=False) if name not in used]
@@ -78,6 +78,37 @@ def layer_table(network: nn.Module, graph: OperatorGraph) -> list[LayerCost]:
             idle = Layer(path, type(module).__name__, (), -1, None, parameters=left)
             rows.append(_cost(network, graph, idle, fields, backward))
     return rows
+
+
+def _loops_told_once(rows: Sequence[LayerCost]) -> list[LayerCost]:
+    """Return a table in which layers that run one after the other, again and again and alike, are told once."""
+    keys = [(row.name, row.kind, row.output_shape, row.macs, row.activation_bytes) for row in rows]
+    told, latest, place = list[LayerCost](), dict[object, int](), 0
+    while place < len(rows):
+        before = latest.get(keys[place])
+        length = 0 if before is None else place - before
+        block, times = keys[place - length : place], 1
+        while length and keys[place : place + length] == block:
+            place, times = place + length, times + 1
+        if times > 1:
+            told[-length:] = [_times(row, times) for row in told[-length:]]
+            latest.clear()  # What repeats this as a whole, an outer loop, is told as it comes.
+            continue
+        latest[keys[place]] = place
+        told.append(rows[place])
+        place += 1
+    return told
+
+
+def _times(row: LayerCost, count: int) -> LayerCost:
+    told = {what: getattr(row.arithmetic, what) for what in ("macs", "activation")}
+    return replace(
+        row,
+        macs=count * row.macs,
+        backward_macs=count * row.backward_macs,
+        activation_bytes=count * row.activation_bytes,
+        arithmetic=replace(row.arithmetic, **{what: f"{count} times {text}" for what, text in told.items() if text}),
+    )
 
 
 def fold(layers: Sequence[LayerCost], depth: int, kinds: Mapping[str, str]) -> list[LayerCost]:

@@ -1,9 +1,12 @@
 """What is known of the things in an image: box, class, perhaps an outline of each; and what is wrong with that."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import Literal, Protocol, runtime_checkable
+
+from jaxtyping import Float32
+from torch import Tensor
 
 from striate.data.frames import Size
 from striate.data.outlines import Outline, fault_of_outline
@@ -72,11 +75,14 @@ class Annotation:
         instances: the things in it.
         faults: what is wrong with them, or was.
         digest: of where this was read from.
+        proposals: boxes in which something may be, xyxy in pixels, as many for each image of a set, those of no extent
+            none; None where nobody has searched.
     """
 
     instances: tuple[Instance, ...] = ()
     faults: tuple[Fault, ...] = ()
     digest: str = ""
+    proposals: Float32[Tensor, "P 4"] | None = field(default=None, compare=False)
 
     @property
     def problem(self) -> str:

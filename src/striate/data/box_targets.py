@@ -1,6 +1,6 @@
 """What is learned of boxes, in tensors of one shape for all images, and how boxes move along with their images."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from jaxtyping import Bool, Float32, Int64, UInt8
@@ -24,6 +24,8 @@ class BoxTargets:
             one.
         masks: which part of each valid box is the thing's, 0 none to 255 all of it, at ``s`` x ``s`` places within its
             box; None where nobody asked.
+        proposals: boxes in which something may be, the best first, of no extent where there is none; None where nobody
+            has searched.
     """
 
     xyxy: Float32[Tensor, "N M 4"]
@@ -31,9 +33,12 @@ class BoxTargets:
     valid: Bool[Tensor, "N M"]
     ignored: Bool[Tensor, "N M"]
     masks: UInt8[Tensor, "N M s s"] | None = None
+    proposals: Float32[Tensor, "N P 4"] | None = None
 
     @classmethod
-    def blank(cls, images: int, boxes: int, mask_side: int | None, device: str = "cpu") -> "BoxTargets":
+    def blank(
+        cls, images: int, boxes: int, mask_side: int | None, proposals: int | None = None, device: str = "cpu"
+    ) -> "BoxTargets":
         """Return what is known of so many images in which there is nothing."""
         return cls(
             torch.zeros(images, boxes, 4, device=device),
@@ -43,36 +48,55 @@ class BoxTargets:
             None
             if mask_side is None
             else torch.zeros(images, boxes, mask_side, mask_side, dtype=torch.uint8, device=device),
+            None if proposals is None else torch.zeros(images, proposals, 4, device=device),
         )
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def tensors(self) -> tuple[Tensor, ...]:
-        """Return all that it holds."""
+    @property
+    def shown(self) -> tuple[Tensor, ...]:
+        """What a network is shown besides the images."""
+        return () if self.proposals is None else (self.proposals,)
+
+    @property
+    def truths(self) -> tuple[Tensor, ...]:
+        """What it is to say."""
         every = (self.xyxy, self.labels, self.valid, self.ignored, self.masks)
         return tuple(tensor for tensor in every if tensor is not None)
 
     def to(self, device: torch.device, *, non_blocking: bool = False) -> "BoxTargets":
         """Return it on a device."""
-        return BoxTargets(*(tensor.to(device, non_blocking=non_blocking) for tensor in self.tensors()))
+        return BoxTargets(
+            **{name: tensor.to(device, non_blocking=non_blocking) for name, tensor in self._named().items()}
+        )
 
     def tensor_split(self, parts: int) -> "list[BoxTargets]":
         """Return it in parts of as many images, or one more."""
-        return [
-            BoxTargets(*tensors)
-            for tensors in zip(*(tensor.tensor_split(parts) for tensor in self.tensors()), strict=True)
-        ]
+        named = self._named()
+        cut = zip(*(tensor.tensor_split(parts) for tensor in named.values()), strict=True)
+        return [BoxTargets(**dict(zip(named, tensors, strict=True))) for tensors in cut]
+
+    def _named(self) -> dict[str, Tensor]:
+        return {each.name: value for each in fields(self) if (value := getattr(self, each.name)) is not None}
 
     def mirrored(self, which: Bool[Tensor, " N"], width: int) -> "BoxTargets":
         """Return what is known once some of the images, of a width in pixels, are mirrored."""
-        there = (self.valid | self.ignored)[:, :, None]
-        turned = torch.where(there, mirror(self.xyxy, width), self.xyxy)
-        xyxy = torch.where(which[:, None, None], turned, self.xyxy)
-        if self.masks is None:
-            return replace(self, xyxy=xyxy)
-        masks = torch.where(which[:, None, None, None], self.masks.flip(3), self.masks)
-        return replace(self, xyxy=xyxy, masks=masks)
+        chosen = which[:, None, None]
+        changed = {
+            "xyxy": torch.where((self.valid | self.ignored)[:, :, None] & chosen, mirror(self.xyxy, width), self.xyxy)
+        }
+        if self.masks is not None:
+            changed["masks"] = torch.where(chosen[:, None], self.masks.flip(3), self.masks)
+        if self.proposals is not None:
+            there = has_extent(self.proposals)[:, :, None]
+            changed["proposals"] = torch.where(there & chosen, mirror(self.proposals, width), self.proposals)
+        return replace(self, **changed)
+
+
+def has_extent(xyxy: Float32[Tensor, "*k 4"]) -> Bool[Tensor, "*k"]:
+    """Tell of which boxes both sides are longer than nothing."""
+    return (xyxy[..., 2:] > xyxy[..., :2]).all(-1)
 
 
 def mirror(xyxy: Float32[Tensor, "*k 4"], width: int) -> Float32[Tensor, "*k 4"]:
@@ -105,7 +129,7 @@ def reframe(xyxy: Float32[Tensor, "K 4"], frame: Frame, image_size: Size) -> Ref
     """Cut boxes at the edges of a frame, and scale what is left as the frame is scaled.
 
     Args:
-        xyxy: in pixels of the image; each has an area.
+        xyxy: in pixels of the image; of what has no area, the share that is seen is no number.
         frame: part of the image.
         image_size: (height, width) to which that is scaled.
     """

@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, floor
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -39,6 +39,18 @@ class Boxed(ImageSet):
     def seen(self, place: int, framing: Framing | None) -> tuple[Size, Frame]:
         """Return the (height, width) of one image as it was stored, and which part of that `pixels` gives."""
 
+    @property
+    def proposed(self) -> int | None:
+        """Proposals that there is room for in each image; None where nobody has searched."""
+        found = next((annotation.proposals for annotation in self.annotations), None)
+        return None if found is None else len(found)
+
+    def with_proposals(self, proposals: Iterable[Float32[Tensor, "P 4"]]) -> "Boxed":
+        """Return the images with proposals, in pixels of each as it was stored."""
+        found = (replace(known, proposals=own) for known, own in zip(self.annotations, proposals, strict=True))
+        made: Boxed = replace(cast(Any, self), annotations=tuple(found))
+        return made
+
     def known(self, framing: Framing | None = None) -> BoxTargets:
         """Return the boxes, cut and scaled as `pixels` does it with their images.
 
@@ -49,13 +61,16 @@ class Boxed(ImageSet):
         Raises:
             ImageFileError: naming a mask that cannot be read.
         """
-        made = BoxTargets.blank(len(self), self.most, self.mask_side)
+        made = BoxTargets.blank(len(self), self.most, self.mask_side, self.proposed)
         numbers = {name: number for number, name in enumerate(self.classes)}
         for place, annotation in enumerate(self.annotations):
             instances, count = annotation.instances, len(annotation.instances)
+            size, frame = self.seen(place, framing)
+            if made.proposals is not None:
+                assert annotation.proposals is not None, "all images of a set are searched, or none"
+                made.proposals[place] = reframe(annotation.proposals, frame, self.image_size).xyxy
             if not instances:
                 continue
-            size, frame = self.seen(place, framing)
             moved = reframe(boxes_of(instances), frame, self.image_size)
             ignored = torch.tensor([instance.ignored for instance in instances])
             valid = moved.is_kept & ~ignored

@@ -12,11 +12,14 @@ from torch import Tensor, nn
 
 from striate.blocks.contract import FeatureInfo
 from striate.blocks.network import Images, Network
-from striate.detection.found import Detected
+from striate.detection.proposals import Search
 
 
 class Detector(Network):
-    """Things in images.
+    """Things in images of any size: ``forward`` is given images and returns what is `Detected` in them.
+
+    One with a `search` is given proposals besides, N x P x 4: boxes in which something may be, xyxy in pixels of the
+    images; of no extent where there is none.
 
     Args:
         backbone: whose feature layers are used, up to the last map that is looked at.
@@ -24,6 +27,7 @@ class Detector(Network):
     """
 
     mask_side: ClassVar[int | None] = None  # Of the masks that it learns from.
+    search: Search | None = None  # Where its proposals come from, unless it makes them itself.
 
     def __init__(self, backbone: Network, strides: tuple[int, ...]) -> None:
         infos = tuple(backbone.map_at(stride) for stride in strides)
@@ -34,25 +38,21 @@ class Detector(Network):
         self.infos = infos
 
     @abstractmethod
-    def forward(self, x: Images) -> Detected:
-        """Return what is in images of any size."""
-
-    @abstractmethod
-    def losses(self, images: Images, *truths: Tensor) -> Mapping[str, Tensor]:
+    def losses(self, images: Images, *given: Tensor) -> Mapping[str, Tensor]:
         """Return by name what is to become small, each the mean over the images.
 
         Args:
             images: as the network takes them.
-            truths: what is in them: `Truths`, one by one.
+            given: proposals, where it is shown some, then what is in the images: `Truths`, one by one.
         """
 
-    @abstractmethod
-    def fit_anchors(self, sides: Float[Tensor, "K 2"]) -> None:
-        """Have the network begin from boxes like those that it is to find.
+    def fit_anchors(self, _sides: Float[Tensor, "K 2"]) -> None:
+        """Have the network begin from boxes like those that it is to find; as it is, where it begins from none.
 
         Args:
-            sides: widths and heights of things, in pixels of images as the network takes them.
+            _sides: widths and heights of things, in pixels of images as the network takes them.
         """
+        return
 
 
 def _up_to(features: nn.Sequential, last: FeatureInfo) -> nn.Sequential:

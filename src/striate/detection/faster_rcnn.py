@@ -27,33 +27,23 @@ regions an image to learn from and 300 at prediction, not 512 and 1,000.
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from striate.blocks.initialisation import init_normal
 from striate.blocks.network import Images, Network
-from striate.blocks.regions import Regions
-from striate.boxes import Weights
 from striate.detection.anchors import RATIOS, SIZES, Anchors
-from striate.detection.detector import Detector
 from striate.detection.found import Detected
-from striate.detection.losses import SampledRegions, region_losses, rpn_losses, sample_proposals
-from striate.detection.postprocess import PostProcess
+from striate.detection.losses import SampledRegions, rpn_losses, sample_proposals
 from striate.detection.proposals import Proposing
-from striate.detection.pyramid import FeaturePyramid
+from striate.detection.region_detector import PYRAMID, SPREAD, STRIDE, MapDetector, Pool, pool_of
 from striate.detection.targets import Truths
-from striate.errors import UsageError
 
-STRIDE, PYRAMID = 16, (8, 16, 32)
 PYRAMID_SIZES = (64, 128, 256)  # Square roots of the areas of anchors, one on each map.
-SIDE = 7  # Parts of a region, across and down.
 BEFORE, AFTER = 2000, 1000  # Proposals of each map before suppression and behind it, to learn from.
 BEFORE_TEST, AFTER_TEST = 1000, 300  # The same at prediction.
-WEIGHTS: Weights = (10.0, 10.0, 5.0, 5.0)  # Of a proposal's offsets, whose deviations are about 0.1 and 0.2.
-SPREAD, NARROW = 0.01, 0.001  # Of the weights of new layers, to begin with; the narrow ones say no class.
-LEAST_SCORE, OVERLAP, MOST = 0.05, 0.5, 100  # Of what is said to be found: score, IoU, number.
 
 
 class Seen(NamedTuple):
@@ -101,7 +91,7 @@ class RPNHead(nn.Module):
         return scores.flatten(1).float(), offsets.reshape(len(x), -1, 4).float()
 
 
-class FasterRCNN(Detector):
+class FasterRCNN(MapDetector):
     """Proposals and what they are, by one network.
 
     Args:
@@ -114,44 +104,20 @@ class FasterRCNN(Detector):
     """
 
     def __init__(
-        self,
-        backbone: Network,
-        num_classes: int,
-        *,
-        pyramid: bool,
-        pool: Literal["max", "align"],
-        channels: int,
-        hidden: int,
+        self, backbone: Network, num_classes: int, *, pyramid: bool, pool: Pool, channels: int, hidden: int
     ) -> None:
-        strides = PYRAMID if pyramid else (STRIDE,)
-        super().__init__(backbone, strides)
-        own = [info.channels for info in self.infos]
-        self.channels = channels if pyramid else own[0]
-        self.pyramid = FeaturePyramid(own, channels) if pyramid else None
+        super().__init__(backbone, num_classes, pyramid=pyramid, pool=pool, channels=channels, hidden=hidden)
         sizes: Sequence[Sequence[int]] = [[size] for size in PYRAMID_SIZES] if pyramid else [SIZES]
-        self.anchors = Anchors(sizes, strides)
+        self.anchors = Anchors(sizes, PYRAMID if pyramid else (STRIDE,))
         self.rpn = RPNHead(self.channels, len(sizes[0]) * len(RATIOS))
         self.proposals_train = Proposing(BEFORE, AFTER)
         self.proposals_test = Proposing(BEFORE_TEST, AFTER_TEST)
-        self.regions = Regions(strides, pool)
-        self.box_head = nn.Sequential(
-            nn.Flatten(),
-            nn.Linear(self.channels * SIDE**2, hidden),
-            nn.ReLU(inplace=True),
-            nn.Linear(hidden, hidden),
-            nn.ReLU(inplace=True),
-        )
-        self.score, self.offset = nn.Linear(hidden, num_classes + 1), nn.Linear(hidden, 4 * num_classes)
-        self.postprocess = PostProcess(WEIGHTS, LEAST_SCORE, OVERLAP, MOST)
-        init_normal(self.score, SPREAD)
-        init_normal(self.offset, NARROW)
 
     def forward(self, x: Images) -> Detected:
         """Return what is in images of any size, 100 things each at most."""
         seen = self.look(x)
         proposals = self.proposals_test(*seen.said, x.shape[2:])
-        found: Detected = self.postprocess(*self._judge(seen, proposals.boxes_xyxy), proposals, x.shape[2:])
-        return self.add_masks(seen, found)
+        return self.add_masks(seen, self.find(seen.maps, proposals, x.shape[2:]))
 
     def losses(self, images: Images, *truths: Tensor) -> dict[str, Tensor]:
         """Return the four losses of the paper, each the mean over the images.
@@ -161,10 +127,9 @@ class FasterRCNN(Detector):
         """
         truth, seen = Truths(*truths), self.look(images)
         drawn = sample_proposals(self.proposals_train(*seen.said, images.shape[2:]), truth)
-        scores, offsets = self._judge(seen, drawn.boxes)
         return {
             **rpn_losses(*seen.said, truth),
-            **region_losses(scores, offsets, drawn, truth, WEIGHTS),
+            **self.compare(seen.maps, drawn, truth),
             **self.mask_losses(seen, drawn, truth),
         }
 
@@ -178,10 +143,7 @@ class FasterRCNN(Detector):
 
     def look(self, images: Images) -> Seen:
         """Return maps, and what is said of their anchors."""
-        named = self.feature_maps(images)
-        maps = [named[info.name] for info in self.infos]
-        if self.pyramid is not None:
-            maps = self.pyramid(maps)
+        maps = self.maps(images)
         scores, offsets = zip(*(self.rpn(each) for each in maps), strict=True)
         return Seen(maps, scores, offsets, self.anchors(*maps))
 
@@ -189,34 +151,13 @@ class FasterRCNN(Detector):
         """Give anchors the sizes of things."""
         self.anchors.fit(sides)
 
-    @property
-    def num_classes(self) -> int:
-        """Classes of things."""
-        return self.score.out_features - 1
-
-    def output_layers(self) -> list[str]:
-        """Return the layers that tell classes apart, and those that move a box for each."""
-        return ["score", "offset"]
-
-    def fresh(self, layer: nn.Module, num_classes: int) -> nn.Module:
-        """Return a layer like one of these, for so many classes."""
-        is_score = layer is self.score
-        made = super().fresh(layer, num_classes + 1 if is_score else 4 * num_classes)
-        init_normal(made, SPREAD if is_score else NARROW)
-        return made
-
-    def _judge(self, seen: Seen, boxes: Float[Tensor, "N P 4"]) -> tuple[Tensor, Tensor]:
-        """Return scores of all classes, the background's first, and offsets for each class, of all boxes in a row."""
-        hidden = self.box_head(self.regions(seen.maps, boxes, SIDE))
-        return self.score(hidden), self.offset(hidden)
-
 
 def faster_rcnn(
     backbone: Network,
     *,
     num_classes: int = 20,
     pyramid: bool = False,
-    pool: Literal["max", "align"] | None = None,
+    pool: Pool | None = None,
     channels: int = 128,
     hidden: int = 1024,
 ) -> FasterRCNN:
@@ -231,11 +172,11 @@ def faster_rcnn(
         channels: of the pyramid's maps.
         hidden: numbers that a region becomes.
     """
-    chosen = pool or ("align" if pyramid else "max")
-    if chosen not in ("max", "align") or (pyramid and chosen == "max"):
-        raise UsageError(
-            expected="pool of faster_rcnn as align, or without a pyramid as max",
-            received=f"pool={pool}, pyramid={pyramid}",
-            remedy="Leave pool out for the usual one.",
-        )
-    return FasterRCNN(backbone, num_classes, pyramid=pyramid, pool=chosen, channels=channels, hidden=hidden)
+    return FasterRCNN(
+        backbone,
+        num_classes,
+        pyramid=pyramid,
+        pool=pool_of("faster_rcnn", pool, pyramid),
+        channels=channels,
+        hidden=hidden,
+    )

@@ -79,24 +79,30 @@ def region_losses(
     """
     sample, places = drawn.sample, drawn.sample.valid.shape
     labels = pick(truth.labels, drawn.things)
-    wanted = (labels + 1).masked_fill(~sample.foreground, 0)
-    of_classes = F.cross_entropy(scores.float(), wanted.flatten(), reduction="none").view(places)
     every = offsets.float().view(*places, -1, 4)
     own = every.gather(2, labels[:, :, None, None].expand(-1, -1, 1, 4)).squeeze(2)
     targets = box_targets(drawn.boxes, truth.xyxy, drawn.things, sample.foreground, weights)
     of_boxes = F.smooth_l1_loss(own, targets, reduction="none").sum(2)
     return {
-        "classes": mean_of_images(of_classes, sample.valid, sample.valid),
+        "classes": class_loss(scores, drawn, truth),
         "boxes": mean_of_images(of_boxes, sample.foreground, sample.valid),
     }
 
 
+def class_loss(scores: Float[Tensor, "R _"], drawn: SampledRegions, truth: Truths) -> Float[Tensor, ""]:
+    """Return the mean over images of the cross-entropy of proposals' classes; arguments as for `region_losses`."""
+    sample = drawn.sample
+    wanted = (pick(truth.labels, drawn.things) + 1).masked_fill(~sample.foreground, 0)
+    of_classes = F.cross_entropy(scores.float(), wanted.flatten(), reduction="none").view(wanted.shape)
+    return mean_of_images(of_classes, sample.valid, sample.valid)
+
+
 @torch.no_grad()
-def sample_proposals(proposals: Proposals, truth: Truths) -> SampledRegions:
-    """Return proposals to learn from, among them the things themselves."""
+def sample_proposals(proposals: Proposals, truth: Truths, count: int | None = None) -> SampledRegions:
+    """Return proposals to learn from, among them the things themselves: 128 of each image, or ``count``."""
     boxes = torch.cat([proposals.boxes_xyxy, truth.xyxy], 1)
     there = torch.cat([proposals.valid, truth.valid], 1)
-    return sample_regions(boxes, truth, PROPOSALS, PROPOSALS_LEARNED, PROPOSALS_ONE_IN, there)
+    return sample_regions(boxes, truth, PROPOSALS, count or PROPOSALS_LEARNED, PROPOSALS_ONE_IN, there)
 
 
 def sample_regions(

@@ -23,9 +23,10 @@ from torch.nn import functional as F
 from striate.blocks.initialisation import init_normal
 from striate.blocks.network import Network
 from striate.blocks.regions import roi_align
-from striate.detection.faster_rcnn import NARROW, FasterRCNN, Seen
+from striate.detection.faster_rcnn import FasterRCNN, Seen
 from striate.detection.found import Detected
 from striate.detection.losses import PROPOSALS_ONE_IN, SampledRegions
+from striate.detection.region_detector import NARROW
 from striate.detection.targets import Truths, pick
 
 MASK_SIDE = 56  # Of the masks of things, within their boxes, that are learned from.

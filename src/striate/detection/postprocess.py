@@ -31,7 +31,7 @@ class PostProcess(nn.Module):
 
     def forward(
         self,
-        scores: Float[Tensor, "R _"],
+        shares: Float[Tensor, "R _"],
         offsets: Float[Tensor, "R _"],
         proposals: Proposals,
         image_size: Sequence[int],
@@ -39,19 +39,18 @@ class PostProcess(nn.Module):
         """Return what is found.
 
         Args:
-            scores: logits of the background and of each class, of all images' proposals.
+            shares: how sure each class is, from 0 to 1, of all images' proposals.
             offsets: from each proposal, for each class.
             proposals: of each image.
             image_size: (height, width) of all images.
         """
         places = proposals.valid.shape
-        shares = scores.float().softmax(1).view(*places, -1)[..., 1:]
         moved = decode_boxes(offsets.float().view(*places, -1, 4), proposals.boxes_xyxy.unsqueeze(2), self.weights)
         boxes = moved.transpose(1, 2)
         sizes = sizes_of(boxes, image_size)
         boxes = clip_boxes(boxes, sizes.unsqueeze(1).expand(-1, boxes.shape[1], -1))
         is_there = (boxes[..., 2:] - boxes[..., :2] >= SMALLEST).all(-1) & proposals.valid.unsqueeze(1)
-        sure = shares.transpose(1, 2)
+        sure = shares.view(*places, -1).transpose(1, 2)
         sure = sure.where((sure > self.least) & is_there, -torch.inf)
         kept = suppress_to(boxes, sure, self.overlap, self.most)
         best = sure.gather(2, kept.indices).where(kept.valid, -torch.inf)

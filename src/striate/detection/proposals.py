@@ -5,7 +5,7 @@ for object detection", 2017, section 4.1).
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -13,7 +13,37 @@ from torch import Tensor, nn
 
 from striate.boxes import clip_boxes, decode_boxes
 from striate.detection.targets import pick
+from striate.errors import UsageError
 from striate.suppression import suppress_to
+
+SearchMode = Literal["fast", "quality"]
+
+
+class Search(NamedTuple):
+    """Where proposals come from, for a network that makes none itself.
+
+    Args:
+        mode: of selective search.
+        room: for so many proposals of each image, the best ones.
+    """
+
+    mode: SearchMode
+    room: int
+
+
+def search_of(name: str, mode: SearchMode, room: int) -> Search:
+    """Return where a network's proposals come from.
+
+    Raises:
+        UsageError: for a mode that there is not, or no room.
+    """
+    if mode not in get_args(SearchMode) or room < 1:
+        raise UsageError(
+            expected=f"search of {name} as {' or '.join(get_args(SearchMode))}, and one proposal or more",
+            received=f"search={mode}, proposals={room}",
+            remedy="Leave both out for the usual ones.",
+        )
+    return Search(mode, room)
 
 
 class Proposals(NamedTuple):
@@ -67,6 +97,12 @@ def propose(
         pick(sure, kept.indices).masked_fill(~kept.valid, -torch.inf),
         kept.valid,
     )
+
+
+def given(boxes_xyxy: Float[Tensor, "N P 4"]) -> Proposals:
+    """Return boxes that another program proposes, all alike; those of no extent are none."""
+    valid = (boxes_xyxy[..., 2:] > boxes_xyxy[..., :2]).all(-1)
+    return Proposals(boxes_xyxy, torch.zeros_like(valid, dtype=boxes_xyxy.dtype).masked_fill(~valid, -torch.inf), valid)
 
 
 def sizes_of(batch: Tensor, image_size: Sequence[int]) -> Int64[Tensor, "N 2"]:

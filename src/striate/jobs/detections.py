@@ -17,6 +17,7 @@ from striate.data.images import Picture
 from striate.data.names import MAX_PIXELS
 from striate.data.transforms import to_input
 from striate.detection.found import detections_of, packed
+from striate.detection.proposals import Search
 from striate.detection.scores import runs_of
 from striate.files import replace_file, unlike
 from striate.inference.folding import make_ready
@@ -24,6 +25,7 @@ from striate.jobs.judged_boxes_page import pixels_of
 from striate.jobs.judging_boxes import SURE
 from striate.jobs.predict import Skipped, Source, find_sources, read_or_skip
 from striate.jobs.questions import check_detections
+from striate.jobs.searched import proposals_of, search_of
 from striate.reporting.detections import draw_detections
 from striate.results import Detections
 from striate.weights import WeightsConfig
@@ -65,6 +67,7 @@ class _Ready(NamedTuple):
     source: Source
     picture: Picture
     pixels: Float32[Tensor, "1 C H W"]
+    proposals: tuple[Tensor, ...]
 
 
 def detect_images(
@@ -95,17 +98,18 @@ def detect_images(
     images = [images] if isinstance(images, str | Path) else images
     check_detections(run, images, limit, score)
     network, config = load_network(run)
-    layout = make_ready(network)
+    search, layout = search_of(network), make_ready(network)
     folder, taken = Path(output), set[str]()
     every = list(islice(find_sources(run, images, config), limit))
     sources, done = iter(every), 0
-    while chunk := [_read(source, config, skip_bad, max_pixels) for source in islice(sources, AT_ONCE)]:
+    while chunk := [_read(source, config, search, skip_bad, max_pixels) for source in islice(sources, AT_ONCE)]:
         ready = [each for each in chunk if isinstance(each, _Ready)]
         rows: Iterator[Tensor] = iter(())
         if ready:
             batch = torch.cat([each.pixels for each in ready]).contiguous(memory_format=layout)
+            proposals = [torch.cat(each) for each in zip(*(each.proposals for each in ready), strict=True)]
             with torch.inference_mode():
-                rows = iter(packed(network(batch)))
+                rows = iter(packed(network(batch, *proposals)))
         for each in chunk:
             done += 1
             if isinstance(each, Skipped):
@@ -118,11 +122,14 @@ def detect_images(
         yield Looking(done, len(every))
 
 
-def _read(source: Source, config: WeightsConfig, skip_bad: bool, max_pixels: int) -> _Ready | Skipped:
+def _read(
+    source: Source, config: WeightsConfig, search: Search | None, skip_bad: bool, max_pixels: int
+) -> _Ready | Skipped:
     picture = read_or_skip(source, config, skip_bad, max_pixels)
     if isinstance(picture, Skipped):
         return picture
-    return _Ready(source, picture, to_input(picture, config.preprocessing))
+    proposals = () if search is None else (proposals_of(picture, search, config.image_size),)
+    return _Ready(source, picture, to_input(picture, config.preprocessing), proposals)
 
 
 def _write(path: Path, pixels: UInt8[np.ndarray, "h w 3"]) -> None:

@@ -1,6 +1,6 @@
 """What a trained network is worth, whatever it says of images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -37,16 +37,16 @@ def judge_any(
     return judge(outputs, images, config.scale)
 
 
-def answers(network: nn.Module, images: Tensor, known: Tensor | None) -> Tensor:
+def answers(network: nn.Module, shown: Sequence[Tensor], known: Tensor | None) -> Tensor:
     """Return what is judged of a network's answers on a batch.
 
     Args:
         network: in evaluation mode.
-        images: as it takes them.
+        shown: what it takes, images first.
         known: masks, where it says a class for each pixel; only their counts are kept of its answers then.
     """
     with torch.inference_mode():
-        outputs = network(images)
+        outputs = network(*shown)
         if not isinstance(outputs, Tensor):
             return packed(outputs)
         return pixel_counts(outputs, known.long()) if known is not None else outputs

@@ -90,10 +90,10 @@ class Prepared(NamedTuple):
     head: tuple[str, ...]
 
 
-def refuse_network(config: TrainConfig, beginning: Beginning) -> None:
-    """Refuse what the network would, before the data is read."""
+def outline(config: TrainConfig, beginning: Beginning) -> nn.Module:
+    """Return the network without its numbers, before the data is read: what it would refuse is refused then."""
     with torch.device("meta"):
-        create_model(config.model, image_size=_image_size(config, beginning), **_options(config, beginning))
+        return create_model(config.model, image_size=_image_size(config, beginning), **_options(config, beginning))
 
 
 def prepare(config: TrainConfig, found: Splits, beginning: Beginning) -> Prepared:

@@ -132,8 +132,9 @@ def build_program(
         foreach: whether the optimizer treats all parameters at once, as torch does on a card and not on a CPU.
     """
     amp_dtype = None if settings.amp_dtype is None else getattr(torch, settings.amp_dtype)
+    step = detector_step(network, inputs[0], THINGS, network.mask_side) if isinstance(network, Detector) else None
     if settings.mode == "inference":
-        return Inference(network, inputs, amp_dtype)
+        return Inference(network, inputs if step is None else step.inputs[: step.shown], amp_dtype)
     if not any(parameter.requires_grad for parameter in network.parameters()):
         raise UsageError(
             expected="a network with parameters that want a gradient, to train it",
@@ -144,8 +145,8 @@ def build_program(
     masters = settings.master_weights
     optimizer = None if name is None else partial(build_optimizer, name=name, master_weights=masters, foreach=foreach)
     forward, shown = None, None
-    if loss is None and isinstance(network, Detector):
-        inputs, targets, loss, forward, shown = detector_step(network, inputs[0], THINGS, network.mask_side)
+    if loss is None and step is not None:
+        inputs, targets, loss, forward, shown = step
     if loss is None:
         forward = getattr(type(network), "forward_all", None)
         loss = _usual_loss if forward is None else _auxiliary_loss

@@ -21,13 +21,18 @@ from striate.costing.verify import watched
 from striate.data.names import find_data
 from striate.data.sets import Splits
 from striate.data.source import Opening, read_data
+from striate.detection.proposals import Search
+from striate.detection.rcnn import RCNN
 from striate.errors import BudgetError, StriateError, UsageError
 from striate.files import load_tensors
 from striate.jobs.card import write_card
 from striate.jobs.circumstances import circumstances_of, refuse_changes
 from striate.jobs.own_data import begun_reading, reading_of, record_of
-from striate.jobs.preparation import Beginning, Prepared, find_beginning, prepare, refuse_network
+from striate.jobs.preparation import Beginning, Prepared, find_beginning, outline, prepare
+from striate.jobs.proposing import Searching
 from striate.jobs.report import Tested, test_network, write_report
+from striate.jobs.searched import search_of, searched_splits
+from striate.jobs.stages import Looking, Mining, learn_stages
 from striate.jobs.train_plan import allowed_changes, fitting_plan, plan_training, smaller_plan
 from striate.jobs.usage import check_training
 from striate.planning.plan import Plan, read_plan
@@ -99,7 +104,9 @@ class Finished:
     report: Path
 
 
-TrainRecord = Opening | Started | ProbeRecord | StepRecord | PeakRecord | EpochRecord | Finished
+TrainRecord = (
+    Opening | Searching | Looking | Mining | Started | ProbeRecord | StepRecord | PeakRecord | EpochRecord | Finished
+)
 
 
 def train(config: TrainConfig | None = None, *, resume: str | Path | None = None) -> Generator[TrainRecord, None, None]:
@@ -125,14 +132,20 @@ def train(config: TrainConfig | None = None, *, resume: str | Path | None = None
 
     _refuse_device(config)
     beginning = find_beginning(config, folder)
-    refuse_network(config, beginning)
+    search = search_of(outline(config, beginning))
     group = Group.join(config.device)
     with group.together():
-        yield from _train(config, folder, resume is None, beginning, group, started)
+        yield from _train(config, folder, resume is None, beginning, search, group, started)
 
 
 def _train(
-    config: TrainConfig, folder: RunFolder | None, is_new: bool, beginning: Beginning, group: Group, started: float
+    config: TrainConfig,
+    folder: RunFolder | None,
+    is_new: bool,
+    beginning: Beginning,
+    search: Search | None,
+    group: Group,
+    started: float,
 ) -> Iterator[TrainRecord]:
     """Train in one of a group's processes; arguments as in `train`."""
     if folder is not None and has_generation(folder.resume):
@@ -142,6 +155,7 @@ def _train(
     found = yield from read_data(config.data, config.seed, reading)
     _refuse_sharing(group, found, config)
     record = record_of(found)
+    found = yield from searched_splits(found, search, config.workers, group)
     begun = None if folder is None or not folder.plan.is_file() else read_plan(folder.plan)
     config, prepared, plan = _fitted(config, found, beginning, begun, group)
     splits, task, network, weights_config, head = prepared
@@ -150,7 +164,8 @@ def _train(
         folder = RunFolder(group.decide(lambda: RunFolder.create(config.output, weights_config.task, name).path))
 
     with folder.locked() if group.is_first else nullcontext():
-        layers = layer_costs(network, (weights_config.in_chans, *weights_config.image_size))
+        taken = [(weights_config.in_chans, *weights_config.image_size), *([] if search is None else [(search.room, 4)])]
+        layers = layer_costs(network, *taken)
         save = partial(_save, folder, weights_config)
         circumstances = circumstances_of(record.fingerprint, network, config)
         running = config
@@ -189,6 +204,8 @@ def _train(
         best = best_epoch(records)
         group.wait()  # For the first one, which writes these weights.
         load_state(network, load_tensors(folder.best / WEIGHTS_FILE), str(folder.best), config.model)
+        if isinstance(network, RCNN) and folder.read_summary() is None:
+            yield from learn_stages(loop, network, save)
         tested = test_network(loop, network, task, *splits.judged, weights_config)
         if group.is_first:
             peaks = list(loop.peaks.records.values())

@@ -1,6 +1,6 @@
 """What a trained network is worth on any images whose classes or numbers are known."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,11 +17,15 @@ from striate.files import replace_file
 from striate.jobs.judged_page import add_judged, in_words, metrics_in_words
 from striate.jobs.judgement import Judgement, answers, judge_any
 from striate.jobs.own_data import box_options, classes_of, count_seen, own_splits
+from striate.jobs.proposing import Searching
+from striate.jobs.searched import search_of, searched
 from striate.jobs.usage import check_val, is_same_data, own_data
 from striate.reporting.page import Page
 from striate.training.folder import RunFolder
 from striate.training.loading import Loader
-from striate.training.tasks.images import labelled
+from striate.training.task import Samples
+from striate.training.tasks.detection import BoxedImages, boxed
+from striate.training.tasks.images import LabelledImages, labelled
 from striate.zoo import load_network
 
 BATCH_SIZES = {"detect": 4}  # Of networks that look at each image many times.
@@ -51,7 +55,7 @@ class Validated:
     seen: int = 0
 
 
-ValRecord = Opening | Validating | Validated
+ValRecord = Opening | Searching | Validating | Validated
 
 
 def val(
@@ -98,15 +102,21 @@ def val(
         name = data
         part, images = yield from read_part(name, split, config.classes, reading)
         seen = count_seen(folder, images)
+    search = search_of(network)
+    images = yield from searched(images, search, reading.workers)
     prepared = config.preprocessing
     images = images.prepared(config.in_chans, prepared.image_size, prepared.crop_pct, prepared.interpolation)
     at_once = batch_size or BATCH_SIZES.get(config.task, BATCH_SIZE)
-    loader = Loader(images, partial(labelled, prepared), batch_size=at_once, workers=reading.workers)
+    collate: Callable[[Samples], BoxedImages | LabelledImages] = partial(
+        labelled if search is None else boxed, prepared
+    )
+    loader = Loader(images, collate, batch_size=at_once, workers=reading.workers)
     outputs: list[Tensor] = []
     total = 0
     for batch in loader.epoch():
-        shown, known = batch.tensors()
-        outputs.append(answers(network, shown, known if has_masks else None))
+        assert isinstance(batch, BoxedImages | LabelledImages)
+        known = batch.labels if has_masks and isinstance(batch, LabelledImages) else None
+        outputs.append(answers(network, batch.shown, known))
         total += len(batch)
         yield Validating(total, len(images))
     found = judge_any(torch.cat(outputs), images, config, lambda batch: network(batch.images))

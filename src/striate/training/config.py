@@ -112,6 +112,7 @@ class TrainConfig(BaseModel):
     channels_last: bool = field(True, "memory layout of images and kernels")
     workers: int = field(0, "processes that prepare images", ge=0)
     cache: str | None = field(None, "bytes, besides memory, to keep decoded images in, such as 2GiB")
+    features: str = field("4GiB", "for rcnn: bytes of disk for what its last stages learn from")
     seed: int = field(0, "of everything random", ge=0)
     output: PathText | None = field(None, "run folder; runs/TASK/DATA-MODEL by default")
     checkpoint_seconds: float = field(300.0, "between two checkpoints inside an epoch", ge=0)
@@ -251,7 +252,7 @@ class TrainConfig(BaseModel):
 
 
 # The data may have moved: what is in them is compared by content.
-FREE_ON_RESUME = ("data", "classes", "output", "workers", "cache", "checkpoint_seconds")
+FREE_ON_RESUME = ("data", "classes", "output", "workers", "cache", "features", "checkpoint_seconds")
 
 
 def changed_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

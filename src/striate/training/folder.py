@@ -91,6 +91,7 @@ class RunFolder:
         self.last = path / "weights" / "last"
         self.resume = path / "resume"
         self.probe = self.resume / "probe"
+        self.features, self.stages = self.resume / "features", path / "stages.json"
 
     @classmethod
     def create(cls, output: str | None, task: str, name: str) -> "RunFolder":
@@ -203,6 +204,10 @@ class RunFolder:
     def forget_probe(self) -> None:
         """Remove the features that the last layer was fitted to."""
         shutil.rmtree(self.probe, ignore_errors=True)
+
+    def forget_features(self) -> None:
+        """Remove what the last stages learned from."""
+        self.features.unlink(missing_ok=True)
 
     def write_results(self, records: Sequence[EpochRecord]) -> None:
         """Write ``results.csv`` anew, a row for each record: rows of an epoch that did not last are gone with it."""

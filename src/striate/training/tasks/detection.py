@@ -15,6 +15,7 @@ from striate.data.preprocessing import Preprocessing
 from striate.data.sets import ImageSet
 from striate.data.transforms import normalise
 from striate.detection.found import ROW, detections_of, packed
+from striate.detection.proposals import Search
 from striate.detection.scores import Truth, coco_scores
 from striate.errors import UsageError
 from striate.training.config import TrainConfig
@@ -26,7 +27,9 @@ from striate.training.tasks.images import FLIP, ImageTask, moved
 class Finder(Protocol):
     """A network that finds things, as far as it is trained: see `striate.detection.detector.Detector`."""
 
-    def losses(self, images: Tensor, *truths: Tensor) -> Mapping[str, Tensor]:
+    search: Search | None
+
+    def losses(self, images: Tensor, *given: Tensor) -> Mapping[str, Tensor]:
         """Return by name what is to become small."""
         ...
 
@@ -50,14 +53,24 @@ class BoxedImages:
         images = self.images.to(device, dtype, non_blocking=True, memory_format=layout)
         return BoxedImages(images, self.targets.to(device, non_blocking=True))
 
+    @property
+    def shown(self) -> tuple[Tensor, ...]:
+        """What the network is shown: images and, where it makes none itself, proposals."""
+        return self.images, *self.targets.shown
+
     def tensors(self) -> tuple[Tensor, ...]:
-        """Return images and what is known of them."""
-        return self.images, *self.targets.tensors()
+        """Return what the network is shown, and what it is to say."""
+        return *self.shown, *self.targets.truths
 
     def split(self, parts: int) -> "list[BoxedImages]":
         """Return the batch in parts of as many images, or one more."""
         pairs = zip(self.images.tensor_split(parts), self.targets.tensor_split(parts), strict=True)
         return [BoxedImages(images, targets) for images, targets in pairs]
+
+
+def boxed(preprocessing: Preprocessing, samples: Samples) -> BoxedImages:
+    """Return images as a network takes them, nothing about them changed."""
+    return BoxedImages(normalise(samples.images.pixels(), preprocessing), _known(samples))
 
 
 def _known(samples: Samples, framing: Framing | None = None) -> BoxTargets:
@@ -126,7 +139,7 @@ class Detection(ImageTask):
 
     def collate(self, samples: Samples) -> BoxedImages:
         """Normalise."""
-        return BoxedImages(normalise(samples.images.pixels(), self.preprocessing), _known(samples))
+        return boxed(self.preprocessing, samples)
 
     def augment(self, samples: Samples) -> BoxedImages:
         """Cut, mirror and colour each image as (seed, epoch, image) decide, boxes and masks along with it."""
@@ -158,8 +171,9 @@ def detector_step(network: Finder, images: Float[Tensor, "N C H W"], most: int, 
         most: things that there is room for in each.
         mask_side: of their masks; None without.
     """
-    known = BoxTargets.blank(len(images), most, mask_side, str(images.device))
-    return Step([images, *known.tensors()], [], total, type(network).losses, shown=1)
+    proposals = None if network.search is None else network.search.room
+    batch = BoxedImages(images, BoxTargets.blank(len(images), most, mask_side, proposals, str(images.device)))
+    return Step(batch.tensors(), [], total, type(network).losses, shown=len(batch.shown))
 
 
 def total(losses: Mapping[str, Tensor]) -> Float[Tensor, ""]:
@@ -194,7 +208,7 @@ class DetectionScore:
 
     def update(self, network: nn.Module, batch: BoxedImages) -> Float[Tensor, "N D numbers"]:
         """Run the network, in evaluation mode, on one batch; take what it finds in; return it, on the CPU."""
-        said = packed(network(batch.images))
+        said = packed(network(*batch.shown))
         self._said.update(said[..., :ROW].clone())
         known = batch.targets
         columns = (known.xyxy, *(each.unsqueeze(2) for each in (known.labels, known.valid, known.ignored)))

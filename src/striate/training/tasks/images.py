@@ -44,6 +44,11 @@ class LabelledImages:
         images = self.images.to(device, dtype, non_blocking=True, memory_format=layout)
         return LabelledImages(images, self.labels.to(device, non_blocking=True))
 
+    @property
+    def shown(self) -> tuple[Tensor]:
+        """What the network is shown."""
+        return (self.images,)
+
     def tensors(self) -> tuple[Tensor, Tensor]:
         """Return images and labels."""
         return self.images, self.labels

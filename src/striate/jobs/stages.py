@@ -1,0 +1,238 @@
+"""What R-CNN learns once its network has: SVMs that tell classes apart, and where a box is exactly.
+
+Girshick et al., "Rich feature hierarchies", 2014, sections 2.3 and 3.5, appendices B and C. Two sweeps over the
+features of all proposals: in the first the things themselves are gathered, and the sums that boxes are regressed from;
+in the second each class's SVM is shown what is not of its class.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, Int64
+from pydantic import TypeAdapter
+from torch import Tensor, nn
+
+from striate.boxes import encode_boxes, pairwise_iou, share_inside
+from striate.counted import Counted
+from striate.data.box_targets import BoxTargets, has_extent
+from striate.detection.box_regression import OVERLAP, BoxRegression
+from striate.detection.hard_negatives import HardNegatives
+from striate.detection.losses import MOSTLY
+from striate.detection.rcnn import AT_ONCE, RCNN
+from striate.detection.region_detector import WEIGHTS
+from striate.files import replace_file
+from striate.training.failures import interrupted
+from striate.training.features import KeptFeatures
+from striate.training.loading import Loader
+from striate.training.loop import Loop, SaveWeights
+from striate.training.signals import stop_signals
+from striate.training.tasks.detection import BoxedImages, Detection
+from striate.units import parse_bytes
+
+NORM = 20.0  # Mean length of features, for which the SVMs' penalty was found (the authors' program).
+BACKGROUND = 0.3  # IoU with things of a class, below which a proposal is none of it (section 2.3).
+
+Rows = Float32[np.ndarray, "rows F"]
+
+
+class Looking(Counted):
+    """Proposals become features."""
+
+    what = "features of proposals"
+
+
+class Mining(Counted):
+    """SVMs are shown what is not of their class."""
+
+    what = "hard negatives"
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedClass:
+    """What the last stages learned a class from.
+
+    Args:
+        name: of the class.
+        things: of it.
+        proposals: that overlap one of these by 0.6 or more, from which its boxes are regressed.
+        negatives: that its SVM was shown; 0 where classes are told apart by the network's own softmax.
+        hard: of these, those that lie within the margin or beyond it in the end.
+    """
+
+    name: str
+    things: int
+    proposals: int
+    negatives: int
+    hard: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """What came of the last stages.
+
+    Args:
+        classes: of things.
+        kept: bytes of features that were on the disk.
+    """
+
+    classes: tuple[LearnedClass, ...]
+    kept: int
+
+    def save(self, path: Path) -> None:
+        """Write it down."""
+        text = TypeAdapter(Stages).dump_json(self, indent=2)
+        replace_file(path, lambda beside: beside.write_bytes(text))
+
+
+def learn_stages(loop: Loop, network: RCNN, save: SaveWeights) -> Iterator[Looking | Mining]:
+    """Take the last stages of a run whose network has learned, and keep the weights.
+
+    Killed in between, it goes on with the features that are there, and comes to the same.
+
+    Args:
+        loop: of the run.
+        network: with its best weights, on the run's device.
+        save: keeps weights.
+
+    Raises:
+        InterruptedRunError: after Ctrl-C or SIGTERM.
+    """
+    task, machine, folder = loop.task, loop.machine, loop.folder
+    assert isinstance(task, Detection)
+
+    def look(batch: BoxedImages) -> Tensor:
+        moved = machine.move(batch)
+        assert isinstance(moved, BoxedImages)
+        with torch.inference_mode(), machine.autocast():
+            return features_of(network, moved)
+
+    network.eval()
+    limit = parse_bytes(loop.config.features)
+    fitting = fit_stages(
+        network, loop.in_order(loop.train.images), look, task.classes, folder.features, limit, task.most
+    )
+    with stop_signals() as received:
+        for record in fitting:
+            if isinstance(record, Stages):
+                record.save(folder.stages)
+                continue
+            yield record
+            if received:
+                done = f"the {record.what} of {record.done} of {record.total} images"
+                raise interrupted(received[0], done, folder, loop.group)
+    save("best", network.state_dict())
+    folder.forget_features()
+
+
+def fit_stages(
+    network: RCNN,
+    loader: Loader,
+    look: Callable[[BoxedImages], Tensor],
+    classes: Sequence[str],
+    path: Path,
+    limit: int,
+    most: int,
+) -> Iterator[Looking | Mining | Stages]:
+    """Fit what tells classes apart and what moves boxes, in place, telling how far it is, and at last what came of it.
+
+    Args:
+        network: whose other layers have learned.
+        loader: of the images to learn from, in order.
+        look: returns the features of the boxes that `boxes_of` lists.
+        classes: of things.
+        path: of a file for features; where it is there already, they are gone on with.
+        limit: bytes that it may take.
+        most: things that there is room for in each image.
+    """
+    assert network.search is not None
+    room, features = network.search.room, network.score.in_features
+    kept = KeptFeatures(loader, look, (room + most, features), path, limit)
+    total = len(loader.images)
+    positives: list[list[Rows]] = [[] for _ in classes]
+    regressions = [BoxRegression(features) for _ in classes]
+    lengths, count = 0.0, 0
+    for done, (known, rows) in enumerate(kept.sweep(), 1):
+        proposed = _proposed(known)
+        lengths += float(np.linalg.norm(rows[:room][proposed], axis=1).sum())
+        count += int(proposed.sum())
+        for label, regression in enumerate(regressions):
+            positives[label].append(rows[room:][_things(known, label)])
+            chosen, offsets = _near(known, proposed, label)
+            regression.show(rows[:room][chosen], offsets)
+        yield Looking(done, total)
+    scale = NORM / max(lengths / max(count, 1), 1e-6)
+    svms = [HardNegatives(np.concatenate(each) * np.float32(scale)) for each in positives]
+    if network.head == "svm":
+        for done, (known, rows) in enumerate(kept.sweep(), 1):
+            for label, svm in enumerate(svms):
+                svm.show(rows[:room][_far(known, label)] * np.float32(scale))
+            yield Mining(done, total)
+        for svm in svms:
+            svm.fit()
+        _put(network.score, 0, np.zeros((1, features)), np.zeros(1))
+        for label, svm in enumerate(svms):
+            _put(network.score, label + 1, svm.weight[None] * scale, np.array([svm.bias]))
+    for label, regression in enumerate(regressions):
+        _put(network.offset, 4 * label, *regression.solve(scale))
+    learned = tuple(
+        LearnedClass(name, len(svm.positives), regression.count, svm.shown, len(svm.negatives))
+        for name, svm, regression in zip(classes, svms, regressions, strict=True)
+    )
+    yield Stages(learned, kept.size)
+
+
+def boxes_of(known: BoxTargets) -> Tensor:
+    """Return what features are made of, N x (P + M) x 4: proposals, then the things themselves."""
+    assert known.proposals is not None
+    return torch.cat([known.proposals, known.xyxy], 1)
+
+
+def features_of(network: RCNN, batch: BoxedImages) -> Tensor:
+    """Return the features of the boxes that `boxes_of` lists."""
+    parts = torch.split(boxes_of(batch.targets), max(AT_ONCE // len(batch), 1), 1)
+    return torch.cat([network.look(batch.images, boxes) for boxes in parts], 1)
+
+
+def _proposed(known: BoxTargets) -> Bool[np.ndarray, " P"]:
+    """Return which of an image's places have a proposal."""
+    assert known.proposals is not None
+    return has_extent(known.proposals[0]).numpy()
+
+
+def _things(known: BoxTargets, label: int) -> Bool[np.ndarray, " M"]:
+    """Return which of an image's places have a thing of a class that is to be found."""
+    return (known.valid[0] & (known.labels[0] == label)).numpy()
+
+
+def _near(
+    known: BoxTargets, proposed: Bool[np.ndarray, " P"], label: int
+) -> tuple[Int64[np.ndarray, " near"], Float32[np.ndarray, "near 4"]]:
+    """Return the proposals that overlap a thing of a class, and it more than others, and the offsets to it."""
+    assert known.proposals is not None
+    things = known.xyxy[0][known.valid[0]]
+    if not len(things):
+        return np.empty(0, np.int64), np.empty((0, 4), np.float32)
+    best, which = pairwise_iou(known.proposals[0], things).max(1)
+    wanted = (best >= OVERLAP) & (known.labels[0][known.valid[0]][which] == label) & torch.from_numpy(proposed)
+    chosen = wanted.nonzero().squeeze(1)
+    return chosen.numpy(), encode_boxes(things[which[chosen]], known.proposals[0][chosen], WEIGHTS).numpy()
+
+
+def _far(known: BoxTargets, label: int) -> Bool[np.ndarray, " P"]:
+    """Return the proposals that are none of a class: those that overlap its things little, and no ignored thing."""
+    assert known.proposals is not None
+    proposals = known.proposals[0]
+    hidden = share_inside(proposals[:, None], known.xyxy[0][known.ignored[0]]).ge(MOSTLY).any(1)
+    near = pairwise_iou(proposals, known.xyxy[0][torch.from_numpy(_things(known, label))]).ge(BACKGROUND).any(1)
+    return (has_extent(proposals) & ~hidden & ~near).numpy()
+
+
+@torch.no_grad()
+def _put(layer: nn.Linear, first: int, weight: np.ndarray, bias: np.ndarray) -> None:
+    """Set some of a layer's outputs."""
+    rows = slice(first, first + len(bias))
+    layer.weight[rows] = torch.from_numpy(weight).to(layer.weight)
+    layer.bias[rows] = torch.from_numpy(bias).to(layer.bias)
