@@ -4,7 +4,8 @@
   momentum, Adam), in both memory layouts.
 - ``half``: bfloat16 and autocast, at prediction and training, in both layouts; micro-batches.
 - ``odd``: networks that are not in the zoo, one with recomputed blocks among them.
-- ``detectors``: networks that find things, with one map and with a pyramid, at prediction, training and with autocast.
+- ``detectors``: networks that find things, those that can with one map and with a pyramid, at prediction, training and
+  with autocast.
 - ``peers``: what torchinfo, a plain count of fake tensors and torch's MemTracker say of some of the same programs.
 
 Images are of 96 pixels at most. Each measurement is in a process of its own and becomes a row of ``cost_measured.csv``;
@@ -22,6 +23,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import cache
+from inspect import signature
 from typing import Any
 
 import torch
@@ -82,11 +84,14 @@ def odd(pattern: str) -> Iterator[ModelProgram]:
 
 def detectors(pattern: str) -> Iterator[ModelProgram]:
     models = [model for model in list_models(pattern) if ZOO[model].task == "detect"]
-    for model, pyramid, last in itertools.product(models, (False, True), (True, False)):
-        for what in ((None, 1), (None, 4), ("momentum", 2), ("adam", 4)):
-            yield replace(of_zoo(model, settings(*what, channels_last=last)), options={"pyramid": pyramid})
-        halved = settings("momentum", 4, channels_last=last, amp_dtype="bfloat16")
-        yield replace(of_zoo(model, halved), options={"pyramid": pyramid})
+    for model in models:
+        can_have_one = "pyramid" in signature(ZOO[model].build).parameters
+        ways = [{"pyramid": pyramid} for pyramid in (False, True)] if can_have_one else [{}]
+        for options, last in itertools.product(ways, (True, False)):
+            for what in ((None, 1), (None, 4), ("momentum", 2), ("adam", 4)):
+                yield replace(of_zoo(model, settings(*what, channels_last=last)), options=options)
+            halved = settings("momentum", 4, channels_last=last, amp_dtype="bfloat16")
+            yield replace(of_zoo(model, halved), options=options)
 
 
 def peers(pattern: str) -> Iterator[ModelProgram]:

@@ -156,7 +156,7 @@ def _build(
                 received=repr(option),
                 remedy=nearest(option, [*known, STEM_STRIDE]),
             )
-    size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size or entry.image_size)
+    size = _pair(entry.image_size if image_size is None else image_size)
     chosen: dict[str, Any] = {
         "num_classes": entry.num_classes if num_classes is None else num_classes,
         "in_chans": entry.in_chans if in_chans is None else in_chans,
@@ -193,7 +193,7 @@ def _on_backbone(
     known = inspect.signature(backbone.build).parameters
     for option in asked:
         if option not in (*known, STEM_STRIDE):
-            ours = [name for name in names if name not in (BACKBONE, "num_classes")]
+            ours = [name for name in names if name not in (BACKBONE, "num_classes", "image_size")]
             raise UsageError(
                 expected=f"an option of {entry.name} or of its backbone {backbone.name}",
                 received=repr(option),
@@ -214,9 +214,11 @@ def _on_backbone(
         )
     theirs = {**entry.backbone_options, **asked}
     made = _build(backbone, None, in_chans, image_size, theirs)
-    count = entry.num_classes if num_classes is None else num_classes
-    _expect_positive("num_classes", count)
-    return _called(entry, {BACKBONE: made, "num_classes": count}, own)
+    given: dict[str, Any] = {BACKBONE: made, "num_classes": entry.num_classes if num_classes is None else num_classes}
+    _expect_positive("num_classes", given["num_classes"])
+    if "image_size" in names:
+        given["image_size"] = _pair(entry.image_size if image_size is None else image_size)
+    return _called(entry, given, own)
 
 
 def _called(entry: Entry, given: Mapping[str, Any], options: Mapping[str, Any]) -> "Network":
@@ -237,6 +239,10 @@ def _called(entry: Entry, given: Mapping[str, Any], options: Mapping[str, Any]) 
             received=f"{options}: {error}",
             remedy=f"See help({entry.place}).",
         ) from error
+
+
+def _pair(size: int | Sequence[int]) -> tuple[int, ...]:
+    return (size, size) if isinstance(size, int) else tuple(size)
 
 
 def _expect_positive(name: str, value: int | tuple[int, ...]) -> None:

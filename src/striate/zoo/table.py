@@ -102,6 +102,8 @@ _REN = (2015, "Ren et al.", "Faster R-CNN: towards real-time object detection wi
 _GIRSHICK = (2014, "Girshick et al.", "Rich feature hierarchies for accurate object detection and semantic segmentation")
 _GIRSHICK_FAST = (2015, "Girshick", "Fast R-CNN")
 _HE_MASK = (2017, "He et al.", "Mask R-CNN")
+_REDMON = (2016, "Redmon et al.", "You only look once: unified, real-time object detection")
+_REDMON_V3 = (2018, "Redmon et al.", "YOLOv3: an incremental improvement")
 _CHEN = (2017, "Chen et al.", "Rethinking atrous convolution for semantic image segmentation")
 
 ZOO = {
@@ -148,6 +150,8 @@ ZOO = {
         Entry("fast_rcnn", "fast_rcnn", *_GIRSHICK_FAST, 1, 1, 20, task="detect"),
         Entry("faster_rcnn", "faster_rcnn", *_REN, 6_600_978, 2_017_633_664, 20, task="detect"),
         Entry("mask_rcnn", "mask_rcnn", *_HE_MASK, 11_232_008, 15_936_700_672, 20, task="detect"),
+        Entry("yolo", "yolo", *_REDMON, 14_120_638, 1_869_883_904, 20, image_size=(448, 448), task="detect"),
+        Entry("yolov3", "yolov3", *_REDMON_V3, 7_692_129, 3_107_977_600, 20, image_size=(416, 416), task="detect"),
     )
 }
 
