@@ -220,7 +220,7 @@ def test_results_are_those_of_a_loop() -> None:
     boxes = torch.cat([corners, corners + 5 + torch.rand(2, 40, 2) * 30], 2).clamp_max(90)
     valid = torch.rand(2, 40) > 0.2
     scores, offsets = torch.randn(80, 4) * 2, torch.randn(80, 12) * 0.3
-    said = find(scores, offsets, Proposals(boxes, torch.zeros(2, 40), valid), (80, 90))
+    said = find(scores.softmax(1)[:, 1:], offsets, Proposals(boxes, torch.zeros(2, 40), valid), (80, 90))
     for image in range(2):
         rows: list[tuple[float, int, list[float]]] = []
         shares = scores[40 * image : 40 * image + 40].softmax(1)
@@ -257,7 +257,12 @@ def test_what_is_left_of_a_box_beside_its_image_is_no_result() -> None:
     boxes = torch.tensor([[[10.0, 10.0, 20.0, 20.0], [30.0, 10.0, 40.0, 20.0]]])
     offsets = torch.tensor([[-3.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])  # The first moves out of the image.
     scores = torch.tensor([[0.0, 5.0], [0.0, 4.0]])
-    said = find(scores, offsets, Proposals(boxes, torch.zeros(1, 2), torch.ones(1, 2, dtype=torch.bool)), (50, 50))
+    said = find(
+        scores.softmax(1)[:, 1:],
+        offsets,
+        Proposals(boxes, torch.zeros(1, 2), torch.ones(1, 2, dtype=torch.bool)),
+        (50, 50),
+    )
     assert said.valid.sum() == 1
     assert said.boxes_xyxy[0, 0].tolist() == [30.0, 10.0, 40.0, 20.0]
 

@@ -3,6 +3,7 @@ import pytest
 from numpy.typing import NDArray
 
 from striate.detection.grouping import Measure, group, similarity
+from striate.detection.proposals import SearchMode
 from striate.detection.recall import best_overlaps
 from striate.detection.segments import (
     COLOUR_BINS,
@@ -17,7 +18,7 @@ from striate.detection.segments import (
     texture_bins,
     to_colour_space,
 )
-from striate.detection.selective_search import STRATEGIES, Mode, selective_search
+from striate.detection.selective_search import STRATEGIES, selective_search
 
 SPACES: tuple[ColourSpace, ...] = ("hsv", "lab", "rgi", "h", "i")
 MEASURES: tuple[Measure, ...] = ("colour", "texture", "size", "fill")
@@ -186,7 +187,7 @@ def test_modes_are_the_papers() -> None:
 
 
 @pytest.mark.parametrize("mode", ["fast", "quality"])
-def test_planted_rectangles_are_found(mode: Mode) -> None:
+def test_planted_rectangles_are_found(mode: SearchMode) -> None:
     image, boxes = scene()
     found = selective_search(image, mode)
     assert best_overlaps(found, boxes, [len(found)]).min() > 0.95
@@ -228,7 +229,7 @@ def test_an_image_without_anything_is_one_box(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("mode", ["fast", "quality"])
-def test_images_of_few_pixels_hold_the_whole_at_least(mode: Mode) -> None:
+def test_images_of_few_pixels_hold_the_whole_at_least(mode: SearchMode) -> None:
     random = np.random.default_rng(0)
     for size in ((1, 2), (2, 2), (3, 1), (7, 5)):
         found = selective_search(random.integers(0, 256, (*size, 3)).astype(np.uint8), mode)

@@ -25,7 +25,7 @@ from torch import Tensor
 from striate.blocks.network import Images, Network
 from striate.detection.found import Detected
 from striate.detection.losses import sample_proposals
-from striate.detection.proposals import Search, SearchMode, given, search_of
+from striate.detection.proposals import Search, given, search_of
 from striate.detection.region_detector import MapDetector, Pool, pool_of
 from striate.detection.targets import Truths
 
@@ -72,7 +72,7 @@ def fast_rcnn(
     *,
     num_classes: int = 20,
     proposals: int = 2000,
-    search: SearchMode = "fast",
+    search: str = "fast",
     pyramid: bool = False,
     pool: Pool | None = None,
     channels: int = 128,
@@ -84,7 +84,7 @@ def fast_rcnn(
         backbone: whose maps are used: that of stride 16 or, for a pyramid, those of strides 8, 16 and 32.
         num_classes: of things; the background comes besides.
         proposals: that are looked at in each image, of those of selective search the best.
-        search: of selective search, how thorough.
+        search: of selective search, how thorough: ``fast`` or ``quality``.
         pyramid: whether to look at three maps, made into a pyramid.
         pool: what makes a region 7 x 7: ``max``, the paper's RoI pooling, or ``align``; by default the former, and the
             latter on a pyramid, where it is the only one.

@@ -5,7 +5,7 @@ for object detection", 2017, section 4.1).
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, cast, get_args
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -31,7 +31,7 @@ class Search(NamedTuple):
     room: int
 
 
-def search_of(name: str, mode: SearchMode, room: int) -> Search:
+def search_of(name: str, mode: str, room: int) -> Search:
     """Return where a network's proposals come from.
 
     Raises:
@@ -43,7 +43,7 @@ def search_of(name: str, mode: SearchMode, room: int) -> Search:
             received=f"search={mode}, proposals={room}",
             remedy="Leave both out for the usual ones.",
         )
-    return Search(mode, room)
+    return Search(cast(SearchMode, mode), room)
 
 
 class Proposals(NamedTuple):

@@ -26,7 +26,7 @@ beyond the margin of a negative is nothing; 100 results an image at most.
 """
 
 from collections.abc import Sequence
-from typing import Literal, TypeVar, get_args
+from typing import Literal, TypeVar, cast, get_args
 
 import torch
 from jaxtyping import Float
@@ -37,7 +37,7 @@ from striate.blocks.network import Images, Network
 from striate.detection.found import Detected
 from striate.detection.losses import class_loss, sample_proposals
 from striate.detection.postprocess import PostProcess
-from striate.detection.proposals import Proposals, Search, SearchMode, given, search_of
+from striate.detection.proposals import Proposals, Search, given, search_of
 from striate.detection.region_detector import MOST, OVERLAP, WEIGHTS, RegionDetector
 from striate.detection.targets import Truths
 from striate.errors import UsageError
@@ -149,10 +149,10 @@ def rcnn(
     *,
     num_classes: int = 20,
     proposals: int = 2000,
-    search: SearchMode = "fast",
+    search: str = "fast",
     side: int = 224,
     hidden: int = 1024,
-    head: Head = "svm",
+    head: str = "svm",
 ) -> RCNN:
     """Build the paper's network.
 
@@ -160,7 +160,7 @@ def rcnn(
         backbone: that is run on each proposal.
         num_classes: of things; the background comes besides.
         proposals: that are looked at in each image, of those of selective search the best.
-        search: of selective search, how thorough.
+        search: of selective search, how thorough: ``fast`` or ``quality``.
         side: pixels of a crop, across and down.
         hidden: numbers that a crop becomes.
         head: what tells classes apart: ``svm``, or the ``softmax`` that the network has learned with.
@@ -171,4 +171,5 @@ def rcnn(
             received=f"head={head}, side={side}",
             remedy="Leave both out for the usual ones.",
         )
-    return RCNN(backbone, num_classes, search_of("rcnn", search, proposals), side=side, hidden=hidden, head=head)
+    made = search_of("rcnn", search, proposals)
+    return RCNN(backbone, num_classes, made, side=side, hidden=hidden, head=cast(Head, head))

@@ -9,13 +9,14 @@ longer side of 500 pixels at most (the paper's are of that size, and R-CNN scale
 not left out; the random numbers that mix the strategies are the same for all images.
 """
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64, UInt8
 from PIL import Image
 
 from striate.detection.grouping import Measure, group
+from striate.detection.proposals import SearchMode
 from striate.detection.segments import (
     ColourSpace,
     colour_bins,
@@ -25,8 +26,6 @@ from striate.detection.segments import (
     texture_bins,
     to_colour_space,
 )
-
-Mode = Literal["fast", "quality"]
 
 LONGER_SIDE = 500  # Pixels at which an image is searched.
 SEED = 2013
@@ -50,7 +49,7 @@ COMBINED = (
     frozenset[Measure](("colour", "texture", "size", "fill")),
     frozenset[Measure](("texture", "size", "fill")),
 )
-STRATEGIES: dict[Mode, Strategies] = {
+STRATEGIES: dict[SearchMode, Strategies] = {
     "fast": Strategies(("hsv", "lab"), (50, 100), COMBINED),
     "quality": Strategies(
         ("hsv", "lab", "rgi", "h", "i"),
@@ -60,7 +59,7 @@ STRATEGIES: dict[Mode, Strategies] = {
 }
 
 
-def selective_search(image: UInt8[np.ndarray, "H W 3"], mode: Mode = "fast") -> Float32[np.ndarray, "K 4"]:
+def selective_search(image: UInt8[np.ndarray, "H W 3"], mode: SearchMode = "fast") -> Float32[np.ndarray, "K 4"]:
     """Return the boxes in which something may be, xyxy in pixels of the image, the best first, each once.
 
     The first regions of each strategy are boxes, too, and the last is the whole of the image. The i-th region from the

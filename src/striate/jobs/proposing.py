@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader, Dataset
 from striate.counted import Counted
 from striate.data.images import Picture
 from striate.data.sets import ImageSet
-from striate.detection.selective_search import Mode, selective_search
+from striate.detection.proposals import SearchMode
+from striate.detection.selective_search import selective_search
 from striate.errors import StriateError
 from striate.files import cache_folder, make_folder, replace_file
 
@@ -51,7 +52,7 @@ def proposals_folder() -> Path:
 
 
 def find_proposals(
-    images: ImageSet, mode: Mode = "fast", count: int = 2000, workers: int = 0
+    images: ImageSet, mode: SearchMode = "fast", count: int = 2000, workers: int = 0
 ) -> Generator[Searching, None, list[Float32[np.ndarray, "_ 4"]]]:
     """Return the first proposals of each image, xyxy in the image's own pixels; arguments as for `search_images`."""
     searched = yield from search_images(images, mode, count, workers)
@@ -59,7 +60,7 @@ def find_proposals(
 
 
 def search_images(
-    images: ImageSet, mode: Mode = "fast", count: int = 2000, workers: int = 0
+    images: ImageSet, mode: SearchMode = "fast", count: int = 2000, workers: int = 0
 ) -> Generator[Searching, None, list[Searched]]:
     """Search each image of a set, telling how far it is, and return what was found.
 
@@ -98,28 +99,30 @@ def _each(search: "_Search", workers: int) -> Iterator[Searched | StriateError]:
 class _Search(Dataset[Searched | StriateError]):
     """What is found in each image, or why one cannot be read, as a value: so the error comes out of a process whole."""
 
-    def __init__(self, images: ImageSet, mode: Mode, count: int) -> None:
+    def __init__(self, images: ImageSet, mode: SearchMode, count: int) -> None:
         self._images, self._mode, self._count = images, mode, count
-        self._folder = proposals_folder() / f"{mode}-{VERSION}"
 
     def __len__(self) -> int:
         return len(self._images)
 
     def __getitem__(self, place: int) -> Searched | StriateError:
         try:
-            return self._search(pixels_of(self._images.picture(place)))
+            return search_picture(self._images.picture(place), self._mode, self._count)
         except StriateError as error:
             return error
 
-    def _search(self, image: UInt8[np.ndarray, "H W 3"]) -> Searched:
-        path = self._folder / f"{_digest(image)}.npz"
-        proposals, seconds = _load(path), None
-        if proposals is None:
-            begin = time.perf_counter()
-            proposals = selective_search(image, self._mode)
-            seconds = time.perf_counter() - begin
-            _keep(path, proposals)
-        return Searched(proposals[: self._count], len(proposals), seconds, path.stat().st_size)
+
+def search_picture(picture: Picture, mode: SearchMode, count: int) -> Searched:
+    """Return what is found in one image, or was before; arguments as for `search_images`."""
+    image = pixels_of(picture)
+    path = proposals_folder() / f"{mode}-{VERSION}" / f"{_digest(image)}.npz"
+    proposals, seconds = _load(path), None
+    if proposals is None:
+        begin = time.perf_counter()
+        proposals = selective_search(image, mode)
+        seconds = time.perf_counter() - begin
+        _keep(path, proposals)
+    return Searched(proposals[:count], len(proposals), seconds, path.stat().st_size)
 
 
 def pixels_of(picture: Picture) -> UInt8[np.ndarray, "H W 3"]:

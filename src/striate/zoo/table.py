@@ -99,7 +99,11 @@ _SANDLER = (2018, "Sandler et al.", "MobileNetV2: inverted residuals and linear 
 _LONG = (2015, "Long et al.", "Fully convolutional networks for semantic segmentation")
 _RONNEBERGER = (2015, "Ronneberger et al.", "U-Net: convolutional networks for biomedical image segmentation")
 _REN = (2015, "Ren et al.", "Faster R-CNN: towards real-time object detection with region proposal networks")
-_GIRSHICK = (2014, "Girshick et al.", "Rich feature hierarchies for accurate object detection and semantic segmentation")
+_GIRSHICK = (
+    2014,
+    "Girshick et al.",
+    "Rich feature hierarchies for accurate object detection and semantic segmentation",
+)
 _GIRSHICK_FAST = (2015, "Girshick", "Fast R-CNN")
 _HE_MASK = (2017, "He et al.", "Mask R-CNN")
 _REDMON = (2016, "Redmon et al.", "You only look once: unified, real-time object detection")
@@ -146,8 +150,8 @@ ZOO = {
         Entry("fcn8s", "fcn", *_LONG, 2_380_511, 391_972_560, 21, task="segment"),
         Entry("unet", "unet", *_RONNEBERGER, 5_559_317, 1_812_802_432, 21, task="segment"),
         Entry("deeplabv3", "deeplab", *_CHEN, 12_062_485, 2_399_794_176, 21, task="segment"),
-        Entry("rcnn", "rcnn", *_GIRSHICK, 1, 1, 20, task="detect"),
-        Entry("fast_rcnn", "fast_rcnn", *_GIRSHICK_FAST, 1, 1, 20, task="detect"),
+        Entry("rcnn", "rcnn", *_GIRSHICK, 14_124_901, 636_352_992_000, 20, task="detect"),
+        Entry("fast_rcnn", "fast_rcnn", *_GIRSHICK_FAST, 6_513_573, 12_154_021_952, 20, task="detect"),
         Entry("faster_rcnn", "faster_rcnn", *_REN, 6_600_978, 2_017_633_664, 20, task="detect"),
         Entry("mask_rcnn", "mask_rcnn", *_HE_MASK, 11_232_008, 15_936_700_672, 20, task="detect"),
         Entry("yolo", "yolo", *_REDMON, 14_120_638, 1_869_883_904, 20, image_size=(448, 448), task="detect"),
