@@ -1,5 +1,6 @@
 """What all tests share: shapes and types checked as they run, the real data, a way to call the program."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import torch
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
@@ -53,6 +55,19 @@ def shared_data() -> Callable[[str], Path]:
         return folder
 
     return find
+
+
+@pytest.fixture
+def card(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Begin with an empty CUDA card, on which 32-bit floats are not rounded, or skip where this machine has none."""
+    if not torch.cuda.is_available():
+        pytest.skip("there is no CUDA card on this machine")
+    gc.collect()
+    torch._C._cuda_clearCublasWorkspaces()
+    torch.cuda.empty_cache()
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    yield
+    torch.cuda.set_per_process_memory_fraction(1.0)
 
 
 @contextmanager
