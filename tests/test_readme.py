@@ -193,7 +193,7 @@ def test_the_page_about_pixels(copy: Path) -> None:
 def test_the_page_about_things(copy: Path) -> None:
     page = (ROOT / "docs" / "things.md").read_text(encoding="utf-8")
     commands, (code,) = "\n".join(blocks("bash", page)), blocks("python", page)
-    out = run(f"export PATH=$PWD/.venv/bin:$PATH XDG_CACHE_HOME=$PWD/.cache\n{commands}", copy)
+    out = run(f"export PATH=$PWD/.venv/bin:$PATH\n{commands}", copy)
     assert "nothing to mend before training" in out
     assert "things in 6 images" in out
     assert "<svg" in (copy / "proposals.html").read_text(encoding="utf-8")
