@@ -192,9 +192,11 @@ def test_the_page_about_pixels(copy: Path) -> None:
 @pytest.mark.slow
 def test_the_page_about_things(copy: Path) -> None:
     page = (ROOT / "docs" / "things.md").read_text(encoding="utf-8")
-    (commands,), (code,) = blocks("bash", page), blocks("python", page)
+    commands, (code,) = "\n".join(blocks("bash", page)), blocks("python", page)
     out = run(f"export PATH=$PWD/.venv/bin:$PATH\n{commands}", copy)
     assert "nothing to mend before training" in out
+    assert "things in 6 images" in out
+    assert "<svg" in (copy / "proposals.html").read_text(encoding="utf-8")
     assert re.search(r"found/\d+-things\.png", out)
     assert "Precision by recall" in (copy / "val-boxes.html").read_text(encoding="utf-8")
     assert len([line for line in run_python(code, copy) if ".png" in line]) >= 2

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from striate.costing.layers import layer_costs as layer_costs
     from striate.data.preprocessing import Preprocessing as Preprocessing
+    from striate.detection.selective_search import selective_search as selective_search
     from striate.errors import StriateError as StriateError
     from striate.jobs.check import Checked as Checked
     from striate.jobs.check import check as check
+    from striate.jobs.comparing_proposals import ComparedProposals as ComparedProposals
+    from striate.jobs.comparing_proposals import compare_proposals as compare_proposals
     from striate.jobs.convert import convert as convert
     from striate.jobs.convert import fully_convolutional as fully_convolutional
     from striate.jobs.cost import Cost as Cost
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Checked": "striate.jobs.check",
     "ClassMap": "striate.results",
+    "ComparedProposals": "striate.jobs.comparing_proposals",
     "DetectedThings": "striate.jobs.detections",
     "Detections": "striate.results",
     "Cost": "striate.jobs.cost",
@@ -70,6 +74,7 @@ _HOMES = {
     "WeightsConfig": "striate.weights",
     "apply_plan": "striate.planning.apply",
     "check": "striate.jobs.check",
+    "compare_proposals": "striate.jobs.comparing_proposals",
     "convert": "striate.jobs.convert",
     "cost": "striate.jobs.cost",
     "detect_images": "striate.jobs.detections",
@@ -86,6 +91,7 @@ _HOMES = {
     "read_plan": "striate.planning.plan",
     "save_weights": "striate.weights",
     "segment_images": "striate.jobs.masks",
+    "selective_search": "striate.detection.selective_search",
     "train": "striate.jobs.train",
     "val": "striate.jobs.val",
 }
@@ -93,6 +99,7 @@ _HOMES = {
 __all__ = [
     "Checked",
     "ClassMap",
+    "ComparedProposals",
     "Cost",
     "DetectedThings",
     "Detections",
@@ -112,6 +119,7 @@ __all__ = [
     "WeightsConfig",
     "apply_plan",
     "check",
+    "compare_proposals",
     "convert",
     "cost",
     "create_model",
@@ -128,6 +136,7 @@ __all__ = [
     "read_plan",
     "save_weights",
     "segment_images",
+    "selective_search",
     "train",
     "val",
 ]

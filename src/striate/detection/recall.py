@@ -47,7 +47,7 @@ def mean_average_best_overlap(
     """Return how well the best of the first so many proposals lie on things (MABO); 0 where there are no things.
 
     The IoU with the best proposal, the mean over the things of a class, and of that the mean over classes (Uijlings et
-    al., "Selective search for object recognition", 2013, section 5, equation 7).
+    al., "Selective search for object recognition", 2013, section 5).
 
     Args:
         proposals: of each image, the best first.

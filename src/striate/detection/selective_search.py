@@ -4,7 +4,7 @@ Uijlings, van de Sande, Gevers and Smeulders, "Selective search for object recog
 Fast R-CNN have their proposals from. No strategy of merging is right for all things, so that there are many: colour
 spaces, measures of likeness, and sizes of the first regions (section 3.2).
 
-Two modes are the paper's (table 5): "fast" has 8 strategies, "quality" 80. What is ours: images are searched at a
+The two modes are the paper's (section 5): "fast" has 8 strategies, "quality" 80. What is ours: images are searched at a
 longer side of 500 pixels at most (the paper's are of that size, and R-CNN scales to a width of 500); small boxes are
 not left out; the random numbers that mix the strategies are the same for all images.
 """
@@ -68,7 +68,8 @@ def selective_search(image: UInt8[np.ndarray, "H W 3"], mode: SearchMode = "fast
 
     Args:
         image: red, green and blue; of a grey one, three times the same.
-        mode: "fast" gives about 2,000 boxes of a photograph; "quality" about 10,000, in ten times the time.
+        mode: "fast" gives some 2,000 to 5,000 boxes of a photograph; "quality" four times as many, in four times the
+            time.
     """
     height, width = image.shape[:2]
     small = _scaled(image)

@@ -121,6 +121,26 @@ def precision_recall(courses: Mapping[str, tuple[Sequence[float], Sequence[float
     return _svg(figure)
 
 
+def by_count(courses: Mapping[str, Sequence[float]], counts: Sequence[int], measure: str) -> str:
+    """Draw a measure from 0 to 1 of the first so many of something, on a scale of factors.
+
+    Args:
+        courses: the measure at each of ``counts``, by a name.
+        counts: of what is measured.
+        measure: its name.
+    """
+    figure = Figure(figsize=(5.4, 4), layout="constrained")
+    axes: Axes = figure.subplots()
+    for name, values in courses.items():
+        axes.plot(counts, values, marker=".", label=name)
+    axes.set(xlabel="first proposals", ylabel=measure, xscale="log", ylim=(0, 1.05))
+    axes.set_xticks(counts, [f"{count:,}" for count in counts])
+    axes.minorticks_off()
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    return _svg(figure)
+
+
 def scatter(true: Sequence[float], said: Sequence[float]) -> str:
     """Draw numbers said against true ones."""
     figure = Figure(figsize=(4.4, 4), layout="constrained")

@@ -1,0 +1,106 @@
+"""``striate compare``: experiments that set ways of doing one thing beside each other, a function for each."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from striate.data.names import find_data
+from striate.jobs.usage import check_page
+
+if TYPE_CHECKING:
+    from striate.jobs.comparing_proposals import ComparedProposals
+
+experiments = typer.Typer(
+    help="Set ways of doing one thing beside each other, on your own images.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@experiments.command("proposals", no_args_is_help=True)
+def proposals(
+    data: Annotated[str, typer.Argument(help="images with boxes, as train takes them", show_default=False)],
+    only: Annotated[
+        Literal["fast", "quality"] | None,
+        typer.Option(help="one mode of the search; both by default", show_default=False),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="at most so many images, spread over all", show_default=False)
+    ] = None,
+    workers: Annotated[int, typer.Option("-j", "--workers", min=0, help="processes that search images")] = 2,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="write all of it as one page", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one document on standard output")] = False,
+) -> None:
+    """Say how many of the things in images lie in the first 10 to 2,000 boxes of selective search, and what it takes.
+
+    What was searched is kept in STRIATE_PROPOSALS, or striate/proposals in the user's cache.
+    """
+    find_data(data)
+    check_page(html)
+
+    from rich.console import Console
+
+    from striate.cli.bars import bars, show_counted
+    from striate.jobs.comparing_proposals import (
+        MODES,
+        ComparedProposals,
+        compare_proposals,
+        write_compared_proposals_page,
+    )
+
+    found: ComparedProposals | None = None
+    with bars(Console(stderr=True)) as progress:
+        bar = progress.add_task("", total=None, visible=False, state="")
+        for record in compare_proposals(data, (only,) if only else MODES, limit=limit, workers=workers):
+            if isinstance(record, ComparedProposals):
+                found = record
+            else:
+                show_counted(progress, bar, record)
+    assert found is not None
+    if html is not None:
+        write_compared_proposals_page(html, found)
+    if as_json:
+        print(json.dumps(_document(found), indent=2))
+    else:
+        _print(Console(), found)
+        if html is not None:
+            print(f"page: {html}")
+
+
+def _document(found: "ComparedProposals") -> dict[str, Any]:
+    from striate.jobs.comparing_proposals import COUNTS, RIGHT
+
+    return {
+        "data": found.data,
+        "images": found.images,
+        "things": found.things,
+        "overlap": RIGHT,
+        "modes": [
+            {
+                "mode": each.mode,
+                "proposals_per_image": each.proposals,
+                "seconds_per_image": each.seconds,
+                "searched": each.searched,
+                "stored_bytes": each.stored,
+                "first": [
+                    {"proposals": count, "recall": share, "mabo": overlap}
+                    for count, share, overlap in zip(COUNTS, each.recall, each.mabo, strict=True)
+                ],
+            }
+            for each in found.modes
+        ],
+    }
+
+
+def _print(out: Any, found: "ComparedProposals") -> None:
+    from striate.cli.tables import aligned, say
+    from striate.jobs.comparing_proposals import cost_rows, in_words, worth_rows
+
+    say(out, in_words(found))
+    for headings, rows in (worth_rows(found), cost_rows(found)):
+        for line in aligned([(heading, heading != "mode") for heading in headings], rows):
+            say(out, line)
