@@ -29,13 +29,21 @@ WAYS: list[tuple[str, dict[str, Any]]] = [
     ("faster_rcnn", {"pyramid": True}),
     ("mask_rcnn", {}),
     ("mask_rcnn", {"pyramid": False}),
+    ("yolo", {"hidden": 64, "channels": 32}),
+    ("yolov3", {"channels": 8}),
 ]
+LOSSES = {
+    "faster_rcnn": {"objectness", "proposal_boxes", "classes", "boxes"},
+    "mask_rcnn": {"objectness", "proposal_boxes", "classes", "boxes", "masks"},
+    "yolo": {"middles", "sides", "confidence", "nothing", "classes"},
+    "yolov3": {"middles", "sides", "objectness", "classes"},
+}
 ways = pytest.mark.parametrize(("name", "options"), WAYS)
 
 
 def build(name: str, **options: Any) -> Detector:
     torch.manual_seed(0)
-    made = create_model(name, **{"num_classes": 3, "backbone": "resnet18", **options})
+    made = create_model(name, **{"num_classes": 3, "image_size": SIZE, "backbone": "resnet18", **options})
     assert isinstance(made, Detector)
     made.fit_anchors(torch.tensor([[16.0, 16.0], [24.0, 24.0], [40.0, 40.0]]))
     return made
@@ -63,15 +71,22 @@ def test_all_of_a_detector_learns(name: str, options: dict[str, Any]) -> None:
     network = build(name, **options).train()
     images, truth = scene(mask_side=network.mask_side)
     losses = network.losses(images, *tensors(truth))
-    expected = {"objectness", "proposal_boxes", "classes", "boxes", *(["masks"] if network.mask_side else [])}
-    assert set(losses) == expected
+    assert set(losses) == LOSSES[name]
     torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
     assert [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
 @pytest.mark.slow
-def test_it_learns_two_things_by_heart() -> None:
-    network = build("mask_rcnn", hidden=64, channels=32).train()
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("mask_rcnn", {"hidden": 64, "channels": 32}),
+        ("yolo", {"hidden": 64, "channels": 32, "drop_rate": 0.0}),
+        ("yolov3", {"channels": 8}),
+    ],
+)
+def test_it_learns_two_things_by_heart(name: str, options: dict[str, Any]) -> None:
+    network = build(name, **options).train()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()  # Of two images, statistics say little.
@@ -91,6 +106,8 @@ def test_it_learns_two_things_by_heart() -> None:
         for label, box in ((0, truth.xyxy[0, 0]), (2, truth.xyxy[0, 1])):
             place = things.labels.tolist().index(label)  # The surest comes first.
             assert float(pairwise_iou(torch.from_numpy(things.boxes_xyxy[place : place + 1]), box[None])) > 0.6
+            if network.mask_side is None:
+                continue
             left, top, right, bottom = box.int().tolist()
             true = torch.zeros(SIZE, dtype=torch.bool)
             true[top:bottom, left : (left + right) // 2] = True
@@ -101,7 +118,7 @@ def test_it_learns_two_things_by_heart() -> None:
 @ways
 def test_shapes_depend_on_the_images_size_alone(name: str, options: dict[str, Any]) -> None:
     with torch.device("meta"):
-        network = create_model(name, num_classes=3, **options).eval()
+        network = create_model(name, num_classes=3, image_size=(70, 50), **options).eval()
         found = network(torch.empty(2, 3, 70, 50))
     assert found.boxes_xyxy.shape == (2, 100, 4)
     assert found.scores.shape == found.labels.shape == found.valid.shape == (2, 100)
@@ -178,7 +195,8 @@ def test_ignored_things_are_neither_learned_nor_background() -> None:
     assert sorted(kept.tolist()) == [2, 3]
 
 
-def test_parts_of_a_batch_add_up_to_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["faster_rcnn", "yolo", "yolov3"])
+def test_parts_of_a_batch_add_up_to_the_whole(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that micro-batches learn the same, but for what is drawn at random."""
     from striate.detection import losses as learned
 
@@ -186,13 +204,14 @@ def test_parts_of_a_batch_add_up_to_the_whole(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(learned, limit, 10_000)
     for share in ("ANCHORS_ONE_IN", "PROPOSALS_ONE_IN"):
         monkeypatch.setattr(learned, share, 1)
-    network = build("faster_rcnn").eval()
+    network = build(name).eval()
     images, truth = scene(3)
+    truth.valid[1, 1], truth.valid[2] = False, False  # A thing in one of them, and none in another.
     with torch.no_grad():
         whole = network.losses(images, *tensors(truth))
         parts = [network.losses(images[i : i + 1], *(t[i : i + 1] for t in tensors(truth))) for i in range(3)]
-    for name, value in whole.items():
-        assert float(value) == pytest.approx(sum(float(part[name]) for part in parts) / 3, rel=1e-4)
+    for loss, value in whole.items():
+        assert float(value) == pytest.approx(sum(float(part[loss]) for part in parts) / 3, rel=1e-4)
 
 
 def test_a_mask_is_learned_where_its_region_lies() -> None:
@@ -314,13 +333,17 @@ def test_a_mask_is_pasted_into_the_pixels_of_its_box() -> None:
 
 
 def test_other_classes_leave_all_else_as_it_is() -> None:
-    for name, layers in (("faster_rcnn", ["score", "offset"]), ("mask_rcnn", ["score", "offset", "mask"])):
+    yolov3 = ["said.0", "said.1", "said.2"]
+    rcnn = {"faster_rcnn": ["score", "offset"], "mask_rcnn": ["score", "offset", "mask"]}
+    for name, layers in {**rcnn, "yolo": ["said"], "yolov3": yolov3}.items():
         network = build(name)
         assert network.output_layers() == layers
         before = {key: value.clone() for key, value in network.state_dict().items()}
         network.reset_classifier(7)
         assert network.num_classes == 7
-        changed = {key.partition(".")[0] for key, value in network.state_dict().items() if not before[key].equal(value)}
+        changed = {
+            key.rpartition(".")[0] for key, value in network.state_dict().items() if not before[key].equal(value)
+        }
         assert changed == set(layers)
         with torch.inference_mode():
             assert network.eval()(scene()[0]).labels.shape == (2, 100)

@@ -21,9 +21,9 @@ def shape_iou(ones: Float[Tensor, "*n 2"], others: Float[Tensor, "k 2"]) -> Floa
 def cluster_sides(sides: Float[Tensor, "n 2"], count: int) -> Float[Tensor, "count 2"]:
     """Return the shapes around which those of some things lie, the smallest area first.
 
-    k-means with a distance of 1 - IoU: with the Euclidean distance large things would count more than small ones. It
-    begins from things that are spread evenly over all areas that there are, so the same things give the same shapes. A
-    shape that is nearest to nothing stays where it was.
+    k-means with a distance of 1 - IoU: with the Euclidean distance large things would count more than small ones.
+    Nothing is drawn: of two beginnings, things spread evenly over all areas and things as unlike each other as can be,
+    the one is taken that ends with the larger mean IoU.
 
     Args:
         sides: widths and heights, of one thing or more.
@@ -32,14 +32,29 @@ def cluster_sides(sides: Float[Tensor, "n 2"], count: int) -> Float[Tensor, "cou
     sides = sides.double()
     distinct: Tensor = sides.unique(dim=0)  # type: ignore[no-untyped-call]
     distinct = distinct[distinct.prod(1).argsort(stable=True)]
-    first = (2 * torch.arange(count) + 1) * len(distinct) // (2 * count)
-    shapes: Tensor = distinct[first.to(sides.device)]
+    even = (2 * torch.arange(count, device=sides.device) + 1) * len(distinct) // (2 * count)
+    ends = [_settled(sides, first) for first in (distinct[even], _unlike(distinct, count))]
+    best = max(ends, key=lambda shapes: float(shape_iou(sides, shapes).amax(1).mean()))
+    return best[best.prod(1).argsort(stable=True)].float()
+
+
+def _unlike(shapes: Float[Tensor, "n 2"], count: int) -> Float[Tensor, "count 2"]:
+    """Return the middle one of some shapes, then again and again the one that is least like those before it."""
+    chosen = shapes[len(shapes) // 2][None]
+    for _ in range(count - 1):
+        chosen = torch.cat([chosen, shapes[shape_iou(shapes, chosen).amax(1).argmin()][None]])
+    return chosen
+
+
+def _settled(sides: Float[Tensor, "n 2"], shapes: Float[Tensor, "count 2"]) -> Float[Tensor, "count 2"]:
+    """Return what becomes of shapes that move to the mean of what is nearest to them; nothing, and they stay."""
+    numbers = torch.arange(len(shapes), device=sides.device)
     nearest: Tensor | None = None
     for _ in range(ROUNDS):
         before, nearest = nearest, shape_iou(sides, shapes).argmax(1)
         if before is not None and nearest.equal(before):
             break
-        members = nearest.unsqueeze(0) == torch.arange(count, device=sides.device).unsqueeze(1)
+        members = nearest == numbers.unsqueeze(1)
         means = members.double() @ sides / members.sum(1, keepdim=True).clamp_min(1)
         shapes = means.where(members.any(1, keepdim=True), shapes)
-    return shapes[shapes.prod(1).argsort(stable=True)].float()
+    return shapes

@@ -269,7 +269,7 @@ def yolo(
     cells = (grid, grid) if isinstance(grid, int) else tuple(grid)
     if len(cells) != 2 or min(*cells, boxes) < 1:
         raise UsageError(
-            expected="of yolo a grid of one or two numbers, and boxes, of 1 or more",
+            expected="of yolo grid as a number or a pair, and boxes as a number, of 1 or more",
             received=f"grid={grid}, boxes={boxes}",
             remedy="The paper has grid=7 and boxes=2; grid=[6,8] is 6 cells down and 8 across.",
         )
