@@ -16,7 +16,7 @@ HEIGHT, WIDTH = SIZE[0] / ROWS, SIZE[1] / COLUMNS  # Of a cell: 20 and 24.
 NOTHING = [0.0, 0.0, 0.0, 0.0]
 
 
-def build(**options: int) -> YOLO:
+def build(boxes: int = EACH) -> YOLO:
     torch.manual_seed(0)
     network = create_model(
         "yolo",
@@ -26,7 +26,7 @@ def build(**options: int) -> YOLO:
         channels=8,
         hidden=8,
         grid=[ROWS, COLUMNS],
-        **options,
+        boxes=boxes,
     )
     assert isinstance(network, YOLO)
     return network.eval()
