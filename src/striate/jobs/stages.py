@@ -38,7 +38,7 @@ BACKGROUND = 0.3  # IoU with things of a class, below which a proposal is none o
 Rows = Float32[np.ndarray, "rows F"]
 
 
-class Looking(Counted):
+class Featuring(Counted):
     """Proposals become features."""
 
     what = "features of proposals"
@@ -87,7 +87,7 @@ class Stages:
         replace_file(path, lambda beside: beside.write_bytes(text))
 
 
-def learn_stages(loop: Loop, network: RCNN, save: SaveWeights) -> Iterator[Looking | Mining]:
+def learn_stages(loop: Loop, network: RCNN, save: SaveWeights) -> Iterator[Featuring | Mining]:
     """Take the last stages of a run whose network has learned, and keep the weights.
 
     Killed in between, it goes on with the features that are there, and comes to the same.
@@ -135,7 +135,7 @@ def fit_stages(
     path: Path,
     limit: int,
     most: int,
-) -> Iterator[Looking | Mining | Stages]:
+) -> Iterator[Featuring | Mining | Stages]:
     """Fit what tells classes apart and what moves boxes, in place, telling how far it is, and at last what came of it.
 
     Args:
@@ -162,7 +162,7 @@ def fit_stages(
             positives[label].append(rows[room:][_things(known, label)])
             chosen, offsets = _near(known, proposed, label)
             regression.show(rows[:room][chosen], offsets)
-        yield Looking(done, total)
+        yield Featuring(done, total)
     scale = NORM / max(lengths / max(count, 1), 1e-6)
     svms = [HardNegatives(np.concatenate(each) * np.float32(scale)) for each in positives]
     if network.head == "svm":
