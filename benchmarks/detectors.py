@@ -2,9 +2,9 @@
 
 ``bccd``: blood cells of three kinds, 205 images of 480 x 640 to learn from, 87 to choose the epoch by and 72 to test on
 once, with `faster_rcnn` on a pyramid. ``pennfudan``: pedestrians and their pixels, the last 50 of 170 photographs by
-name to test on, with `mask_rcnn`. ``bccd-`` and ``pennfudan-`` with a recipe's name: the same images with that. All begin with MobileNetV2 of
-ImageNet. Each finished seed becomes a row of
-``detectors.csv``; one that was cut off is gone on with, and ``--minutes`` cuts it off.
+name to test on, with `mask_rcnn`. ``bccd-`` and ``pennfudan-`` with a recipe's name: the same images with that. All
+begin with MobileNetV2 of ImageNet. Each finished seed becomes a row of ``detectors.csv``; one that was cut off is gone
+on with, and ``--minutes`` cuts it off.
 """
 
 import argparse

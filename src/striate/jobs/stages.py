@@ -5,6 +5,7 @@ features of all proposals: in the first the things themselves are gathered, and 
 in the second each class's SVM is shown what is not of its class.
 """
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Int64
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from striate.boxes import encode_boxes, pairwise_iou, share_inside
@@ -23,6 +24,7 @@ from striate.detection.hard_negatives import HardNegatives
 from striate.detection.losses import MOSTLY
 from striate.detection.rcnn import AT_ONCE, RCNN
 from striate.detection.region_detector import WEIGHTS
+from striate.errors import StriateError
 from striate.files import replace_file
 from striate.training.failures import interrupted
 from striate.training.features import KeptFeatures
@@ -76,10 +78,30 @@ class Stages:
     Args:
         classes: of things.
         kept: bytes of features that were on the disk.
+        seconds: that they took, since they were last begun.
     """
 
     classes: tuple[LearnedClass, ...]
     kept: int
+    seconds: float
+
+    @classmethod
+    def read(cls, path: Path) -> "Stages | None":
+        """Return what was written down; None for a run without such stages.
+
+        Raises:
+            StriateError: where it is damaged.
+        """
+        if not path.is_file():
+            return None
+        try:
+            return TypeAdapter(Stages).validate_json(path.read_bytes())
+        except ValidationError as error:
+            raise StriateError(
+                expected=f"what a run's last stages write to {path}",
+                received=f"{error.error_count()} errors in it",
+                remedy="Train it again, into another folder.",
+            ) from error
 
     def save(self, path: Path) -> None:
         """Write it down."""
@@ -148,6 +170,7 @@ def fit_stages(
         most: things that there is room for in each image.
     """
     assert network.search is not None
+    began = time.monotonic()
     room, features = network.search.room, network.score.in_features
     kept = KeptFeatures(loader, look, (room + most, features), path, limit)
     total = len(loader.images)
@@ -181,7 +204,7 @@ def fit_stages(
         LearnedClass(name, len(svm.positives), regression.count, svm.shown, len(svm.negatives))
         for name, svm, regression in zip(classes, svms, regressions, strict=True)
     )
-    yield Stages(learned, kept.size)
+    yield Stages(learned, kept.size, time.monotonic() - began)
 
 
 def boxes_of(known: BoxTargets) -> Tensor:
