@@ -1,9 +1,10 @@
-"""Things found on real images: python benchmarks/detectors.py [bccd|pennfudan].
+"""Things found on real images: python benchmarks/detectors.py [bccd|pennfudan|bccd-yolov3|...].
 
 ``bccd``: blood cells of three kinds, 205 images of 480 x 640 to learn from, 87 to choose the epoch by and 72 to test on
 once, with `faster_rcnn` on a pyramid. ``pennfudan``: pedestrians and their pixels, the last 50 of 170 photographs by
-name to test on, with `mask_rcnn`. Both begin with MobileNetV2 of ImageNet. Each finished seed becomes a row of
-``detectors.csv``; one that was cut off is gone on with, and ``--minutes`` cuts it off.
+name to test on, with `mask_rcnn`. ``bccd-`` and ``pennfudan-`` with a recipe's name: the same images with that. All
+begin with MobileNetV2 of ImageNet. Each finished seed becomes a row of ``detectors.csv``; one that was cut off is gone
+on with, and ``--minutes`` cuts it off.
 """
 
 import argparse
@@ -22,18 +23,19 @@ from striate.training.folder import RunFolder
 from striate.units import format_size
 
 SHARED = (ROOT.parent / "shared" / "data").resolve()
-COMMON: dict[str, Any] = read_recipe("detect") | {
+COMMON: dict[str, Any] = {
     "pretrained": str(SHARED / "imagenet-pretrained" / "mobilenet_v2_1.0_224_tf_fp16.safetensors"),
     "mean": 0.5,
     "std": 0.5,
 }
-WAYS: dict[str, dict[str, Any]] = {
-    "bccd": {"model_kwargs": {"padding": "same", "pyramid": True}, "image_size": "360x480", "epochs": 24},
-    "pennfudan": {
-        "model": "mask_rcnn",
-        "model_kwargs": {"padding": "same"},
-        "image_size": "320x352",
-        "epochs": 24,
+# Data, recipe and what differs from it.
+WAYS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "bccd": ("bccd", "detect", {"model_kwargs": {"pyramid": True}, "image_size": "360x480"}),
+    "pennfudan": ("pennfudan", "detect", {"model": "mask_rcnn", "model_kwargs": {}, "image_size": "320x352"}),
+    **{
+        f"{data}-{recipe}": (data, recipe, {"image_size": size})
+        for recipe in ("yolov3", "yolo", "fast-rcnn", "rcnn")
+        for data, size in (("bccd", "384x512"), ("pennfudan", "320x352"))
     },
 }
 TESTED = 50  # The last photographs of Penn-Fudan.
@@ -41,7 +43,11 @@ TESTED = 50  # The last photographs of Penn-Fudan.
 
 def measure(way: str, asked: dict[str, Any], data: Path, seed: int) -> None:
     folder = ROOT / "runs" / "benchmarks" / f"{way}-{commit()}-{seed}"
-    config = load_config(COMMON, WAYS[way], asked, {"data": str(data), "seed": seed, "output": str(folder)})
+    _, recipe, settings = WAYS[way]
+    usual = read_recipe(recipe)
+    options = {**usual.get("model_kwargs", {}), **settings.get("model_kwargs", {}), "padding": "same"}
+    own = {"model_kwargs": options, "data": str(data), "seed": seed, "output": str(folder)}
+    config = load_config(usual, COMMON, settings, asked, own)
     record = finished(config, folder, f"{way}, seed {seed}")
     summary = RunFolder(folder).read_summary()
     assert summary is not None
@@ -74,7 +80,7 @@ def divided(photographs: Path) -> Path:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Average precision on BCCD and Penn-Fudan.")
-    parser.add_argument("ways", nargs="*", default=list(WAYS), metavar="|".join(WAYS))
+    parser.add_argument("ways", nargs="*", default=["bccd", "pennfudan"], metavar="|".join(WAYS), choices=WAYS)
     parser.add_argument("--data", type=Path, default=SHARED, help="with bccd and pennfudan; default: %(default)s")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--device", default="cpu")
@@ -87,12 +93,13 @@ if __name__ == "__main__":
     here = commit()
     try:
         for way in options.ways:
-            data = (options.data / way).resolve()
+            name = WAYS[way][0]
+            data = (options.data / name).resolve()
             for seed in options.seeds:
                 done = {(row["way"], row["seed"]) for row in read_rows("detectors") if row["commit"] == here}
                 if (way, str(seed)) not in done:
                     asked = {"device": options.device, "workers": options.workers}
-                    measure(way, asked, divided(data) if way == "pennfudan" else data, seed)
+                    measure(way, asked, divided(data) if name == "pennfudan" else data, seed)
     except InterruptedRunError as cut:
         raise SystemExit(f"cut off: {cut.received}; the same command goes on") from cut
     for way in options.ways:

@@ -64,7 +64,7 @@ def test_each_shape_is_the_mean_of_the_things_that_are_nearest_to_it(seed: int, 
     areas = found.prod(1)
     assert (areas[1:] >= areas[:-1]).all()
     torch.testing.assert_close(cluster_sides(sides[torch.randperm(things, generator=generator)], count), found)
-    nearest = [max(range(count), key=lambda k: overlap((w, h), tuple(found[k].tolist()))) for w, h in sides.tolist()]  # type: ignore[arg-type]
+    nearest = [max(range(count), key=lambda k: overlap((w, h), tuple(found[k].tolist()))) for w, h in sides.tolist()]
     for each in set(nearest):
         own = [side for side, group in zip(sides, nearest, strict=True) if group == each]
         torch.testing.assert_close(torch.stack(own).mean(0), found[each], rtol=1e-4, atol=1e-4)

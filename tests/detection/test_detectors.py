@@ -286,6 +286,19 @@ def test_what_is_left_of_a_box_beside_its_image_is_no_result() -> None:
     assert said.boxes_xyxy[0, 0].tolist() == [30.0, 10.0, 40.0, 20.0]
 
 
+def test_only_the_surest_boxes_of_some_class_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    from striate.detection import postprocess
+
+    monkeypatch.setattr(postprocess, "CANDIDATES", 3)
+    edges = torch.arange(6.0)[:, None] * 10
+    boxes = torch.cat([edges, edges, edges + 5, edges + 5], 1)[None]  # None overlaps another.
+    scores = torch.tensor([[[0.1, 0.2], [0.9, 0.05], [0.3, 0.3], [0.2, 0.8], [0.4, 0.1], [0.35, 0.36]]])
+    said = postprocess.PostProcessBoxes(0.1, 0.5, 10)(boxes, scores, (60, 60))
+    assert said.scores[said.valid].tolist() == pytest.approx([0.9, 0.8, 0.4, 0.2])
+    assert said.labels[said.valid].tolist() == [0, 1, 0, 0]
+    assert said.boxes_xyxy[said.valid][:, 0].tolist() == [10.0, 30.0, 40.0, 30.0]
+
+
 def test_a_pyramid_adds_coarse_maps_to_fine_ones() -> None:
     torch.manual_seed(0)
     pyramid = FeaturePyramid([3, 5], 4)

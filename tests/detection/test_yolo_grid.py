@@ -16,7 +16,7 @@ HEIGHT, WIDTH = SIZE[0] / ROWS, SIZE[1] / COLUMNS  # Of a cell: 20 and 24.
 NOTHING = [0.0, 0.0, 0.0, 0.0]
 
 
-def build(**options: int) -> YOLO:
+def build(boxes: int = EACH) -> YOLO:
     torch.manual_seed(0)
     network = create_model(
         "yolo",
@@ -26,7 +26,7 @@ def build(**options: int) -> YOLO:
         channels=8,
         hidden=8,
         grid=[ROWS, COLUMNS],
-        **options,
+        boxes=boxes,
     )
     assert isinstance(network, YOLO)
     return network.eval()
@@ -134,6 +134,20 @@ def test_the_boxes_of_each_cell_begin_with_the_shapes_of_things() -> None:
     torch.testing.assert_close(boxes[1, 2, 0], torch.tensor([54.0, 27.0, 66.0, 33.0]))
     torch.testing.assert_close(boxes[1, 2, 1], torch.tensor([36.0, 15.0, 84.0, 45.0]))
     assert (boxes[..., 2:] - boxes[..., :2]).unique(dim=2).shape == (ROWS, COLUMNS, EACH, 2)  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize(
+    ("side", "grid", "places"),
+    [(448, 7, (7, 7)), (224, 7, (7, 7)), (416, [6, 7], (7, 7)), (416, [8, 7], (13, 13))],
+)
+def test_no_fewer_places_than_cells_are_left_where_the_backbone_has_as_many(
+    side: int, grid: int | list[int], places: tuple[int, int]
+) -> None:
+    with torch.device("meta"):
+        network = create_model("yolo", image_size=side, grid=grid, channels=8, hidden=8).eval()
+        said = network.get_submodule("convolutions")(network.features(torch.empty(1, 3, side, side)))
+        assert said.shape[2:] == places
+        assert network.get_parameter("dense.hidden.weight").shape == (8, 8 * places[0] * places[1])
 
 
 def test_what_cannot_be_is_refused() -> None:

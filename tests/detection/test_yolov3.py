@@ -4,6 +4,7 @@ from math import exp, log
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from striate.boxes import iou, share_inside
 from striate.detection.cells import spread_cells
@@ -131,9 +132,8 @@ def build() -> YOLOv3:
 
 def test_results_are_those_of_a_loop_over_what_is_said() -> None:
     network = build()
-    for layer in network.said:
-        torch.nn.init.normal_(layer.weight, std=0.3)
-        torch.nn.init.normal_(layer.bias)
+    for name, parameter in network.said.named_parameters():
+        nn.init.normal_(parameter, std=0.3 if name.endswith("weight") else 1.0)
     images = torch.randn(2, 3, *SIZE)
     with torch.inference_mode():
         found, said = network(images), network.look(images)
@@ -149,9 +149,10 @@ def test_results_are_those_of_a_loop_over_what_is_said() -> None:
 
 def test_it_begins_with_its_anchors_and_sure_of_nothing() -> None:
     network = build()
-    for layer in network.said:
-        assert float(layer.weight.detach().std()) == pytest.approx(0.01, rel=0.2)
-        torch.nn.init.zeros_(layer.weight)
+    for name, parameter in network.said.named_parameters():
+        if name.endswith("weight"):
+            assert float(parameter.detach().std()) == pytest.approx(0.01, rel=0.2)
+            nn.init.zeros_(parameter)
     with torch.inference_mode():
         said = network.look(torch.randn(1, 3, *SIZE))
         assert not network(torch.randn(1, 3, *SIZE)).valid.any()
@@ -167,13 +168,15 @@ def test_finer_maps_are_made_with_what_was_made_of_coarser_ones() -> None:
     network = build()
     counts = [3 * rows * columns for rows, columns in SIZES]
     images = torch.randn(1, 3, *SIZE)
+
+    def said() -> list[Tensor]:
+        return list(torch.split(network.look(images).numbers, counts, 1))
+
     with torch.inference_mode():
-        before = network.look(images).numbers.split(counts, 1)
+        before = said()
         for place, changed in ((2, [True, True, True]), (1, [True, True, False]), (0, [True, False, False])):
-            weight = network.levels[place].mix[0].conv.weight  # type: ignore[union-attr,index]
-            assert isinstance(weight, torch.Tensor)
+            weight = network.get_parameter(f"levels.{place}.mix.first.conv.weight")
             own = weight.clone()
             weight.mul_(1.5)
-            after = network.look(images).numbers.split(counts, 1)
+            assert [not a.allclose(b) for a, b in zip(said(), before, strict=True)] == changed
             weight.copy_(own)
-            assert [not a.allclose(b) for a, b in zip(after, before, strict=True)] == changed

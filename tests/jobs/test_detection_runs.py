@@ -86,6 +86,30 @@ def test_it_learns_within_its_budget_and_the_peak_is_as_predicted(boxes: Run) ->
     assert validation.measured <= validation.predicted <= validation.budget
 
 
+@pytest.mark.parametrize(
+    ("model", "small"),
+    [("yolo", {"channels": 16, "hidden": 32, "grid": [3, 4]}), ("yolov3", {"channels": 8})],
+)
+def test_networks_that_look_once_learn_within_their_budget_and_find_again(
+    boxes: Run, model: str, small: dict[str, Any], tmp_path: Path
+) -> None:
+    settings = {"model": model, "model_kwargs": small, "epochs": 1, "memory": "400MB"}
+    records = list(train(load_config(COMMON, settings, {"data": str(boxes.data), "output": str(tmp_path / "run")})))
+    started = next(record for record in records if isinstance(record, Started))
+    assert started.plan is not None
+    (training,) = (each for each in records if isinstance(each, PeakRecord) and each.phase == "training")
+    assert training.measured == pytest.approx(training.predicted, rel=0.01)
+    assert training.measured <= training.budget
+    network, _ = load_network(tmp_path / "run")
+    own = create_model(model, num_classes=2, image_size=(40, 52), **small)
+    assert network.state_dict().keys() == own.state_dict().keys()
+    if model == "yolov3":
+        assert not network.state_dict()["anchors"].equal(own.state_dict()["anchors"])
+    images = str(boxes.data / "JPEGImages")
+    found = list(detect_images(tmp_path / "run", images, output=tmp_path / "out", limit=2, score=0.0))
+    assert len([record for record in found if isinstance(record, DetectedThings)]) == 2
+
+
 def test_a_run_that_is_cut_off_ends_with_the_same_bits(boxes: Run, tmp_path: Path) -> None:
     """As a run that nobody stopped, and that was within a budget: recomputation changes no bit."""
     settings = {"model_kwargs": SMALL, "epochs": 2, "hflip": 0.5}

@@ -1,6 +1,7 @@
 """``striate compare``: experiments that set ways of doing one thing beside each other, a function for each."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -8,6 +9,7 @@ import typer
 
 from striate.data.names import find_data
 from striate.jobs.usage import check_page
+from striate.training.config import read_config
 
 if TYPE_CHECKING:
     from striate.jobs.comparing_proposals import ComparedProposals
@@ -17,6 +19,77 @@ experiments = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+
+
+@experiments.command("detectors", no_args_is_help=True)
+def detectors(
+    data: Annotated[str, typer.Option(help="images with boxes, as train takes them", show_default=False)],
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="rcnn, fast_rcnn, faster_rcnn, yolo or yolov3; may be given again", show_default=False),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("-c", "--config", help="YAML file of training flags, over each one's recipe", show_default=False),
+    ] = None,
+    pretrained: Annotated[
+        str | None, typer.Option(help="weights of the backbone: a file, a folder or hub", show_default=False)
+    ] = None,
+    image_size: Annotated[
+        str | None, typer.Option(help="HEIGHTxWIDTH of the images; 384x512 by default", show_default=False)
+    ] = None,
+    images: Annotated[int, typer.Option(min=1, help="that are timed, one by one")] = 10,
+    workers: Annotated[int, typer.Option("-j", "--workers", min=0, help="processes that prepare images")] = 0,
+    output: Annotated[Path, typer.Option(help="folder of the runs; what is trained there stays so")] = Path(
+        "runs/compare/detectors"
+    ),
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="write all of it as one page", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one document on standard output")] = False,
+) -> None:
+    """Train R-CNN, Fast R-CNN, Faster R-CNN and YOLO on the same images, and say how right, fast and large each is.
+
+    All stand on the same backbone. Killed at any moment, the same command goes on. What searches found is kept in
+    STRIATE_PROPOSALS, or striate/proposals in the user's cache.
+    """
+    find_data(data)
+    check_page(html)
+    given = {"pretrained": pretrained, "image_size": image_size, "workers": workers}
+    settings = {**(read_config(config) if config else {}), **{k: v for k, v in given.items() if v is not None}}
+
+    from rich.console import Console
+
+    from striate.cli.bars import bars, show_counted
+    from striate.cli.progress import show_training
+    from striate.cli.tables import aligned, say
+    from striate.jobs.compared_detectors_page import HEADINGS, in_words, rows_of, write_compared_detectors_page
+    from striate.jobs.comparing_detectors import ComparedDetectors, compare_trained, planned_runs, run_one
+
+    err, found = Console(stderr=True), None
+    runs = planned_runs(data, only or (), settings, output)
+    for run in runs:
+        show_training(run_one(run), err, err)
+    with bars(err) as progress:
+        bar = progress.add_task("", total=None, visible=False, state="")
+        for record in compare_trained(runs, images):
+            if isinstance(record, ComparedDetectors):
+                found = record
+            else:
+                show_counted(progress, bar, record)
+    assert found is not None
+    if html is not None:
+        write_compared_detectors_page(html, found)
+    if as_json:
+        worth = [{**asdict(each), "seconds": each.seconds._asdict()} for each in found.worth]
+        print(json.dumps({**asdict(found), "worth": worth}, indent=2))
+        return
+    out = Console()
+    say(out, in_words(found))
+    for line in aligned([(heading, heading != "network") for heading in HEADINGS], rows_of(found)):
+        say(out, line)
+    if html is not None:
+        print(f"page: {html}")
 
 
 @experiments.command("proposals", no_args_is_help=True)

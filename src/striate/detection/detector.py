@@ -26,6 +26,7 @@ class Detector(Network):
         strides: of the maps that are, the finest first.
     """
 
+    proposing: ClassVar[tuple[str, ...]] = ()  # The parts that make proposals.
     mask_side: ClassVar[int | None] = None  # Of the masks that it learns from.
     search: Search | None = None  # Where its proposals come from, unless it makes them itself.
 

@@ -103,6 +103,8 @@ class FasterRCNN(MapDetector):
         hidden: numbers that a region becomes.
     """
 
+    proposing = ("rpn", "anchors", "proposals_train", "proposals_test")
+
     def __init__(
         self, backbone: Network, num_classes: int, *, pyramid: bool, pool: Pool, channels: int, hidden: int
     ) -> None:

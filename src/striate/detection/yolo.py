@@ -18,9 +18,9 @@ is that something is there, which is to be the IoU with it; of a cell, the proba
 squared errors (equation 3).
 
 Deviations: on any backbone, where the paper has 20 convolutions of its own; C is 256 and D 512, where it has 1,024 and
-4,096; the last layer's biases begin with boxes in the middles of their cells that have the shapes of the training
-images' things. Of things in one cell the first is learned. Suppression allows an IoU of one half; 100 results an image
-at most.
+4,096; the second convolution has a stride of 1 where fewer places than cells would be left; the last layer's biases
+begin with boxes in the middles of their cells that have the shapes of the training images' things. Of things in one
+cell the first is learned. Suppression allows an IoU of one half; 100 results an image at most.
 """
 
 from collections import OrderedDict
@@ -97,19 +97,21 @@ class YOLO(Detector):
     ) -> None:
         super().__init__(backbone, (STRIDE,))
         self.image_size, self.grid, self.each = image_size, grid, boxes
+        stem = find_stem(self.features)
+        assert stem is not None, "a network with a map of stride 32 has convolutions"
+        places = map_size("yolo", self.features, stem.in_channels, image_size)
+        halved = [-(-side // 2) for side in places]
+        has_enough = all(half >= cells for half, cells in zip(halved, grid, strict=True))
+        height, width = halved if has_enough else places
         plain = partial(convolution, norm=None, activation=LEAKY)
         self.convolutions = nn.Sequential(
             OrderedDict(
                 first=plain(self.infos[0].channels, channels, 3),
-                second=plain(channels, channels, 3, stride=2),
+                second=plain(channels, channels, 3, stride=2 if has_enough else 1),
                 third=plain(channels, channels, 3),
                 fourth=plain(channels, channels, 3),
             )
         )
-        stem = find_stem(self.features)
-        assert stem is not None, "a network with a map of stride 32 has convolutions"
-        whole = nn.Sequential(self.features, self.convolutions)
-        height, width = map_size("yolo", whole, stem.in_channels, image_size)
         self.dense = nn.Sequential(
             OrderedDict(
                 flatten=nn.Flatten(),

@@ -19,11 +19,11 @@ Batch norm and leaky ReLU follow all convolutions but the last. A thing is learn
 most like it in shape, in the cell of its middle; boxes of others that overlap it by more than one half are neither
 right nor wrong, and all else is to say that nothing is there (section 2.1).
 
-Deviations: on any backbone, where the paper has its Darknet-53; C is 64, where it has 128. The losses of sides and
-middles weigh 2 less the thing's share of the image, as in the authors' program. It begins with a confidence of 0.01
-everywhere, so that the many places where nothing is do not drown the others at first (Lin et al., "Focal loss for dense
-object detection", 2017, section 4.1). Two things that fall to the same anchor of the same cell: the first is learned.
-100 results an image at most.
+Deviations: on any backbone, where the paper has its Darknet-53; C is 64, where it has 128. As in the authors' program,
+the boxes that are said tell what overlaps a thing, not their anchors, and the losses of sides and middles weigh 2 less
+the thing's share of the image. It begins with a confidence of 0.01 everywhere, so that the many places where nothing is
+do not drown the others at first (Lin et al., "Focal loss for dense object detection", 2017, section 4.1). Of two things
+that fall to the same anchor of the same cell the first is learned. 100 results an image at most.
 """
 
 from collections import OrderedDict

@@ -12,8 +12,8 @@ from striate.data.boxed import Boxed, boxes_of
 from striate.data.names import BoxOptions
 from striate.data.reading import Reading
 from striate.data.source import Opening, read_data
+from striate.detection.proposals import SearchMode
 from striate.detection.recall import mean_average_best_overlap, recall
-from striate.detection.selective_search import Mode
 from striate.errors import UsageError
 from striate.files import replace_file
 from striate.jobs.proposing import Searched, Searching, search_images
@@ -23,7 +23,7 @@ from striate.units import format_bytes
 
 COUNTS = (10, 50, 100, 200, 500, 1000, 2000)
 RIGHT = 0.5  # IoU of a proposal that finds a thing.
-MODES: tuple[Mode, ...] = ("fast", "quality")
+MODES: tuple[SearchMode, ...] = ("fast", "quality")
 SEED = 0  # All parts of a data set are searched, so that it does not matter how a set is divided.
 
 
@@ -42,7 +42,7 @@ class ModeWorth:
         stored: bytes that all proposals take on the disk.
     """
 
-    mode: Mode
+    mode: SearchMode
     recall: tuple[float, ...]
     mabo: tuple[float, ...]
     proposals: float
@@ -69,7 +69,7 @@ class ComparedProposals:
 
 
 def compare_proposals(
-    data: str, modes: Sequence[Mode] = MODES, *, limit: int | None = None, workers: int = 0
+    data: str, modes: Sequence[SearchMode] = MODES, *, limit: int | None = None, workers: int = 0
 ) -> Iterator[Opening | Searching | ComparedProposals]:
     """Search images with boxes in several modes, yielding how far it is; the last record is a `ComparedProposals`.
 
@@ -124,7 +124,7 @@ def _things(
 
 
 def _worth(
-    mode: Mode,
+    mode: SearchMode,
     found: Sequence[Searched],
     boxes: Sequence[Float32[np.ndarray, "_ 4"]],
     labels: Sequence[Int64[np.ndarray, " _"]],

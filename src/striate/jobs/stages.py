@@ -5,6 +5,7 @@ features of all proposals: in the first the things themselves are gathered, and 
 in the second each class's SVM is shown what is not of its class.
 """
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Int64
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from striate.boxes import encode_boxes, pairwise_iou, share_inside
@@ -23,6 +24,7 @@ from striate.detection.hard_negatives import HardNegatives
 from striate.detection.losses import MOSTLY
 from striate.detection.rcnn import AT_ONCE, RCNN
 from striate.detection.region_detector import WEIGHTS
+from striate.errors import StriateError
 from striate.files import replace_file
 from striate.training.failures import interrupted
 from striate.training.features import KeptFeatures
@@ -38,7 +40,7 @@ BACKGROUND = 0.3  # IoU with things of a class, below which a proposal is none o
 Rows = Float32[np.ndarray, "rows F"]
 
 
-class Looking(Counted):
+class Featuring(Counted):
     """Proposals become features."""
 
     what = "features of proposals"
@@ -76,10 +78,30 @@ class Stages:
     Args:
         classes: of things.
         kept: bytes of features that were on the disk.
+        seconds: that they took, since they were last begun.
     """
 
     classes: tuple[LearnedClass, ...]
     kept: int
+    seconds: float
+
+    @classmethod
+    def read(cls, path: Path) -> "Stages | None":
+        """Return what was written down; None for a run without such stages.
+
+        Raises:
+            StriateError: where it is damaged.
+        """
+        if not path.is_file():
+            return None
+        try:
+            return TypeAdapter(Stages).validate_json(path.read_bytes())
+        except ValidationError as error:
+            raise StriateError(
+                expected=f"what a run's last stages write to {path}",
+                received=f"{error.error_count()} errors in it",
+                remedy="Train it again, into another folder.",
+            ) from error
 
     def save(self, path: Path) -> None:
         """Write it down."""
@@ -87,7 +109,7 @@ class Stages:
         replace_file(path, lambda beside: beside.write_bytes(text))
 
 
-def learn_stages(loop: Loop, network: RCNN, save: SaveWeights) -> Iterator[Looking | Mining]:
+def learn_stages(loop: Loop, network: RCNN, save: SaveWeights) -> Iterator[Featuring | Mining]:
     """Take the last stages of a run whose network has learned, and keep the weights.
 
     Killed in between, it goes on with the features that are there, and comes to the same.
@@ -135,7 +157,7 @@ def fit_stages(
     path: Path,
     limit: int,
     most: int,
-) -> Iterator[Looking | Mining | Stages]:
+) -> Iterator[Featuring | Mining | Stages]:
     """Fit what tells classes apart and what moves boxes, in place, telling how far it is, and at last what came of it.
 
     Args:
@@ -148,6 +170,7 @@ def fit_stages(
         most: things that there is room for in each image.
     """
     assert network.search is not None
+    began = time.monotonic()
     room, features = network.search.room, network.score.in_features
     kept = KeptFeatures(loader, look, (room + most, features), path, limit)
     total = len(loader.images)
@@ -162,7 +185,7 @@ def fit_stages(
             positives[label].append(rows[room:][_things(known, label)])
             chosen, offsets = _near(known, proposed, label)
             regression.show(rows[:room][chosen], offsets)
-        yield Looking(done, total)
+        yield Featuring(done, total)
     scale = NORM / max(lengths / max(count, 1), 1e-6)
     svms = [HardNegatives(np.concatenate(each) * np.float32(scale)) for each in positives]
     if network.head == "svm":
@@ -181,7 +204,7 @@ def fit_stages(
         LearnedClass(name, len(svm.positives), regression.count, svm.shown, len(svm.negatives))
         for name, svm, regression in zip(classes, svms, regressions, strict=True)
     )
-    yield Stages(learned, kept.size)
+    yield Stages(learned, kept.size, time.monotonic() - began)
 
 
 def boxes_of(known: BoxTargets) -> Tensor:

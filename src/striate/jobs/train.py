@@ -32,7 +32,7 @@ from striate.jobs.preparation import Beginning, Prepared, find_beginning, outlin
 from striate.jobs.proposing import Searching
 from striate.jobs.report import Tested, test_network, write_report
 from striate.jobs.searched import search_of, searched_splits
-from striate.jobs.stages import Looking, Mining, learn_stages
+from striate.jobs.stages import Featuring, Mining, learn_stages
 from striate.jobs.train_plan import allowed_changes, fitting_plan, plan_training, smaller_plan
 from striate.jobs.usage import check_training
 from striate.planning.plan import Plan, read_plan
@@ -105,7 +105,7 @@ class Finished:
 
 
 TrainRecord = (
-    Opening | Searching | Looking | Mining | Started | ProbeRecord | StepRecord | PeakRecord | EpochRecord | Finished
+    Opening | Searching | Featuring | Mining | Started | ProbeRecord | StepRecord | PeakRecord | EpochRecord | Finished
 )
 
 

@@ -141,6 +141,33 @@ def by_count(courses: Mapping[str, Sequence[float]], counts: Sequence[int], meas
     return _svg(figure)
 
 
+def times_split(times: Mapping[str, Mapping[str, float]]) -> str:
+    """Draw how long several things take, on a scale of factors, and beside it where the time of each goes.
+
+    Args:
+        times: seconds of each part, by the parts' names, of each by its name.
+    """
+    figure = Figure(figsize=(9, 0.9 + 0.5 * len(times)), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    names = list(times)
+    totals = [sum(parts.values()) for parts in times.values()]
+    left.barh(names, totals, color=TRAIN_COLOUR)
+    for place, total in enumerate(totals):
+        left.text(total, place, f" {total:.3g} s", va="center", fontsize=8)
+    left.set(xscale="log", xlabel="seconds", xlim=(min(totals) / 3, max(totals) * 4))
+    begin = [0.0] * len(names)
+    for part, colour in zip(next(iter(times.values())), ("#d1495b", "#1f6f8b", "#e9c46a"), strict=True):
+        shares = [parts[part] / total for parts, total in zip(times.values(), totals, strict=True)]
+        right.barh(names, shares, left=begin, label=part, color=colour)
+        begin = [sum(pair) for pair in zip(begin, shares, strict=True)]
+    right.set(xlabel="share of it", xlim=(0, 1))
+    right.legend(frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    left.invert_yaxis()
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+    return _svg(figure)
+
+
 def scatter(true: Sequence[float], said: Sequence[float]) -> str:
     """Draw numbers said against true ones."""
     figure = Figure(figsize=(4.4, 4), layout="constrained")
