@@ -98,6 +98,13 @@ def asked() -> Iterator[Asked]:
             replace(learning("adamw", amp_dtype="bfloat16"), batch_size=4),
         ):
             yield of_zoo(model, settings, size=(360, 480), pyramid=pyramid)
+    others: tuple[tuple[str, dict[str, Any]], ...] = (
+        *(("yolo", {}), ("yolov3", {})),
+        *(("fast_rcnn", {"proposals": 200}), ("rcnn", {"proposals": 40, "side": 64})),
+    )
+    for model, options in others:
+        for settings in (Settings(4), replace(learning(), batch_size=4), replace(learning("adam"), batch_size=2)):
+            yield of_zoo(model, settings, **options)
 
 
 def learning(optimizer: Any = "momentum", **options: Any) -> Settings:
@@ -111,7 +118,7 @@ def of_zoo(model: str, settings: Settings, size: tuple[int, int] | None = None, 
 
 def allocated() -> list[int]:
     """Return the bytes handed out now and at the most, as the allocator rounds them, and as they were asked for."""
-    known = torch.cuda.memory_stats_as_nested_dict()
+    known = torch.cuda.memory_stats_as_nested_dict()  # Empty before CUDA is initialized.
     return [
         known[name]["all"][which] for name in ("allocated_bytes", "requested_bytes") for which in ("current", "peak")
     ]
@@ -231,6 +238,7 @@ def circumstances() -> dict[str, Any]:
 def measure(raw: Path, gpu: str, pattern: str, minutes: float, workers: int) -> None:
     """Measure one program after the other, those that are in the file already left out."""
     until = time.monotonic() + 60 * minutes
+    torch.cuda.init()  # type: ignore[no-untyped-call]
     done = {line["program"] for line in lines(raw)} if raw.exists() else set()
     wanted = [one for one in asked() if fnmatchcase(str(one), pattern) and str(one) not in done]
     random.Random(0).shuffle(wanted)  # What is cut off has some of everything.

@@ -116,10 +116,10 @@ def test_suppression_keeps_the_same_and_stays_on_the_card() -> None:
 
 @pytest.mark.parametrize("look", [roi_pool, roi_align], ids=["pool", "align"])
 def test_regions_and_their_gradients_are_the_same(look: Callable[..., Tensor]) -> None:
-    maps, these, images = drawn(2, 8, 16, 24), boxes(40), torch.arange(40) % 2
+    maps, these, images = drawn(2, 8, 16, 24), boxes(400), torch.arange(400) % 2
     found = []
     for device in ("cpu", "cuda"):
-        placed = maps.to(device).requires_grad_()
+        placed = maps.to(device, copy=True).requires_grad_()
         seen = look(placed, these.to(device), images.to(device), (7, 7), stride=4)
         torch.autograd.backward((seen**2).sum())
         assert placed.grad is not None

@@ -234,11 +234,12 @@ def _places_within(
     first: Tensor, last: Tensor, parts: int, side: int
 ) -> tuple[Int32[Tensor, "R parts room"], Bool[Tensor, "R parts room"]]:
     """Return places along one side from where each part begins, and which of them are in it."""
-    first, last = first.clamp(0, side), last.clamp(0, side)
+    # In integers: a CUDA card divides floats by multiplying, and 21 / 7 may be more than 3 then.
+    first, last = first.clamp(0, side).int(), last.clamp(0, side).int()
     extent = (last - first + 1).clamp_min(1)[:, None]
-    part = torch.arange(parts, device=first.device)
-    start = first[:, None] + (part * extent / parts).floor()
-    end = (first[:, None] + ((part + 1) * extent / parts).ceil()).clamp_max(side)
-    room = torch.arange(-(-(side + 1) // parts) + 1, device=first.device)
+    part = torch.arange(parts, device=first.device, dtype=first.dtype)
+    start = first[:, None] + part * extent // parts
+    end = (first[:, None] + ((part + 1) * extent + parts - 1) // parts).clamp_max(side)
+    room = torch.arange(-(-(side + 1) // parts) + 1, device=first.device, dtype=first.dtype)
     places = start.unsqueeze(2) + room
-    return places.int(), places < end.unsqueeze(2)
+    return places, places < end.unsqueeze(2)

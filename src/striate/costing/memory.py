@@ -84,8 +84,11 @@ def evaluation_peak(
         channels_last: as for `trace`.
     """
     program = Inference(step.network, [tensor[:size] for tensor in step.inputs[: step.shown]], step.amp_dtype)
-    predicted = find_peak(timeline(device.traced(program, channels_last=channels_last), device)).size
-    return predicted + sum(device.allocated(storage.size) for storage in graph.storages if storage.role is Role.STATE)
+    own = device.traced(program, channels_last=channels_last)
+    held = sum(device.allocated(storage.size) for storage in graph.storages if storage.role is Role.STATE)
+    # What the device's libraries took for the step, they keep.
+    held += sum(device.fixed(graph).values()) - sum(device.fixed(own).values())
+    return find_peak(timeline(own, device)).size + held
 
 
 def largest_alive(graph: OperatorGraph, index: int, count: int) -> list[tuple[str, int]]:

@@ -1,5 +1,10 @@
-"""Where a run computes: its device, its processes and its precision, through Lightning Fabric."""
+"""Where a run computes: its device, its processes and its precision, through Lightning Fabric.
 
+On a CUDA card, torch's own choice stands for 32-bit floats: convolutions may round what they multiply to 19 bits
+(TensorFloat-32), products of matrices do not. ``torch.set_float32_matmul_precision("high")`` lets these, too.
+"""
+
+import logging
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -40,6 +45,7 @@ def make_fabric(config: TrainConfig, group: Group) -> Fabric:
         options["plugins"] = Autocast(precision, config.device)
     else:
         options["precision"] = "32-true"
+    logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)  # It advises another choice.
     fabric = Fabric(**options)
     if group.size > 1:
         fabric.launch()
