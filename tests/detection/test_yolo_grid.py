@@ -24,7 +24,6 @@ def build(boxes: int = EACH) -> YOLO:
         image_size=SIZE,
         backbone="resnet18",
         channels=8,
-        hidden=8,
         grid=[ROWS, COLUMNS],
         boxes=boxes,
     )
@@ -98,6 +97,7 @@ def test_losses_are_those_of_a_loop() -> None:
 def test_results_are_those_of_a_loop_over_what_is_said() -> None:
     network = build()
     torch.nn.init.uniform_(network.said.bias, -0.1, 1.1)
+    torch.nn.init.normal_(network.said.weight, std=0.05)
     images = torch.randn(2, 3, *SIZE)
     with torch.inference_mode():
         found, said = network(images), network.look(images)
@@ -136,6 +136,20 @@ def test_the_boxes_of_each_cell_begin_with_the_shapes_of_things() -> None:
     assert (boxes[..., 2:] - boxes[..., :2]).unique(dim=2).shape == (ROWS, COLUMNS, EACH, 2)  # type: ignore[no-untyped-call]
 
 
+def test_the_dense_layer_begins_as_a_convolution() -> None:
+    """Each cell says the same of the same place of the maps; and once it has learned, it sees all of them."""
+    network = build()
+    torch.nn.init.zeros_(network.said.bias)
+    count = ROWS * COLUMNS
+    maps = torch.randn(1, 8, ROWS, COLUMNS)
+    said = network.said(maps.flatten(1) / count).view(count, -1)
+    kernel = torch.nn.functional.conv2d
+    own = network.said.weight.view(count, -1, 8, count)[0, :, :, 0] / count
+    expected = kernel(maps, own[:, :, None, None]).flatten(2)[0].T
+    torch.testing.assert_close(said, expected)
+    assert own.std() > 0.1
+
+
 @pytest.mark.parametrize(
     ("side", "grid", "places"),
     [(448, 7, (7, 7)), (224, 7, (7, 7)), (416, [6, 7], (7, 7)), (416, [8, 7], (13, 13))],
@@ -144,10 +158,9 @@ def test_no_fewer_places_than_cells_are_left_where_the_backbone_has_as_many(
     side: int, grid: int | list[int], places: tuple[int, int]
 ) -> None:
     with torch.device("meta"):
-        network = create_model("yolo", image_size=side, grid=grid, channels=8, hidden=8).eval()
+        network = create_model("yolo", image_size=side, grid=grid, channels=8).eval()
         said = network.get_submodule("convolutions")(network.features(torch.empty(1, 3, side, side)))
         assert said.shape[2:] == places
-        assert network.get_parameter("dense.hidden.weight").shape == (8, 8 * places[0] * places[1])
 
 
 def test_what_cannot_be_is_refused() -> None:

@@ -19,7 +19,12 @@ from striate.training.folder import RunFolder
 from striate.zoo import create_model
 
 ONLY = ("fast_rcnn", "faster_rcnn")
-SETTINGS: dict[str, Any] = {"epochs": 2, "batch_size": 2, "image_size": "40x52", "model_kwargs": {"channels": 8, "hidden": 16}}
+SETTINGS: dict[str, Any] = {
+    "epochs": 2,
+    "batch_size": 2,
+    "image_size": "40x52",
+    "model_kwargs": {"channels": 8, "hidden": 16},
+}
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -78,6 +78,9 @@ def test_it_is_searched_then_learns_within_its_budget_with_the_predicted_peak(ru
     assert peaks["training"].measured == pytest.approx(peaks["training"].predicted, rel=0.01)
     assert peaks["training"].measured <= peaks["training"].budget
     assert peaks["validation"].measured <= peaks["validation"].predicted
+    report = (run.folder / "report.html").read_text()
+    assert "Things that lie in proposals of the test images" in report
+    assert ("The last stages" in report) == (started.model == "rcnn")
     stages = {type(record) for record in run.records} & {Featuring, Mining}
     assert stages == ({Featuring, Mining} if started.model == "rcnn" else set())
 

@@ -9,18 +9,22 @@ boxes in each of 7 x 7 cells, on an image of 448 x 448:
     step                                    gives
     backbone                                a map of 1/32: 14 x 14
     four 3 x 3 convolutions, leaky ReLU     C x 7 x 7: the second has a stride of 2
-    dense layer, leaky ReLU, dropout        D numbers
-    dense layer                             7 x 7 x (2 · 5 + K)
+    dropout, dense layer                    7 x 7 x (2 · 5 + K)
     for each class, the best, suppressed
 
 Of a cell's box it says the middle, in cells, the square roots of its sides, as shares of the image's, and how sure it
 is that something is there, which is to be the IoU with it; of a cell, the probability of each class. All are learned by
 squared errors (equation 3).
 
-Deviations: on any backbone, where the paper has 20 convolutions of its own; C is 256 and D 512, where it has 1,024 and
-4,096; the second convolution has a stride of 1 where fewer places than cells would be left; the last layer's biases
-begin with boxes in the middles of their cells that have the shapes of the training images' things. Of things in one
-cell the first is learned. Suppression allows an IoU of one half; 100 results an image at most.
+Deviations: on any backbone, where the paper has 20 convolutions of its own; C is 256, where it has 1,024; one dense
+layer, where it has two (its authors' program has one, too, on 256 maps, behind a layer that is locally connected). A
+dense layer learns of each cell by itself, and of a few hundred images next to nothing: so it begins as a convolution,
+each cell looking at its own place of the maps, all with the same weights, and what it looks at is divided by the number
+of cells, without which a step that suits the convolutions would be far too large for so many weights. The convolutions
+have batch norm, as in the authors' next paper ("YOLO9000", 2017, section 2); the second has a stride of 1 where fewer
+places than cells would be left. The last layer's biases begin with boxes in the middles of their cells that have the
+shapes of the training images' things. Of things in one cell the first is learned. Suppression allows an IoU of one
+half; 100 results an image at most.
 """
 
 from collections import OrderedDict
@@ -35,7 +39,7 @@ from torch import Tensor, nn
 
 from striate.blocks.classifier import expect_size, find_stem, map_size
 from striate.blocks.convolution import convolution
-from striate.blocks.initialisation import init_normal, initialise
+from striate.blocks.initialisation import initialise
 from striate.blocks.network import Images, Network
 from striate.boxes import cxcywh_to_xyxy, iou, xyxy_to_cxcywh
 from striate.detection.cells import Assigned, at_things, background, is_first, taken
@@ -50,7 +54,6 @@ STRIDE = 32
 SAID = 5  # Numbers of a box: its middle, the square roots of its sides, its confidence.
 OF_BOXES, OF_NOTHING = 5.0, 0.5  # λ_coord and λ_noobj of equation 3.
 SLOPE = 0.1  # Of the leaky ReLU, below 0.
-SPREAD = 0.01  # Of the last layer's weights, to begin with.
 LEAST_SCORE, OVERLAP, MOST = 0.01, 0.5, 100  # Of what is said to be found: score, IoU, number.
 
 LEAKY = partial(nn.LeakyReLU, SLOPE, inplace=True)
@@ -79,8 +82,7 @@ class YOLO(Detector):
         grid: (rows, columns) of cells.
         boxes: of each cell.
         channels: of the convolutions.
-        hidden: numbers of the dense layer.
-        drop_rate: dropout behind it.
+        drop_rate: dropout of what the dense layer looks at.
     """
 
     def __init__(
@@ -92,7 +94,6 @@ class YOLO(Detector):
         grid: tuple[int, int],
         boxes: int,
         channels: int,
-        hidden: int,
         drop_rate: float,
     ) -> None:
         super().__init__(backbone, (STRIDE,))
@@ -102,8 +103,7 @@ class YOLO(Detector):
         places = map_size("yolo", self.features, stem.in_channels, image_size)
         halved = [-(-side // 2) for side in places]
         has_enough = all(half >= cells for half, cells in zip(halved, grid, strict=True))
-        height, width = halved if has_enough else places
-        plain = partial(convolution, norm=None, activation=LEAKY)
+        plain = partial(convolution, activation=LEAKY)
         self.convolutions = nn.Sequential(
             OrderedDict(
                 first=plain(self.infos[0].channels, channels, 3),
@@ -112,17 +112,11 @@ class YOLO(Detector):
                 fourth=plain(channels, channels, 3),
             )
         )
-        self.dense = nn.Sequential(
-            OrderedDict(
-                flatten=nn.Flatten(),
-                hidden=nn.Linear(channels * height * width, hidden),
-                act=LEAKY(),
-                drop=nn.Dropout(drop_rate),
-            )
+        initialise(self.convolutions, "he")
+        self.cells = nn.Sequential(
+            OrderedDict(pool=nn.AdaptiveAvgPool2d(grid), flatten=nn.Flatten(), drop=nn.Dropout(drop_rate))
         )
-        for part in (self.convolutions, self.dense):
-            initialise(part, "he")
-        self.said = nn.Linear(hidden, self._numbers(num_classes))
+        self.said = nn.Linear(channels * grid[0] * grid[1], self._numbers(num_classes))
         self._begin(self.said)
         self.postprocess = PostProcessBoxes(LEAST_SCORE, OVERLAP, MOST)
 
@@ -145,8 +139,9 @@ class YOLO(Detector):
     def look(self, x: Images) -> Said:
         """Return what is said of all cells."""
         expect_size(x, self.image_size)
-        numbers: Tensor = self.said(self.dense(self.convolutions(self.features(x))))
-        of_cells = numbers.view(len(x), self.grid[0] * self.grid[1], -1).float()
+        count = self.grid[0] * self.grid[1]
+        numbers: Tensor = self.said(self.cells(self.convolutions(self.features(x))) / count)
+        of_cells = numbers.view(len(x), count, -1).float()
         of_boxes = SAID * self.each
         return Said(of_cells[..., :of_boxes].reshape(len(x), -1, SAID), of_cells[..., of_boxes:])
 
@@ -208,8 +203,14 @@ class YOLO(Detector):
 
     @torch.no_grad()
     def _begin(self, layer: nn.Module) -> None:
-        """Have a last layer begin with boxes in the middles of their cells, of half the image's sides."""
-        init_normal(layer, SPREAD)
+        """Have a last layer begin as a convolution, and with boxes in the middles of their cells."""
+        assert isinstance(layer, nn.Linear)
+        count = self.grid[0] * self.grid[1]
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
+        own = layer.weight.view(count, -1, layer.in_features // count, count)
+        shared = torch.randn(own.shape[1:3], device=own.device, dtype=own.dtype) / own.shape[2] ** 0.5
+        own.diagonal(dim1=0, dim2=3).copy_(count * shared.unsqueeze(2))
         self._of_boxes(layer)[..., :4] = torch.tensor([0.5, 0.5, 0.5**0.5, 0.5**0.5])
 
 
@@ -253,7 +254,6 @@ def yolo(
     grid: int | Sequence[int] = 7,
     boxes: int = 2,
     channels: int = 256,
-    hidden: int = 512,
     drop_rate: float = 0.5,
 ) -> YOLO:
     """Build the paper's network.
@@ -265,8 +265,7 @@ def yolo(
         grid: cells down and across, or one number for both.
         boxes: of each cell.
         channels: of the convolutions.
-        hidden: numbers of the dense layer.
-        drop_rate: dropout behind it.
+        drop_rate: dropout of what the dense layer looks at.
     """
     cells = (grid, grid) if isinstance(grid, int) else tuple(grid)
     if len(cells) != 2 or min(*cells, boxes) < 1:
@@ -282,6 +281,5 @@ def yolo(
         grid=(cells[0], cells[1]),
         boxes=boxes,
         channels=channels,
-        hidden=hidden,
         drop_rate=drop_rate,
     )

@@ -4,15 +4,18 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from striate.data.boxed import boxes_of
+from striate.data.box_targets import has_extent
+from striate.data.boxed import Boxed, boxes_of
 from striate.data.images import Picture
+from striate.detection.recall import recall
 from striate.jobs.judged_masks_page import beside_each_other, share
-from striate.jobs.judging_boxes import SURE, JudgedBoxes
+from striate.jobs.judging_boxes import RIGHT, SURE, JudgedBoxes
 from striate.reporting.boxes import box_colours, draw_boxes
 from striate.reporting.detections import draw_detections
-from striate.reporting.figures import precision_recall
+from striate.reporting.figures import by_count, precision_recall
 from striate.reporting.page import Page
 
+COUNTS = (10, 50, 100, 200, 500, 1000, 2000)  # Of proposals.
 SIDE = 560  # Pixels of the longer side of one picture.
 
 
@@ -32,6 +35,8 @@ def add_judged_boxes(page: Page, judged: JudgedBoxes, of: str) -> None:
             {name: (curve.recall.tolist(), curve.precision.tolist()) for name, curve in named if curve.things}
         )
     )
+    if judged.images.proposed is not None:
+        _add_recall(page, judged.images, of)
     page.heading(f"What is there, and what was found with a score of {SURE} or more{of}")
     page.text("On the left what is there, a frame in the colour of its class; on the right what was found.")
     page.pictures(
@@ -40,6 +45,24 @@ def add_judged_boxes(page: Page, judged: JudgedBoxes, of: str) -> None:
             for place in judged.shown
         ]
     )
+
+
+def _add_recall(page: Page, images: Boxed, of: str) -> None:
+    """Add which share of the things lie in proposals: no network that is shown these can find others."""
+    proposals, things = [], []
+    for annotation in images.annotations:
+        assert annotation.proposals is not None
+        proposals.append(annotation.proposals[has_extent(annotation.proposals)].numpy())
+        things.append(boxes_of([each for each in annotation.instances if not each.ignored]).numpy())
+    room = images.proposed or 1
+    counts = [*(count for count in COUNTS if count < room), room]
+    shares = recall(proposals, things, counts, RIGHT)
+    page.heading(f"Things that lie in proposals{of}")
+    page.text(
+        f"The share of the things that one of the first so many proposals overlaps by .50 or more; {shares[-1]:.1%} of "
+        f"{sum(map(len, things)):,} in all {room:,}. What is in none of them cannot be found."
+    )
+    page.figure(by_count({"selective search": shares}, counts, "recall"))
 
 
 def class_rows(judged: JudgedBoxes) -> tuple[list[str], list[tuple[object, ...]]]:

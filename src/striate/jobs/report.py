@@ -14,6 +14,7 @@ from striate.jobs.judged_page import add_judged, in_words
 from striate.jobs.judgement import Judgement, judge_any
 from striate.jobs.judging_boxes import JudgedBoxes
 from striate.jobs.plan_page import add_plan
+from striate.jobs.stages import Stages
 from striate.planning.plan import Plan
 from striate.reporting.figures import curves
 from striate.reporting.page import Page
@@ -92,6 +93,19 @@ def write_report(
         f"{0 if splits.test is None else len(splits.test):,} to test on."
     )
     page.figure(curves(records))
+    stages = Stages.read(folder.stages)
+    if stages is not None:
+        page.heading("The last stages")
+        page.text(
+            "Things, whose features each SVM was shown; proposals that overlap one by .60 or more, from which boxes "
+            "are regressed; what each SVM was shown that is none of its class, and how much of that is hard: within "
+            f"the margin, or beyond it. Features took {format_bytes(stages.kept)} on the disk, and all of it "
+            f"{format_duration(stages.seconds)}."
+        )
+        page.table(
+            ["class", "things", "proposals", "negatives", "hard"],
+            [(each.name, each.things, each.proposals, each.negatives, each.hard) for each in stages.classes],
+        )
     if plan is not None:
         page.heading("Memory")
         add_plan(page, plan)

@@ -308,6 +308,12 @@ def _refuse_sharing(group: Group, found: Splits, config: TrainConfig) -> None:
             received=f"it with {group.size}",
             remedy="Let `striate plan --allow ... --devices N` find the change, and ask for the changed network.",
         )
+    if group.size > 1 and config.model == "rcnn":
+        raise UsageError(
+            expected="rcnn, which learns in stages, in one process",
+            received=f"{group.size}",
+            remedy="Start one; fast_rcnn and faster_rcnn learn in several.",
+        )
     count, batch_size = len(found.train), config.batch_size
     group.expect_enough("the images of a step", count // -(-count // batch_size))
 

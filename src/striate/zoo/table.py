@@ -154,7 +154,7 @@ ZOO = {
         Entry("fast_rcnn", "fast_rcnn", *_GIRSHICK_FAST, 6_513_573, 12_154_021_952, 20, task="detect"),
         Entry("faster_rcnn", "faster_rcnn", *_REN, 6_600_978, 2_017_633_664, 20, task="detect"),
         Entry("mask_rcnn", "mask_rcnn", *_HE_MASK, 11_232_008, 15_936_700_672, 20, task="detect"),
-        Entry("yolo", "yolo", *_REDMON, 14_120_638, 1_869_883_904, 20, image_size=(448, 448), task="detect"),
+        Entry("yolo", "yolo", *_REDMON, 25_385_662, 1_907_963_764, 20, image_size=(448, 448), task="detect"),
         Entry("yolov3", "yolov3", *_REDMON_V3, 7_692_129, 3_107_977_600, 20, image_size=(416, 416), task="detect"),
     )
 }
