@@ -68,6 +68,32 @@ def test_layers_come_in_the_order_in_which_they_run_each_time_they_do() -> None:
     assert [layer.receptive_field for layer in layers[:2]] == [(3, 3), (5, 5)]
 
 
+def test_what_runs_again_and_again_alike_is_told_once() -> None:
+    class Parts(nn.Module):
+        """Looks at an image in parts, each through the same layers."""
+
+        def __init__(self, count: int) -> None:
+            super().__init__()
+            self.count, self.body = count, nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU())
+            self.last = nn.Linear(5, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            parts = [self.body(x[:, :, 6 * place : 6 * place + 6]).mean((2, 3)) for place in range(self.count)]
+            out: torch.Tensor = self.last(torch.stack(parts).sum(0))
+            return out
+
+    once, thrice = (layer_costs(Parts(count), (3, 18, 9)) for count in (1, 3))
+    alike = {layer.name: layer for layer in once if layer.name}
+    told = [layer for layer in thrice if layer.name]
+    assert [layer.name for layer in told] == ["body.0", "body.1", "last"]
+    for layer, times in zip(told, (3, 3, 1), strict=True):
+        assert layer.parameters == alike[layer.name].parameters
+        assert layer.macs == times * alike[layer.name].macs
+        assert layer.activation_bytes == times * alike[layer.name].activation_bytes
+    assert told[0].arithmetic.macs == f"3 times {alike['body.0'].arithmetic.macs}"
+    assert told[0].arithmetic.parameters == "(3·3·3 + 1)·5 = 140"
+
+
 def test_functions_count_as_modules_do() -> None:
     class Functions(nn.Module):
         def __init__(self) -> None:

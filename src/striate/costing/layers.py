@@ -82,7 +82,8 @@ def layer_table(network: nn.Module, graph: OperatorGraph) -> list[LayerCost]:
 
 def _loops_told_once(rows: Sequence[LayerCost]) -> list[LayerCost]:
     """Return a table in which layers that run one after the other, again and again and alike, are told once."""
-    keys = [(row.name, row.kind, row.output_shape, row.macs, row.activation_bytes) for row in rows]
+    # Parameters are those of the first time, and parts of an image begin at other places of it.
+    keys = [replace(row, parameters=0, offset=(), arithmetic=Arithmetic()) for row in rows]
     told, latest, place = list[LayerCost](), dict[object, int](), 0
     while place < len(rows):
         before = latest.get(keys[place])
