@@ -21,7 +21,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_proposals_are_compared_in_words_and_on_a_page(program: Program, data: str, tmp_path: Path) -> None:
-    done = program("compare", "proposals", data, "-j", "0", "--html", "page.html")
+    done = program("compare", "proposals", "--data", data, "-j", "0", "--html", "page.html")
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]
     assert lines[0][0] == "data:"
@@ -34,7 +34,7 @@ def test_proposals_are_compared_in_words_and_on_a_page(program: Program, data: s
 
 
 def test_one_mode_as_a_document(program: Program, data: str) -> None:
-    asked = ("compare", "proposals", data, "--only", "fast", "--limit", "2", "--json")
+    asked = ("compare", "proposals", "--data", data, "--only", "fast", "--limit", "2", "--json")
     told = json.loads(program(*asked, "-j", "2").stdout)
     assert (told["data"], told["images"], told["overlap"]) == ("data", 2, 0.5)
     (mode,) = told["modes"]
@@ -50,11 +50,14 @@ def test_one_mode_as_a_document(program: Program, data: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("proposals", "nowhere"), "received 'nowhere'"),
-        (("proposals", "digits"), "expected images with boxes"),
-        (("proposals", "data", "--only", "slow"), "--only"),
-        (("proposals", "data", "--limit", "0"), "--limit"),
-        (("proposals", "data", "--html", "."), "--html"),
+        (("proposals", "--data", "nowhere"), "received 'nowhere'"),
+        (("proposals", "--data", "digits"), "expected images with boxes"),
+        (("proposals", "--data", "data", "--only", "slow"), "--only"),
+        (("proposals", "--data", "data", "--limit", "0"), "--limit"),
+        (("proposals", "--data", "data", "--html", "."), "--html"),
+        (("detectors", "--data", "nowhere"), "received 'nowhere'"),
+        (("detectors", "--data", "data", "--only", "rcn"), "Did you mean rcnn"),
+        (("detectors", "--data", "data", "--pretrained", "nowhere.safetensors"), "nowhere.safetensors"),
         (("frobnicate",), "frobnicate"),
     ],
 )
@@ -67,6 +70,6 @@ def test_what_cannot_be_compared_is_refused(program: Program, data: str, argumen
 
 def test_an_image_that_cannot_be_read_ends_it(program: Program, data: str, tmp_path: Path) -> None:
     (tmp_path / data / "JPEGImages" / "1.png").write_bytes(b"no image")
-    done = program("compare", "proposals", data)
+    done = program("compare", "proposals", "--data", data)
     assert done.returncode == 2
     assert "1.png" in done.stderr

@@ -68,6 +68,8 @@ def test_what_is_trained_stays_so_and_is_told(root: Path, compared: list[Any]) -
     assert sum(isinstance(record, Started) for record in compared) == 2
     again = list(compare_detectors(str(root / "data"), ONLY, SETTINGS, root / "runs", images=1))
     assert not any(isinstance(record, Started) for record in again)
+    with pytest.raises(UsageError, match="received epochs 2 -> 3"):
+        list(compare_detectors(str(root / "data"), ONLY, {**SETTINGS, "epochs": 3}, root / "runs"))
     (root / "settings.yaml").write_text(json.dumps(SETTINGS))
     words = ["compare", "detectors", "--data", str(root / "data"), "--only", "fast_rcnn", "--images", "1"]
     words += ["-c", str(root / "settings.yaml"), "--output", str(root / "runs"), "--html", str(root / "page.html")]

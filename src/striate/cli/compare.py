@@ -94,7 +94,7 @@ def detectors(
 
 @experiments.command("proposals", no_args_is_help=True)
 def proposals(
-    data: Annotated[str, typer.Argument(help="images with boxes, as train takes them", show_default=False)],
+    data: Annotated[str, typer.Option(help="images with boxes, as train takes them", show_default=False)],
     only: Annotated[
         Literal["fast", "quality"] | None,
         typer.Option(help="one mode of the search; both by default", show_default=False),

@@ -29,6 +29,8 @@ from striate.jobs.proposing import pixels_of, search_images
 from striate.jobs.searched import proposals_of
 from striate.jobs.stages import Stages
 from striate.jobs.train import TrainRecord, train
+from striate.jobs.usage import expect_unchanged
+from striate.pretrained import HUB
 from striate.training.config import TrainConfig, load_config, read_recipe
 from striate.training.folder import RunFolder
 from striate.zoo import load_network
@@ -155,17 +157,26 @@ def planned_runs(
             own, shared = read_recipe(recipe), {**SHARED, **(settings or {})}
             options = {**own.get("model_kwargs", {}), **shared.pop("model_kwargs", {})}
             folder = Path(output) / model
+            if isinstance(shared.get("pretrained"), str) and shared["pretrained"] != HUB:
+                shared["pretrained"] = str(Path(shared["pretrained"]).resolve())
             config = load_config(own, shared, {"data": data, "model_kwargs": options, "output": str(folder)})
             runs.append(PlannedRun(model, config, folder))
     return runs
 
 
 def run_one(planned: PlannedRun) -> Iterator[TrainRecord]:
-    """Train one network, or go on where it was cut off; nothing where it was trained to its end."""
-    if not (planned.folder / "args.yaml").is_file():
+    """Train one network, or go on where it was cut off; nothing where it was trained to its end.
+
+    Raises:
+        UsageError: where there is a run with other settings.
+    """
+    folder = RunFolder(planned.folder)
+    if not folder.args.is_file():
         yield from train(planned.config)
-    elif RunFolder(planned.folder).read_summary() is None:
+    elif folder.read_summary() is None:
         yield from train(planned.config, resume=planned.folder)
+    else:
+        expect_unchanged(folder.config().model_dump(), planned.config.model_dump())
 
 
 def compare_trained(runs: Sequence[PlannedRun], images: int = TIMED) -> Iterator[Timing | ComparedDetectors]:

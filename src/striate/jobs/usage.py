@@ -69,8 +69,9 @@ def check_training(config: TrainConfig, resume: str | Path | None = None) -> Non
     # A run that goes on has kept what its file of classes said.
     mask_options(entry.task, config.classes if resume is None else None, config.ignore)
     _expect_flags(config, entry.task)
-    if config.cache is not None:
-        parse_bytes(config.cache)
+    for size in (config.cache, config.features):
+        if size is not None:
+            parse_bytes(size)
     if resume is None:
         if config.pretrained not in (None, HUB) and not Path(str(config.pretrained)).exists():
             raise UsageError(
