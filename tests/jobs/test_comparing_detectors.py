@@ -110,6 +110,18 @@ def test_the_time_of_each_part_is_its_own() -> None:
 def test_what_cannot_be_compared_is_refused(root: Path) -> None:
     with pytest.raises(UsageError, match="detectors to compare; received fastrcnn. Did you mean fast_rcnn"):
         planned_runs("data", ["fastrcnn"])
-    (run,) = planned_runs(str(root / "data"), ["rcnn"], {"model_kwargs": {"side": 48}, "seed": 3})
-    assert run.config.model_kwargs == {"proposals": 300, "side": 48}
-    assert run.config.seed == 3
+    runs = planned_runs(
+        str(root / "data"), ["rcnn", "yolov3"], {"model_kwargs": {"side": 48, "channels": 32}, "seed": 3}
+    )
+    assert [run.config.model_kwargs for run in runs] == [{"proposals": 300, "side": 48}, {"channels": 32}]
+    assert runs[1].config.seed == 3
+    with pytest.raises(UsageError, match="received 'sides'"):
+        planned_runs(str(root / "data"), ["rcnn"], {"model_kwargs": {"sides": 48}})
+    with pytest.raises(UsageError, match="received model, which each has of its own"):
+        planned_runs(str(root / "data"), [], {"model": "yolo"})
+
+
+def test_runs_of_other_images_are_no_part_of_it(root: Path, compared: list[Any]) -> None:
+    other = write_voc(root / "other", {"train": 4, "val": 2, "test": 2})
+    with pytest.raises(UsageError, match="received one with other images. Give another --output"):
+        list(compare_detectors(str(other), ONLY, SETTINGS, root / "runs"))

@@ -39,7 +39,7 @@ def detectors(
         str | None, typer.Option(help="HEIGHTxWIDTH of the images; 384x512 by default", show_default=False)
     ] = None,
     images: Annotated[int, typer.Option(min=1, help="that are timed, one by one")] = 10,
-    workers: Annotated[int, typer.Option("-j", "--workers", min=0, help="processes that prepare images")] = 0,
+    workers: Annotated[int, typer.Option("-j", "--workers", min=0, help="processes that prepare images")] = 2,
     output: Annotated[Path, typer.Option(help="folder of the runs; what is trained there stays so")] = Path(
         "runs/compare/detectors"
     ),
@@ -64,10 +64,17 @@ def detectors(
     from striate.cli.progress import show_training
     from striate.cli.tables import aligned, say
     from striate.jobs.compared_detectors_page import HEADINGS, in_words, rows_of, write_compared_detectors_page
-    from striate.jobs.comparing_detectors import ComparedDetectors, compare_trained, planned_runs, run_one
+    from striate.jobs.comparing_detectors import (
+        ComparedDetectors,
+        compare_trained,
+        expect_own,
+        planned_runs,
+        run_one,
+    )
 
     err, found = Console(stderr=True), None
     runs = planned_runs(data, only or (), settings, output)
+    show_training(expect_own(runs), err, err)
     for run in runs:
         show_training(run_one(run), err, err)
     with bars(err) as progress:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from inspect import signature
 from itertools import groupby
 
 import torch
@@ -12,6 +13,7 @@ from striate.costing.arithmetic import Arithmetic, explain
 from striate.costing.compute import Products, count, multiply_adds
 from striate.costing.fields import Fields
 from striate.costing.forward import Layer, find_layers
+from striate.errors import UsageError
 from striate.graph.operators import OperatorGraph, Phase
 from striate.graph.programs import Inference
 from striate.graph.trace import trace
@@ -59,9 +61,20 @@ def layer_costs(network: nn.Module, *input_shapes: Sequence[int]) -> list[LayerC
 
     Layers that hold parameters and do not run, such as heads for training alone, come last, so that the parameters
     always add up to the network's.
+
+    Raises:
+        UsageError: for another number of shapes than the network has inputs.
     """
     dtype = next((parameter.dtype for parameter in network.parameters()), None)
     inputs = [torch.empty(1, *shape, dtype=dtype, device="meta") for shape in input_shapes]
+    try:
+        signature(network.forward).bind(*inputs)
+    except TypeError as error:
+        raise UsageError(
+            expected=f"a shape for each input of {type(network).__name__}",
+            received=f"{len(inputs)}: {error}",
+            remedy="A network that is shown proposals takes their number and 4 besides, such as (2000, 4).",
+        ) from error
     return layer_table(network, trace(Inference(network, inputs)))
 
 

@@ -31,6 +31,8 @@ class BoxRegression:
             rows: features of each.
             offsets: from each to the box of its thing.
         """
+        if not len(rows):
+            return
         extended = np.hstack([rows, np.ones((len(rows), 1), np.float32)]).astype(np.float64)
         self._products += extended.T @ extended
         self._answers += extended.T @ offsets

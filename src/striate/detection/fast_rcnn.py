@@ -54,8 +54,9 @@ class FastRCNN(MapDetector):
         channels: int,
         hidden: int,
     ) -> None:
-        super().__init__(backbone, num_classes, pyramid=pyramid, pool=pool, channels=channels, hidden=hidden)
+        super().__init__(backbone, pyramid=pyramid, pool=pool, channels=channels, hidden=hidden)
         self.search = search
+        self.add_heads(num_classes)
 
     def forward(self, x: Images, proposals: Float[Tensor, "N P 4"]) -> Detected:
         """Return what is in images of any size where something may be, 100 things each at most."""

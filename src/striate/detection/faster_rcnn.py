@@ -108,12 +108,13 @@ class FasterRCNN(MapDetector):
     def __init__(
         self, backbone: Network, num_classes: int, *, pyramid: bool, pool: Pool, channels: int, hidden: int
     ) -> None:
-        super().__init__(backbone, num_classes, pyramid=pyramid, pool=pool, channels=channels, hidden=hidden)
+        super().__init__(backbone, pyramid=pyramid, pool=pool, channels=channels, hidden=hidden)
         sizes: Sequence[Sequence[int]] = [[size] for size in PYRAMID_SIZES] if pyramid else [SIZES]
         self.anchors = Anchors(sizes, PYRAMID if pyramid else (STRIDE,))
         self.rpn = RPNHead(self.channels, len(sizes[0]) * len(RATIOS))
         self.proposals_train = Proposing(BEFORE, AFTER)
         self.proposals_test = Proposing(BEFORE_TEST, AFTER_TEST)
+        self.add_heads(num_classes)
 
     def forward(self, x: Images) -> Detected:
         """Return what is in images of any size, 100 things each at most."""

@@ -44,6 +44,11 @@ class HardNegatives:
         margins: Float32[np.ndarray, " rows"] = rows @ self.weight + np.float32(self.bias)
         return margins
 
+    @property
+    def hard(self) -> int:
+        """Negatives within the margin, or beyond it, of those that it was learned of."""
+        return int((self.margins(self.negatives) > HARD).sum())
+
     def show(self, negatives: Rows) -> None:
         """Learn from the hard ones among some negatives."""
         self.shown += len(negatives)

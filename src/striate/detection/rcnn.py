@@ -64,10 +64,12 @@ class RCNN(RegionDetector):
         head: what tells classes apart: ``svm``, or the ``softmax`` that the network has learned with.
     """
 
+    unlearned = ("offset",)
+
     def __init__(
         self, backbone: Network, num_classes: int, search: Search, *, side: int, hidden: int, head: Head
     ) -> None:
-        super().__init__(backbone, (backbone.feature_info[-1].stride,), num_classes, hidden)
+        super().__init__(backbone, (backbone.feature_info[-1].stride,))
         self.search, self.side, self.head = search, side, head
         self.box_head = nn.Sequential(
             nn.AdaptiveAvgPool2d(PARTS),
@@ -75,6 +77,7 @@ class RCNN(RegionDetector):
             nn.Linear(self.infos[0].channels * PARTS**2, hidden),
             nn.ReLU(inplace=True),
         )
+        self.add_outputs(num_classes, hidden)
         self.offset = _unlearned(self.offset)
         if head == "svm":
             self.postprocess = PostProcess(WEIGHTS, LEAST_MARGIN, OVERLAP, MOST)

@@ -8,7 +8,9 @@ from jaxtyping import Float32, Float64, Int64
 
 from striate.boxes import pairwise_iou
 
-Images = Sequence[Float32[np.ndarray, "_ 4"]]  # Boxes of each image, xyxy.
+COUNTS = (10, 50, 100, 200, 500, 1000, 2000)  # Of proposals, after which one looks.
+
+BoxesOfImages = Sequence[Float32[np.ndarray, "_ 4"]]  # Boxes of each image, xyxy.
 
 
 def best_overlaps(
@@ -28,7 +30,9 @@ def best_overlaps(
     return best[[min(count, len(best)) - 1 for count in counts]]
 
 
-def recall(proposals: Images, boxes: Images, counts: Sequence[int], overlap: float = 0.5) -> tuple[float, ...]:
+def recall(
+    proposals: BoxesOfImages, boxes: BoxesOfImages, counts: Sequence[int], overlap: float = 0.5
+) -> tuple[float, ...]:
     """Return which share of all things the first so many proposals of each image find; 0 where there are no things.
 
     Args:
@@ -42,7 +46,7 @@ def recall(proposals: Images, boxes: Images, counts: Sequence[int], overlap: flo
 
 
 def mean_average_best_overlap(
-    proposals: Images, boxes: Images, labels: Sequence[Int64[np.ndarray, " _"]], counts: Sequence[int]
+    proposals: BoxesOfImages, boxes: BoxesOfImages, labels: Sequence[Int64[np.ndarray, " _"]], counts: Sequence[int]
 ) -> tuple[float, ...]:
     """Return how well the best of the first so many proposals lie on things (MABO); 0 where there are no things.
 
@@ -63,7 +67,7 @@ def mean_average_best_overlap(
     return tuple(np.mean(means, 0).tolist())
 
 
-def _of_all(proposals: Images, boxes: Images, counts: Sequence[int]) -> Float64[np.ndarray, "counts T"]:
+def _of_all(proposals: BoxesOfImages, boxes: BoxesOfImages, counts: Sequence[int]) -> Float64[np.ndarray, "counts T"]:
     def each() -> Iterator[Float64[np.ndarray, "counts _"]]:
         yield np.zeros((len(counts), 0))
         for said, true in zip(proposals, boxes, strict=True):

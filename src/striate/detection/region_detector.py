@@ -42,17 +42,15 @@ Pool = Literal["max", "align"]
 
 
 class RegionDetector(Detector):
-    """A class, and a box for each class, of each proposal.
+    """A class, and a box for each class, of each proposal."""
 
-    Args:
-        backbone: whose feature layers are used, up to the last map that is looked at.
-        strides: of the maps that are, the finest first.
-        num_classes: of things; the background comes besides.
-        hidden: numbers that a proposal becomes.
-    """
+    def add_outputs(self, num_classes: int, hidden: int) -> None:
+        """Make the layers that give scores and offsets: behind all others, as rates by depth have it.
 
-    def __init__(self, backbone: Network, strides: tuple[int, ...], num_classes: int, hidden: int) -> None:
-        super().__init__(backbone, strides)
+        Args:
+            num_classes: of things; the background comes besides.
+            hidden: numbers that a proposal becomes.
+        """
         self.score, self.offset = nn.Linear(hidden, num_classes + 1), nn.Linear(hidden, 4 * num_classes)
         self.postprocess = PostProcess(WEIGHTS, LEAST_SCORE, OVERLAP, MOST)
         init_normal(self.score, SPREAD)
@@ -91,29 +89,31 @@ class MapDetector(RegionDetector):
 
     Args:
         backbone: whose maps are used.
-        num_classes: of things; the background comes besides.
         pyramid: whether to look at three maps, made into a pyramid.
         pool: what makes a region 7 x 7: ``max``, the paper's RoI pooling, or ``align``.
         channels: of the pyramid's maps.
         hidden: numbers that a region becomes.
     """
 
-    def __init__(
-        self, backbone: Network, num_classes: int, *, pyramid: bool, pool: Pool, channels: int, hidden: int
-    ) -> None:
+    def __init__(self, backbone: Network, *, pyramid: bool, pool: Pool, channels: int, hidden: int) -> None:
         strides = PYRAMID if pyramid else (STRIDE,)
-        super().__init__(backbone, strides, num_classes, hidden)
+        super().__init__(backbone, strides)
         own = [info.channels for info in self.infos]
         self.channels = channels if pyramid else own[0]
         self.pyramid = FeaturePyramid(own, channels) if pyramid else None
         self.regions = Regions(strides, pool)
+        self.hidden = hidden
+
+    def add_heads(self, num_classes: int) -> None:
+        """Make the dense layers, behind what makes proposals if that is part of the network."""
         self.box_head = nn.Sequential(
             nn.Flatten(),
-            nn.Linear(self.channels * SIDE**2, hidden),
+            nn.Linear(self.channels * SIDE**2, self.hidden),
             nn.ReLU(inplace=True),
-            nn.Linear(hidden, hidden),
+            nn.Linear(self.hidden, self.hidden),
             nn.ReLU(inplace=True),
         )
+        self.add_outputs(num_classes, self.hidden)
 
     def maps(self, images: Images) -> Sequence[Float[Tensor, "N _ _ _"]]:
         """Return the maps that proposals are looked up on, the finest first."""

@@ -31,8 +31,8 @@ PAPERS = (
 def in_words(found: ComparedDetectors) -> str:
     """Say what was compared."""
     return (
-        f"{found.data}: {found.tested:,} images to test on, each network on {found.backbone}, on {found.device}; an "
-        "image at a time"
+        f"{found.data}: {found.tested:,} images to test on, each network on {found.backbone}; timed image by image on "
+        f"this {found.device}"
     )
 
 
@@ -68,7 +68,8 @@ def write_compared_detectors_page(path: Path, found: ComparedDetectors) -> None:
     page.text(
         "AP: average precision of boxes as COCO takes it, the mean over least overlaps of .50 to .95; AP50: at .50. "
         "Peaks: bytes of tensors, of one image at prediction, and of a step of training. On disk: proposals, and the "
-        "features that R-CNN's last stages learned from. Training: the search for proposals included."
+        "features that R-CNN's last stages learned from. Training: with the search for proposals in all images, as "
+        "long as the timed ones took, and R-CNN's last stages since they were last begun."
     )
     page.table(list(HEADINGS), rows_of(found))
     text = page.html()

@@ -4,11 +4,13 @@ Where the time of an image goes is what the papers are about: R-CNN waits for pr
 of them, Fast R-CNN runs it once but still waits, and Faster R-CNN and YOLO make their boxes themselves.
 """
 
+import platform
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,14 +19,15 @@ from torch import Tensor, nn
 
 from striate.costing.verify import measure_peak
 from striate.counted import Counted
-from striate.data.source import finish
+from striate.data.source import Opening, finish, read_data
 from striate.data.transforms import to_input
 from striate.detection.detector import Detector
 from striate.detection.selective_search import selective_search
 from striate.errors import UsageError, nearest
 from striate.graph.programs import Inference
 from striate.inference.folding import make_ready
-from striate.jobs.own_data import own_splits
+from striate.jobs.own_data import own_splits, reading_of, record_of
+from striate.jobs.preparation import find_beginning, outline
 from striate.jobs.proposing import pixels_of, search_images
 from striate.jobs.searched import proposals_of
 from striate.jobs.stages import Stages
@@ -33,7 +36,8 @@ from striate.jobs.usage import expect_unchanged
 from striate.pretrained import HUB
 from striate.training.config import TrainConfig, load_config, read_recipe
 from striate.training.folder import RunFolder
-from striate.zoo import load_network
+from striate.units import format_number
+from striate.zoo import find_model, load_network
 
 # The networks that are compared, in the order of their papers, and what each is trained with.
 RECIPES = {
@@ -43,6 +47,7 @@ RECIPES = {
     "yolo": "yolo",
     "yolov3": "yolov3",
 }
+THEIRS = {"model", "task", "data", "output"}
 SHARED: dict[str, Any] = {"image_size": "384x512", "memory": "80%"}
 OUTPUT = "runs/compare/detectors"
 TIMED = 10  # Images.
@@ -85,7 +90,8 @@ class DetectorWorth:
         predicting: bytes that the network takes at most for one image.
         training: bytes that it took at most to learn; None where that was not measured.
         disk: bytes of proposals and features.
-        trained: seconds that it learned for, the search for proposals included.
+        trained: seconds that it learned for; the search for proposals, of all images, as the timed ones took, and the
+            last stages since they were last begun included.
         parameters: of the network.
     """
 
@@ -108,7 +114,7 @@ class ComparedDetectors:
         data: the images.
         tested: how many of them.
         backbone: of all.
-        device: where they ran.
+        device: where they were timed, and their peaks at prediction taken.
         worth: of each, in the order of their papers.
     """
 
@@ -146,37 +152,69 @@ def planned_runs(
         output: folder of the runs, one for each network.
 
     Raises:
-        UsageError: for an unknown network, or settings that cannot be.
+        UsageError: for an unknown network, or settings that cannot be, of any of them.
     """
     for name in only:
         if name not in RECIPES:
             raise UsageError(expected="detectors to compare", received=name, remedy=nearest(name, RECIPES))
+    for key in THEIRS & (settings or {}).keys():
+        raise UsageError(
+            expected="settings of all networks together",
+            received=f"{key}, which each has of its own",
+            remedy="Leave it out; --only picks networks, --data and --output say where.",
+        )
     runs = []
     for model, recipe in RECIPES.items():
         if not only or model in only:
             own, shared = read_recipe(recipe), {**SHARED, **(settings or {})}
-            options = {**own.get("model_kwargs", {}), **shared.pop("model_kwargs", {})}
+            options = {**own.get("model_kwargs", {}), **_options_of(model, shared.pop("model_kwargs", {}))}
             folder = Path(output) / model
             if isinstance(shared.get("pretrained"), str) and shared["pretrained"] != HUB:
                 shared["pretrained"] = str(Path(shared["pretrained"]).resolve())
             config = load_config(own, shared, {"data": data, "model_kwargs": options, "output": str(folder)})
+            outline(config, find_beginning(config, None))
             runs.append(PlannedRun(model, config, folder))
     return runs
 
 
-def run_one(planned: PlannedRun) -> Iterator[TrainRecord]:
-    """Train one network, or go on where it was cut off; nothing where it was trained to its end.
+def _options_of(model: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options without those that only others of the compared networks have."""
+    known = {name: set(signature(find_model(name).build).parameters) for name in RECIPES}
+    others = set().union(*known.values()) - known[model]
+    return {option: value for option, value in options.items() if option not in others}
 
-    Raises:
-        UsageError: where there is a run with other settings.
-    """
+
+def run_one(planned: PlannedRun) -> Iterator[TrainRecord]:
+    """Train one network, or go on where it was cut off; nothing where it was trained to its end."""
     folder = RunFolder(planned.folder)
     if not folder.args.is_file():
         yield from train(planned.config)
     elif folder.read_summary() is None:
         yield from train(planned.config, resume=planned.folder)
-    else:
-        expect_unchanged(folder.config().model_dump(), planned.config.model_dump())
+
+
+def expect_own(runs: Sequence[PlannedRun]) -> Iterator[Opening]:
+    """Refuse runs that are there already, and are others: of other images, other weights or other settings.
+
+    Raises:
+        UsageError: naming what differs.
+    """
+    there = [(run, RunFolder(run.folder)) for run in runs if RunFolder(run.folder).args.is_file()]
+    if not there:
+        return
+    config = there[0][0].config
+    splits = yield from read_data(config.data, config.seed, reading_of(config, config.workers))
+    found = record_of(splits).fingerprint
+    for run, folder in there:
+        begun = folder.config()
+        expect_unchanged(begun.model_dump(), run.config.model_dump())
+        if (begun.pretrained, folder.data_record().fingerprint) != (run.config.pretrained, found):
+            other = "other images" if begun.pretrained == run.config.pretrained else f"{begun.pretrained} to begin with"
+            raise UsageError(
+                expected=f"in {run.folder} a run of these images and weights, or none",
+                received=f"one with {other}",
+                remedy="Give another --output.",
+            )
 
 
 def compare_trained(runs: Sequence[PlannedRun], images: int = TIMED) -> Iterator[Timing | ComparedDetectors]:
@@ -193,9 +231,8 @@ def compare_trained(runs: Sequence[PlannedRun], images: int = TIMED) -> Iterator
         worth.append(found)
     yield Timing(len(runs), len(runs))
     backbone = str(runs[0].config.model_kwargs.get("backbone", "mobilenet_v2"))
-    summary = RunFolder(runs[0].folder).read_summary()
-    assert summary is not None
-    yield ComparedDetectors(runs[0].config.data, tested, backbone, summary.device, tuple(worth))
+    here = f"{platform.machine()} CPU, {format_number(torch.get_num_threads(), 'thread')}"
+    yield ComparedDetectors(runs[0].config.data, tested, backbone, here, tuple(worth))
 
 
 def compare_detectors(
@@ -204,7 +241,7 @@ def compare_detectors(
     settings: Mapping[str, Any] | None = None,
     output: str | Path = OUTPUT,
     images: int = TIMED,
-) -> Iterator[TrainRecord | Timing | ComparedDetectors]:
+) -> Iterator[Opening | TrainRecord | Timing | ComparedDetectors]:
     """Train networks that find things on the same images, and set them beside each other; the last record is that.
 
     What was cut off is gone on with by the same call, and what is trained is not trained again. Arguments as for
@@ -215,6 +252,7 @@ def compare_detectors(
         InterruptedRunError: after Ctrl-C or SIGTERM, when all is saved.
     """
     runs = planned_runs(data, only, settings, output)
+    yield from expect_own(runs)
     for run in runs:
         yield from run_one(run)
     yield from compare_trained(runs, images)
@@ -229,7 +267,8 @@ def _judge(run: PlannedRun, images: int) -> tuple[DetectorWorth, int]:
     assert isinstance(network, Detector)
     layout, search = make_ready(network), network.search
     splits = finish(own_splits(folder))
-    unseen = splits.judged[1].prepared(config.in_chans, config.image_size, None)
+    unseen = splits.judged[1]
+    shown = unseen.prepared(config.in_chans, config.image_size, None)
     times, given = [], list[Tensor]()
     for place in [0, *range(min(images, len(unseen)))]:  # The first warms up.
         picture, searched = unseen.picture(place), 0.0
@@ -238,7 +277,7 @@ def _judge(run: PlannedRun, images: int) -> tuple[DetectorWorth, int]:
             selective_search(pixels_of(picture), search.mode)
             searched = time.perf_counter() - began
             given = [proposals_of(picture, search, config.image_size)]
-        image = to_input(picture, config.preprocessing).contiguous(memory_format=layout)
+        image = to_input(shown.picture(place), config.preprocessing).contiguous(memory_format=layout)
         times.append(_timed(network, [image, *given], searched))
     split = Split(*(statistics.median(each) for each in zip(*times[1:], strict=True)))
     stages = Stages.read(folder.stages)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -13,17 +14,17 @@ from striate.data.names import BoxOptions
 from striate.data.reading import Reading
 from striate.data.source import Opening, read_data
 from striate.detection.proposals import SearchMode
+from striate.detection.recall import COUNTS as COUNTS
 from striate.detection.recall import mean_average_best_overlap, recall
 from striate.errors import UsageError
 from striate.files import replace_file
+from striate.jobs.judging_boxes import RIGHT as RIGHT
 from striate.jobs.proposing import Searched, Searching, search_images
 from striate.reporting.figures import by_count
 from striate.reporting.page import Page
 from striate.units import format_bytes
 
-COUNTS = (10, 50, 100, 200, 500, 1000, 2000)
-RIGHT = 0.5  # IoU of a proposal that finds a thing.
-MODES: tuple[SearchMode, ...] = ("fast", "quality")
+MODES: tuple[SearchMode, ...] = get_args(SearchMode)
 SEED = 0  # All parts of a data set are searched, so that it does not matter how a set is divided.
 
 

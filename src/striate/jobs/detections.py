@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from striate.counted import Counted
-from striate.data.images import Picture
+from striate.data.images import Picture, read_image
 from striate.data.names import MAX_PIXELS
 from striate.data.transforms import to_input
 from striate.detection.found import detections_of, packed
@@ -33,6 +33,7 @@ from striate.zoo import load_network
 
 OUTPUT = "detections"
 AT_ONCE = 4
+COLOURS = 3  # Channels that are searched, however many the network takes.
 
 
 class Looking(Counted):
@@ -128,7 +129,10 @@ def _read(
     picture = read_or_skip(source, config, skip_bad, max_pixels)
     if isinstance(picture, Skipped):
         return picture
-    proposals = () if search is None else (proposals_of(picture, search, config.image_size),)
+    proposals: tuple[Tensor, ...] = ()
+    if search is not None:
+        coloured = picture if isinstance(source.image, Picture) else read_image(source.image, COLOURS, max_pixels)
+        proposals = (proposals_of(coloured, search, config.image_size),)
     return _Ready(source, picture, to_input(picture, config.preprocessing), proposals)
 
 

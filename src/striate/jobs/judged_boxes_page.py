@@ -7,7 +7,7 @@ from PIL import Image
 from striate.data.box_targets import has_extent
 from striate.data.boxed import Boxed, boxes_of
 from striate.data.images import Picture
-from striate.detection.recall import recall
+from striate.detection.recall import COUNTS, recall
 from striate.jobs.judged_masks_page import beside_each_other, share
 from striate.jobs.judging_boxes import RIGHT, SURE, JudgedBoxes
 from striate.reporting.boxes import box_colours, draw_boxes
@@ -15,7 +15,6 @@ from striate.reporting.detections import draw_detections
 from striate.reporting.figures import by_count, precision_recall
 from striate.reporting.page import Page
 
-COUNTS = (10, 50, 100, 200, 500, 1000, 2000)  # Of proposals.
 SIDE = 560  # Pixels of the longer side of one picture.
 
 

@@ -43,7 +43,7 @@ def searched_splits(
     parts: dict[str, Any] = {}
     for name, images in splits.parts.items():
         if group.size > 1:
-            own = images.subset(list(group.share(len(images))))
+            own = images.subset(list(range(group.rank, len(images), group.size)))
             yield from search_images(own, search.mode, search.room, workers)
             group.wait()  # What the others found is on the disk then.
         parts[name] = yield from searched(images, search, workers)

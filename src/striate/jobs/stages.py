@@ -146,7 +146,6 @@ def learn_stages(loop: Loop, network: RCNN, save: SaveWeights) -> Iterator[Featu
                 done = f"the {record.what} of {record.done} of {record.total} images"
                 raise interrupted(received[0], done, folder, loop.group)
     save("best", network.state_dict())
-    folder.forget_features()
 
 
 def fit_stages(
@@ -201,7 +200,7 @@ def fit_stages(
     for label, regression in enumerate(regressions):
         _put(network.offset, 4 * label, *regression.solve(scale))
     learned = tuple(
-        LearnedClass(name, len(svm.positives), regression.count, svm.shown, len(svm.negatives))
+        LearnedClass(name, len(svm.positives), regression.count, svm.shown, svm.hard)
         for name, svm, regression in zip(classes, svms, regressions, strict=True)
     )
     yield Stages(learned, kept.size, time.monotonic() - began)

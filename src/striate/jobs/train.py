@@ -212,6 +212,7 @@ def _train(
             write_report(folder, config, splits, layers, records, tested, loop.plan, peaks)
             summary = _summary(loop, records, tested, total_parameters(layers))
             folder.write_summary(summary)
+            folder.forget_features()
             write_card(folder, config, splits, weights_config, summary, loop.plan)
         seconds = time.monotonic() - started
         yield Finished(folder.path, best.epoch, records[-1].epoch, tested.part, tested.metrics, seconds, folder.report)
@@ -308,7 +309,7 @@ def _refuse_sharing(group: Group, found: Splits, config: TrainConfig) -> None:
             received=f"it with {group.size}",
             remedy="Let `striate plan --allow ... --devices N` find the change, and ask for the changed network.",
         )
-    if group.size > 1 and config.model == "rcnn":
+    if group.size > 1 and config.model == "rcnn":  # Whose last stages are one process's work.
         raise UsageError(
             expected="rcnn, which learns in stages, in one process",
             received=f"{group.size}",

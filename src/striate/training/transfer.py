@@ -37,10 +37,13 @@ def freeze_body(network: nn.Module, head: Sequence[str], frozen: bool) -> None:
     Args:
         network: changed in place.
         head: names of the layers that go on learning.
-        frozen: whether all others keep their weights.
+        frozen: whether all others keep their weights. Those that learn by no gradient, which a network may name in
+            ``unlearned``, do so in any case.
     """
+    still = getattr(network, "unlearned", ())
     for name, parameter in network.named_parameters():
-        parameter.requires_grad_(not frozen or name.startswith(tuple(f"{layer}." for layer in head)))
+        learns = not frozen or name.startswith(tuple(f"{layer}." for layer in head))
+        parameter.requires_grad_(learns and not name.startswith(tuple(f"{layer}." for layer in still)))
 
 
 def hold_statistics(network: nn.Module) -> None:
