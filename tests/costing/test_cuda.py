@@ -1,5 +1,6 @@
 """What a card adds, by the rules that it follows."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ FLOAT, HALF = ("float32", 4), ("bfloat16", 2)
 
 
 def taken_inside(
-    name: str, tensors: dict[str, tuple[int, ...]], dtype: tuple[str, int], last: bool, **given: Any
+    name: str, tensors: Mapping[str, tuple[int, ...]], dtype: tuple[str, int], last: bool, **given: Any
 ) -> int:
     """Return what is predicted of one operator, whose result is the last of some tensors."""
     layout = Layout.CHANNELS_LAST if last else Layout.CONTIGUOUS

@@ -96,7 +96,7 @@ def _made(operator: Operator, graph: OperatorGraph) -> TensorSpec:
 
 
 def _is_depthwise(operator: Operator, taken: TensorSpec) -> bool:
-    return taken.shape[1] == operator.arguments["groups"] > 1
+    return taken.shape[1] == cast(int, operator.arguments["groups"]) > 1
 
 
 def _is_product(operator: Operator, taken: TensorSpec, kernel: TensorSpec, made: TensorSpec) -> bool:
