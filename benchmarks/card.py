@@ -1,17 +1,21 @@
-"""Predicted against measured peaks on a CUDA card: python benchmarks/card.py measure RAW; then rows RAW.
+"""Predicted against measured peaks on a CUDA card: python benchmarks/card.py measure RAW; then rows RAW COMMIT.
 
 ``measure`` takes classifiers at prediction and at training, in 32 and 16 bits, in both memory layouts, in micro-batches
 and with recomputation, networks for pixels and networks that find things. It predicts each in processes beside, runs it
 in this one, and writes a line of JSON to ``RAW`` (gzip): the peaks, what was predicted of every operator, and what the
 allocator says before and after each, so that what cuDNN and cuBLAS take inside can be seen. ``rows`` makes a row of
-``card.csv`` of each line, on any machine.
+``card.csv`` of each line, on any machine. With ``--graphs``, a folder of the operator graphs that were traced on that
+card (each a pickle of the program's name and its graph, in LZMA), it predicts them anew, for rows of their own: the
+column ``predicted_by`` says at which commit, ``commit`` where the program was measured.
 """
 
 import argparse
 import gc
 import gzip
 import json
+import lzma
 import multiprocessing
+import pickle
 import random
 import shlex
 import statistics
@@ -31,9 +35,10 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from record import append_row, device
-from striate.costing.devices.cuda import MATRICES
-from striate.costing.memory import INSIDE
+from record import append_row, commit, device
+from striate.costing.devices.cuda import MATRICES, cuda_card
+from striate.costing.devices.cuda_allocator import with_blocks
+from striate.costing.memory import INSIDE, find_peak, timeline
 from striate.costing.verify import measure_peak
 from striate.graph.dispatch import is_bookkeeping, named_arguments
 from striate.graph.operators import Phase
@@ -267,40 +272,58 @@ def in_words(line: dict[str, Any]) -> str:
     return f"{peak / real - 1:+9.4%}  {peak:>14,} {real:>14,} {found['requested']:>14,}  {line['program']}"
 
 
-def rows(raw: Path) -> None:
+def predicted_anew(folder: Path, gpu: str) -> dict[str, int]:
+    """Return the peaks that this version predicts, from operator graphs that were kept; by program."""
+    device, found = cuda_card(gpu), {}
+    for path in sorted(folder.glob("*.pkl.xz")):
+        name, *_, graph = pickle.loads(lzma.decompress(path.read_bytes()))
+        found[name] = find_peak(timeline(with_blocks(graph), device)).size
+    return found
+
+
+def rows(raw: Path, measured_at: str, gpu: str, graphs: Path | None) -> None:
     """Make a row of each line, and say how far predictions are off."""
-    errors = []
+    errors, anew = [], None if graphs is None else predicted_anew(graphs, gpu)
     for line in lines(raw):
-        print(in_words(line))
         predicted, found = line["predicted"], line["measured"]
-        if "failed" in predicted or "failed" in found:
+        if "failed" in predicted or "failed" in found or (anew is not None and line["program"] not in anew):
+            print(in_words(line))
             continue
-        errors.append(predicted["peak"] / found["peak"] - 1)
+        peak = predicted["peak"] if anew is None else anew[line["program"]]
+        print(in_words(line | {"predicted": predicted | {"peak": peak}}))
+        errors.append(peak / found["peak"] - 1)
         append_row(
             "card",
             **{name: line[name] for name in ("device", "torch", "command", "cuda", "cudnn", "program")},
-            predicted=predicted["peak"],
+            commit=measured_at,
+            predicted_by=measured_at if anew is None else commit(),
+            predicted=peak,
             measured=found["peak"],
             error=f"{errors[-1]:.6f}",
             requested=found["requested"],
             reserved=found["reserved"],
-            seconds=predicted["seconds"],
+            seconds=predicted["seconds"] if anew is None else "",
         )
     if errors:
         middle, largest = statistics.median(map(abs, errors)), max(errors, key=abs)
         print(f"{len(errors)} programs; error: median {middle:.3%}, largest {largest:+.3%}")
+        for share in (0.005, 0.01, 0.02, 0.03):
+            print(f"within {share:.1%}: {sum(abs(error) <= share for error in errors)}")
+        print(f"above: {sum(error > 0 for error in errors)}; below: {sum(error < 0 for error in errors)}")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Predicted against measured peaks of memory on a CUDA card.")
     parser.add_argument("what", choices=("measure", "rows"))
     parser.add_argument("raw", type=Path, metavar="RAW")
+    parser.add_argument("commit", nargs="?", default="", help="that was measured, for rows")
+    parser.add_argument("--graphs", type=Path, metavar="FOLDER", help="predict these anew, for rows")
     parser.add_argument("--gpu", default="h200", help="the card's name, as --gpu of the program; default: %(default)s")
     parser.add_argument("--pattern", default="*", help="of programs; default: %(default)s")
     parser.add_argument("--minutes", type=float, default=30.0, help="stop after so many; default: %(default)s")
     parser.add_argument("-j", "--workers", type=int, default=8, help="that predict; default: %(default)s")
     options = parser.parse_args()
     if options.what == "rows":
-        rows(options.raw)
+        rows(options.raw, options.commit, options.gpu, options.graphs)
     else:
         measure(options.raw, options.gpu, options.pattern, options.minutes, options.workers)

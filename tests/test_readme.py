@@ -384,6 +384,18 @@ def test_figures_of_predicted_peaks_are_those_of_the_rows(said: str, which: str,
     assert figures == (str(len(last)), f"{statistics.median(last):.3%}"[:-1], f"{max(last):.2%}"[:-1])
 
 
+def test_figures_of_a_card_are_those_of_the_rows() -> None:
+    (line,) = (line for line in README.splitlines() if "`benchmarks/card.py`" in line)
+    by = {row["predicted_by"]: row["commit"] for row in rows_of("card")}
+    said = []
+    for version in by:
+        errors = [abs(float(row["error"])) for row in rows_of("card", predicted_by=version)]
+        assert f", {len(errors)} programs" in line
+        said.append(f"median {statistics.median(errors):.3%}, largest {max(errors):.2%}".replace("%", " %"))
+    assert line.split(" | ")[1] == f"{said[0]}; {said[-1]}"
+    assert by.popitem()[0] not in by.values()  # The last predictions were made after the programs were measured.
+
+
 @pytest.mark.parametrize(
     ("said", "ways"),
     [

@@ -1,14 +1,18 @@
 """What a card adds, by the rules that it follows."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
 from striate.costing.devices.cuda import CARDS, CUBLAS, card_bytes, cuda_card
 from striate.costing.devices.cuda_allocator import with_blocks
-from striate.costing.memory import INSIDE, evaluation_peak, timeline
+from striate.costing.devices.cuda_inside import inside
+from striate.costing.memory import evaluation_peak, timeline
 from striate.errors import UsageError
-from striate.graph.operators import BEFORE, Operator, OperatorGraph, Phase, Storage
+from striate.graph.operators import BEFORE, Layout, Operator, OperatorGraph, Phase, Storage, TensorIndex, TensorSpec
 from striate.graph.programs import Inference, Training
 from striate.graph.trace import trace
 
@@ -20,16 +24,93 @@ def test_requests_are_rounded_up_to_512_bytes(size: int, allocated: int) -> None
     assert cuda_card("t4").allocated(size) == allocated
 
 
-def test_a_convolutions_workspace_is_bounded_by_all_that_it_reads_and_makes() -> None:
-    graph = trace(Inference(nn.Conv2d(3, 8, 3), [torch.zeros(1, 3, 10, 10)]))
-    (moment,) = timeline(graph, cuda_card("rtx3060"))
-    elements = 3 * 10 * 10 + 8 * 3 * 3 * 3 + 8 + 8 * 8 * 8
-    assert moment.by[INSIDE] == -(-4 * elements // 512) * 512
-    assert CUBLAS not in moment.by
+FLOAT, HALF = ("float32", 4), ("bfloat16", 2)
 
 
-@pytest.mark.parametrize(("card", "workspace"), [("h100", 32 * MiB), ("a100-40gb", 8 * MiB + 128 * 1024)])
-def test_products_of_matrices_take_cublas_workspace(card: str, workspace: int) -> None:
+def taken_inside(
+    name: str, tensors: Mapping[str, tuple[int, ...]], dtype: tuple[str, int], last: bool, **given: Any
+) -> int:
+    """Return what is predicted of one operator, whose result is the last of some tensors."""
+    layout = Layout.CHANNELS_LAST if last else Layout.CONTIGUOUS
+    specs = tuple(TensorSpec(shape, *dtype, layout, place) for place, shape in enumerate(tensors.values()))
+    read = {argument: TensorIndex(place) for place, argument in enumerate(tensors) if argument != "made"}
+    places = tuple(range(len(specs)))
+    operator = Operator(name, Phase.BACKWARD, None, None, False, False, False, read | given, places[:-1], places[-1:])
+    storages = tuple(Storage(spec.size, BEFORE) for spec in specs)
+    return inside(operator, OperatorGraph((operator,), specs, storages, (), ()))
+
+
+@pytest.mark.parametrize(
+    ("image", "kernel", "result", "dtype", "last", "groups", "measured"),
+    [
+        ((8, 16, 224, 224), (16, 16, 3, 3), (8, 16, 224, 224), FLOAT, False, 1, 51_389_456),
+        ((32, 3, 224, 224), (96, 3, 7, 7), (32, 96, 109, 109), FLOAT, False, 1, 171_759_120),
+        ((32, 64, 224, 224), (64, 64, 3, 3), (32, 64, 224, 224), FLOAT, False, 1, 822_231_187),
+        ((32, 3, 224, 224), (64, 3, 7, 7), (32, 64, 112, 112), HALF, True, 1, 25_740_304),
+    ],
+)
+def test_copies_that_a_convolution_makes_are_those_that_a_card_made(
+    image: tuple[int, ...],
+    kernel: tuple[int, ...],
+    result: tuple[int, ...],
+    dtype: tuple[str, int],
+    last: bool,
+    groups: int,
+    measured: int,
+) -> None:
+    """Measured on an H200, in bytes asked for of torch's allocator."""
+    tensors = {"input": image, "weight": kernel, "made": result}
+    predicted = taken_inside("aten.convolution.default", tensors, dtype, last, groups=groups, transposed=False)
+    assert measured <= predicted <= measured + 1024
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize(
+    ("image", "kernel", "groups", "measured", "most"),
+    [
+        ((32, 96, 112, 112), (96, 1, 3, 3), 96, 0, 0),  # Depthwise.
+        ((32, 64, 56, 56), (64, 64, 1, 1), 1, 0, 9 * MiB),  # A product of matrices.
+    ],
+)
+def test_other_convolutions_take_little(
+    image: tuple[int, ...], kernel: tuple[int, ...], groups: int, measured: int, most: int, last: bool
+) -> None:
+    tensors = {"input": image, "weight": kernel, "made": image}
+    predicted = taken_inside("aten.convolution.default", tensors, FLOAT, last, groups=groups, transposed=False)
+    assert measured <= predicted <= most + 512
+
+
+@pytest.mark.parametrize(
+    ("side", "channels", "dtype", "measured"),
+    [(14, 512, HALF, 25_690_128), (28, 512, FLOAT, 102_760_464), (56, 256, HALF, 138_412_040)],
+)
+def test_a_gradient_of_biases_is_added_up_in_parts(
+    side: int, channels: int, dtype: tuple[str, int], measured: int
+) -> None:
+    maps, kernel = (32, channels, side, side), (channels, channels, 3, 3)
+    tensors = {"grad_output": maps, "input": maps, "weight": kernel, "made": maps}
+    others = {"groups": 1, "transposed": False, "output_mask": (True, True, True)}
+    predicted = taken_inside("aten.convolution_backward.default", tensors, dtype, True, **others)
+    copies = (2 * 32 * channels * side**2 + channels**2 * 9) * dtype[1]
+    assert measured <= predicted <= max(copies, measured) + 1024
+
+
+@pytest.mark.parametrize(
+    ("bags", "channels", "rows", "measured"),
+    [(12_544, 128, 7_140, 16_505_944), (25_088, 128, 14_280, 33_011_872), (25_088, 96, 2_760, 21_484_192)],
+)
+def test_the_gradient_of_regions_sorts_the_places_of_samples(
+    bags: int, channels: int, rows: int, measured: int
+) -> None:
+    tensors = {"grad": (bags, channels), "indices": (16 * bags,), "made": (rows, channels)}
+    name, other = "aten._embedding_bag_backward.default", {"num_weights": rows}
+    predicted = taken_inside(name, tensors, FLOAT, False, mode=0, **other)
+    assert measured <= predicted <= measured + 1024
+    assert taken_inside(name, tensors, FLOAT, False, mode=2, **other) == 0
+
+
+@pytest.mark.parametrize(("card", "workspace"), [("h100", 33 * MiB), ("a100-40gb", 9 * MiB + 128 * 1024)])
+def test_products_of_matrices_take_cublas_workspace_and_with_a_bias_another(card: str, workspace: int) -> None:
     graph = trace(Inference(nn.Linear(8, 4), [torch.zeros(2, 8)]))
     device = cuda_card(card)
     assert device.fixed(graph) == {CUBLAS: workspace}

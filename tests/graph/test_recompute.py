@@ -306,6 +306,22 @@ def test_an_operator_that_changes_what_is_kept_is_not_run_again() -> None:
         case.learned(chosen)
 
 
+def test_a_forward_pass_that_is_cut_short_holds_no_tensor() -> None:
+    """Such as one that runs out of memory: what a node keeps must not hold that node."""
+
+    class CutShort(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(weakref.ref(x.untyped_storage()))
+            raise MemoryError
+
+    convolution, seen = nn.Conv2d(3, 8, 3), list[weakref.ref[Any]]()
+    network = nn.Sequential(convolution, nn.Softplus(), nn.Sigmoid(), CutShort())
+    with pytest.raises(MemoryError), recomputing({2: "aten.softplus.default"}):
+        network(torch.rand(2, 3, 16, 16))
+    gc.collect()
+    assert seen[0]() is None
+
+
 def test_an_error_in_the_forward_pass_leaves_nothing_behind() -> None:
     case = small_chain()
     twin = case.twin()

@@ -51,9 +51,10 @@ def roi_pool(maps: Maps, boxes: Boxes, images: Images, size: tuple[int, int], *,
     places = _combined(rows, columns, width) + _first_of(images * (height * width))
     is_there = is_row[:, :, None, :, None] & is_column[:, None, :, None, :]
     table = F.pad(_table(maps), (0, 0, 0, 1))  # With a row that stands for no place, and is passed over.
+    table = table.to(torch.promote_types(table.dtype, torch.float32))  # CUDA has no gradient of it in bfloat16.
     none = len(table) - 1
     largest = F.embedding_bag(_bags(places.where(is_there, none)), table, mode="max", padding_idx=none)
-    return _parts(largest, len(boxes), size)
+    return _parts(largest.to(maps.dtype), len(boxes), size)
 
 
 def roi_align(

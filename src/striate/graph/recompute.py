@@ -279,7 +279,8 @@ class _Recipes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Return what autograd is to keep in place of a tensor."""
         made = self._made(tensor)
         if made is None:
-            return _Held(tensor, tensor._version)
+            # With its history it could hold the very node that holds this, and outlive a pass that was cut short.
+            return _Held(_detached(tensor), tensor._version)
         made.recipe.waiting += 1
         return made
 

@@ -5,26 +5,28 @@
   *reserves*, more than what is counted here, and depends on what ran before.
 - cuBLAS, which multiplies matrices, takes a workspace once for each thread that calls it, and keeps it: a forward pass
   runs in one thread, and torch runs a backward pass in another. It is 32 MiB from compute capability 9.0 on, 8.125 MiB
-  (``:4096:2:16:8``) before. ``CUBLAS_WORKSPACE_CONFIG=:0:0`` turns it off.
-- cuDNN takes a workspace for each convolution that depends on the algorithm that it chooses, and is free again
-  afterwards. It is bounded here by a copy of all that the convolution reads and makes, as a change of layout takes.
+  (``:4096:2:16:8``) before. ``CUBLAS_WORKSPACE_CONFIG=:0:0`` turns it off. Products that add a bias are cuBLASLt's,
+  which takes 1 MiB more in the same way.
+- What operators take inside themselves is free again afterwards; much of it is cuDNN's
+  (`striate.costing.devices.cuda_inside`).
 
-The blocks and both workspaces were seen on an H200 with torch 2.11: a step of ResNet-18 in bfloat16 took 600.1 MB,
-where they make 599.8 MB without cuDNN's workspaces. How much of these is taken has not been compared with a card yet.
+All this was compared with an H200: its errors, program by program, are in benchmarks/results/card.csv. Of other cards,
+the sizes of cuBLAS's workspaces are NVIDIA's and torch's word.
 """
 
 import torch
 
 from striate.costing.devices.cuda_allocator import rounded, with_blocks
+from striate.costing.devices.cuda_inside import inside
 from striate.costing.devices.device import Device
 from striate.errors import UsageError
-from striate.graph.operators import Operator, OperatorGraph, Phase
+from striate.graph.operators import OperatorGraph, Phase
 from striate.units import parse_bytes
 
 MiB, GiB = 2**20, 2**30
 CUBLAS = "cuBLAS's workspaces"
-LARGE_CUBLAS, SMALL_CUBLAS = 32 * MiB, 8 * MiB + 128 * 1024
-MATRICES = {"mm", "addmm", "bmm", "baddbmm"}
+LARGE_CUBLAS, SMALL_CUBLAS, CUBLASLT = 32 * MiB, 8 * MiB + 128 * 1024, MiB
+MATRICES, WITH_BIAS = {"mm", "addmm", "bmm", "baddbmm"}, {"addmm"}
 
 # Memory as NVIDIA's data sheets give it; what torch can have is some hundred MB less, which the driver takes.
 CARDS = {
@@ -79,13 +81,13 @@ def cuda_card(card: str) -> Device:
     workspace = LARGE_CUBLAS if _named(card) in WITH_LARGE_CUBLAS or _is_here(capacity) else SMALL_CUBLAS
 
     def fixed(graph: OperatorGraph) -> dict[str, int]:
-        threads = {operator.phase is Phase.BACKWARD for operator in graph.operators if operator.kind in MATRICES}
-        return {CUBLAS: len(threads) * workspace} if threads else {}
+        size = _threads(graph, MATRICES) * workspace + _threads(graph, WITH_BIAS) * CUBLASLT
+        return {CUBLAS: size} if size else {}
 
     # A card has operators of its own, such as cuDNN's batch norm, which a build of torch without CUDA cannot trace.
     place = "cuda" if torch.cuda.is_available() else "cpu"
     return Device(
-        *(f"CUDA card {card}", rounded, _cudnn, _notes, fixed),
+        *(f"CUDA card {card}", rounded, inside, _notes, fixed),
         completed=with_blocks,
         capacity=capacity,
         place=place,
@@ -104,14 +106,13 @@ def _named(card: str) -> str:
     return card.lower().replace(" ", "")
 
 
-def _cudnn(operator: Operator, graph: OperatorGraph) -> int:
-    if operator.kind not in ("convolution", "convolution_backward"):
-        return 0
-    return rounded(sum(graph.tensors[index].size for index in {*operator.inputs, *operator.outputs}))
+def _threads(graph: OperatorGraph, kinds: set[str]) -> int:
+    """Return how many threads run operators of some kinds."""
+    return len({operator.phase is Phase.BACKWARD for operator in graph.operators if operator.kind in kinds})
 
 
 def _notes(_graph: OperatorGraph) -> list[str]:
     return [
-        "Bytes allocated, with cuDNN's workspaces bounded, which no card has verified yet; torch reserves more, and "
-        "the driver takes some hundred MB for itself."
+        "Bytes allocated, with cuDNN's workspaces bounded by what they were on an H200; torch reserves more, and the "
+        "driver takes some hundred MB for itself."
     ]
