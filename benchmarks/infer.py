@@ -32,7 +32,7 @@ from striate.inference.folding import make_ready
 from striate.zoo import create_model, find_model, list_models
 
 PAUSE = 0.1  # Seconds: threads of the way before wait for more work on the processor.
-OPTIONS = {"rcnn": {"proposals": 100}}  # Its own 2,000 take minutes.
+OPTIONS: dict[str, dict[str, Any]] = {"rcnn": {"proposals": 100}}  # Its own 2,000 take minutes.
 WAYS = ("eager", "striate", "onnxruntime", "onnxruntime without arena")
 
 

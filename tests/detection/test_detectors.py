@@ -29,7 +29,7 @@ WAYS: list[tuple[str, dict[str, Any]]] = [
     ("faster_rcnn", {"pyramid": True}),
     ("mask_rcnn", {}),
     ("mask_rcnn", {"pyramid": False}),
-    ("yolo", {"hidden": 64, "channels": 32}),
+    ("yolo", {"channels": 32}),
     ("yolov3", {"channels": 8}),
 ]
 LOSSES = {
@@ -81,7 +81,7 @@ def test_all_of_a_detector_learns(name: str, options: dict[str, Any]) -> None:
     ("name", "options"),
     [
         ("mask_rcnn", {"hidden": 64, "channels": 32}),
-        ("yolo", {"hidden": 64, "channels": 32, "drop_rate": 0.0}),
+        ("yolo", {"channels": 32, "drop_rate": 0.0}),
         ("yolov3", {"channels": 8}),
     ],
 )
