@@ -16,7 +16,7 @@ from striate.data.reading import Reading
 from striate.data.sets import ImageTensors
 from striate.data.source import finish, open_data
 from striate.detection.selective_search import selective_search
-from striate.jobs.proposing import Searching, find_proposals, pixels_of, proposals_folder, search_images
+from striate.jobs.proposing import Searching, pixels_of, proposals_folder, search_images
 
 Pixels = UInt8[np.ndarray, "H W 3"]
 
@@ -54,14 +54,14 @@ def watch(monkeypatch: pytest.MonkeyPatch, search: Callable[[Pixels], np.ndarray
 
 
 def test_proposals_are_those_of_each_image_cut_to_the_count(images: BoxedFiles) -> None:
-    steps = find_proposals(images, "fast", 7)
+    steps = search_images(images, "fast", 7)
     assert [next(steps) for _ in range(3)] == [Searching(0, 4), Searching(1, 4), Searching(2, 4)]
     found = finish(steps)
     for place, path in enumerate(images.paths):
         theirs = selective_search(np.asarray(Image.open(path)))
         assert len(theirs) > 7
-        assert np.array_equal(found[place], theirs[:7])
-    assert sum(len(each) for each in finish(find_proposals(images, "quality", 10**6))) > 40
+        assert np.array_equal(found[place].proposals, theirs[:7])
+    assert sum(len(each.proposals) for each in finish(search_images(images, "quality", 10**6))) > 40
 
 
 def test_processes_find_what_one_does(images: BoxedFiles, kept: Path) -> None:
@@ -159,12 +159,12 @@ def test_images_of_any_channels_are_searched(channels: int, taken: list[int]) ->
     images = ImageTensors(pixels, torch.zeros(1, dtype=torch.int64), ("a",))
     seen = pixels_of(images.picture(0))
     assert np.array_equal(seen, pixels[0, taken].permute(1, 2, 0).numpy())
-    (found,) = finish(find_proposals(images))
-    assert [0, 0, 12, 9] in found.tolist()
+    (found,) = finish(search_images(images))
+    assert [0, 0, 12, 9] in found.proposals.tolist()
 
 
 def test_nothing_is_found_in_no_images(images: BoxedFiles) -> None:
-    assert finish(find_proposals(images.subset([]), workers=2)) == []
+    assert finish(search_images(images.subset([]), workers=2)) == []
 
 
 def test_proposals_are_kept_in_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

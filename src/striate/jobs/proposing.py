@@ -1,5 +1,6 @@
 """Where things may be in the images of a set, by selective search: looked for once, and kept on the disk."""
 
+import gc
 import hashlib
 import os
 import time
@@ -8,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 from jaxtyping import Float32, UInt8
 from torch.utils.data import DataLoader, Dataset
 
@@ -18,7 +18,7 @@ from striate.data.sets import ImageSet
 from striate.detection.proposals import SearchMode
 from striate.detection.selective_search import selective_search
 from striate.errors import StriateError
-from striate.files import cache_folder, make_folder, replace_file
+from striate.files import cache_folder, replace_file
 
 VERSION = 1  # Of the search: with another one, images are searched anew.
 
@@ -49,14 +49,6 @@ class Searched:
 def proposals_folder() -> Path:
     """Return where proposals are kept: STRIATE_PROPOSALS, or striate/proposals in the user's cache."""
     return Path(os.environ.get("STRIATE_PROPOSALS") or cache_folder("proposals"))
-
-
-def find_proposals(
-    images: ImageSet, mode: SearchMode = "fast", count: int = 2000, workers: int = 0
-) -> Generator[Searching, None, list[Float32[np.ndarray, "_ 4"]]]:
-    """Return the first proposals of each image, xyxy in the image's own pixels; arguments as for `search_images`."""
-    searched = yield from search_images(images, mode, count, workers)
-    return [each.proposals for each in searched]
 
 
 def search_images(
@@ -92,6 +84,7 @@ def _each(search: "_Search", workers: int) -> Iterator[Searched | StriateError]:
     if workers == 0:
         yield from (search[place] for place in range(len(search)))
     else:
+        gc.collect()  # A process that is forked must not be the one that clears an earlier loader away.
         # Its processes have one thread each, pass a Ctrl-C over, and end when this one does.
         yield from DataLoader(search, batch_size=None, num_workers=min(workers, len(search), os.cpu_count() or 1))
 
@@ -154,6 +147,7 @@ def _keep(path: Path, proposals: Float32[np.ndarray, "K 4"]) -> None:
         with beside.open("wb") as file:
             np.savez_compressed(file, proposals=proposals)
 
-    make_folder(path.parent)
-    with FileLock(path.parent / ".lock"):  # Another process may have found the same picture.
-        replace_file(path, write)
+    # Another process may have found the same picture: each writes a file of its own.
+    own = path.with_suffix(f".{os.getpid()}.npz")
+    replace_file(own, write)
+    os.replace(own, path)
