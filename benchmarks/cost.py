@@ -42,6 +42,8 @@ WHAT: list[tuple[Any, int]] = [
     *itertools.product(("sgd", "momentum", "adam"), (2, 4)),
 ]
 HALVES: list[dict[str, Any]] = [{"dtype": "bfloat16"}, {"amp_dtype": "bfloat16"}]
+# Of what is shown to networks so many, which their images' size suits.
+FEW: dict[str, dict[str, Any]] = {"rcnn": {"proposals": 40, "side": 64}, "fast_rcnn": {"proposals": 200}}
 HALF_MODELS = ("alexnet_owt", "vgg11", "googlenet_bn", "resnet18", "resnet50", "seresnet18", "xception", "mobilenet_v2")
 
 
@@ -86,7 +88,8 @@ def detectors(pattern: str) -> Iterator[ModelProgram]:
     models = [model for model in list_models(pattern) if ZOO[model].task == "detect"]
     for model in models:
         can_have_one = "pyramid" in signature(ZOO[model].build).parameters
-        ways = [{"pyramid": pyramid} for pyramid in (False, True)] if can_have_one else [{}]
+        shown = FEW.get(model, {})
+        ways = [{**shown, "pyramid": pyramid} for pyramid in (False, True)] if can_have_one else [shown]
         for options, last in itertools.product(ways, (True, False)):
             for what in ((None, 1), (None, 4), ("momentum", 2), ("adam", 4)):
                 yield replace(of_zoo(model, settings(*what, channels_last=last)), options=options)

@@ -357,6 +357,11 @@ def test_figures_of_things_are_those_of_the_rows() -> None:
 
     seconds = [f"{float(row['seconds']):.0f} s" for row in (cells, people)]
     assert f"| {share(cells, 'ap50')}, {seconds[0]} | `benchmarks/detectors.py bccd` |" in README
+    for way in ("bccd-yolov3",):
+        (other,) = rows_of("detectors", way=way)
+        figures = f"{share(other, 'ap50')}, {float(other['seconds']):.0f} s"
+        assert f"| {figures} | `benchmarks/detectors.py {way}` |" in README
+        assert f"| {share(other, 'ap50')} | {share(other, 'ap')} | | {float(other['seconds']):.0f} s |" in page
     assert (
         f"| {share(people, 'ap')}, {share(people, 'mask_ap')}, {seconds[1]} | `benchmarks/detectors.py penn" in README
     )

@@ -142,9 +142,9 @@ def test_the_dense_layer_begins_as_a_convolution() -> None:
     torch.nn.init.zeros_(network.said.bias)
     count = ROWS * COLUMNS
     maps = torch.randn(1, 8, ROWS, COLUMNS)
-    said = network.said(maps.flatten(1) / count).view(count, -1)
+    said = network.said(maps.flatten(1) / (10 * count)).view(count, -1)
     kernel = torch.nn.functional.conv2d
-    own = network.said.weight.view(count, -1, 8, count)[0, :, :, 0] / count
+    own = network.said.weight.view(count, -1, 8, count)[0, :, :, 0] / (10 * count)
     expected = kernel(maps, own[:, :, None, None]).flatten(2)[0].T
     torch.testing.assert_close(said, expected)
     assert own.std() > 0.1

@@ -19,12 +19,12 @@ squared errors (equation 3).
 Deviations: on any backbone, where the paper has 20 convolutions of its own; C is 256, where it has 1,024; one dense
 layer, where it has two (its authors' program has one, too, on 256 maps, behind a layer that is locally connected). A
 dense layer learns of each cell by itself, and of a few hundred images next to nothing: so it begins as a convolution,
-each cell looking at its own place of the maps, all with the same weights, and what it looks at is divided by the number
-of cells, without which a step that suits the convolutions would be far too large for so many weights. The convolutions
-have batch norm, as in the authors' next paper ("YOLO9000", 2017, section 2); the second has a stride of 1 where fewer
-places than cells would be left. The last layer's biases begin with boxes in the middles of their cells that have the
-shapes of the training images' things. Of things in one cell the first is learned. Suppression allows an IoU of one
-half; 100 results an image at most.
+each cell looking at its own place of the maps, all with the same weights, and what it looks at is divided by ten times
+the number of cells, without which a step that suits the convolutions would be far too large for so many weights. The
+convolutions have batch norm, as in the authors' next paper ("YOLO9000", 2017, section 2); the second has a stride of 1
+where fewer places than cells would be left. The last layer's biases begin with boxes in the middles of their cells that
+have the shapes of the training images' things. Of things in one cell the first is learned. Suppression allows an IoU of
+one half; 100 results an image at most.
 """
 
 from collections import OrderedDict
@@ -53,6 +53,7 @@ from striate.errors import UsageError
 STRIDE = 32
 SAID = 5  # Numbers of a box: its middle, the square roots of its sides, its confidence.
 OF_BOXES, OF_NOTHING = 5.0, 0.5  # λ_coord and λ_noobj of equation 3.
+SLOWER = 10  # By what the dense layer learns more slowly, besides the number of cells.
 SLOPE = 0.1  # Of the leaky ReLU, below 0.
 LEAST_SCORE, OVERLAP, MOST = 0.01, 0.5, 100  # Of what is said to be found: score, IoU, number.
 
@@ -140,7 +141,7 @@ class YOLO(Detector):
         """Return what is said of all cells."""
         expect_size(x, self.image_size)
         count = self.grid[0] * self.grid[1]
-        numbers: Tensor = self.said(self.cells(self.convolutions(self.features(x))) / count)
+        numbers: Tensor = self.said(self.cells(self.convolutions(self.features(x))) / (SLOWER * count))
         of_cells = numbers.view(len(x), count, -1).float()
         of_boxes = SAID * self.each
         return Said(of_cells[..., :of_boxes].reshape(len(x), -1, SAID), of_cells[..., of_boxes:])
@@ -210,7 +211,7 @@ class YOLO(Detector):
         nn.init.zeros_(layer.bias)
         own = layer.weight.view(count, -1, layer.in_features // count, count)
         shared = torch.randn(own.shape[1:3], device=own.device, dtype=own.dtype) / own.shape[2] ** 0.5
-        own.diagonal(dim1=0, dim2=3).copy_(count * shared.unsqueeze(2))
+        own.diagonal(dim1=0, dim2=3).copy_(SLOWER * count * shared.unsqueeze(2))
         self._of_boxes(layer)[..., :4] = torch.tensor([0.5, 0.5, 0.5**0.5, 0.5**0.5])
 
 
