@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from striate.errors import StriateError as StriateError
     from striate.jobs.check import Checked as Checked
     from striate.jobs.check import check as check
+    from striate.jobs.comparing_detectors import ComparedDetectors as ComparedDetectors
+    from striate.jobs.comparing_detectors import compare_detectors as compare_detectors
     from striate.jobs.comparing_proposals import ComparedProposals as ComparedProposals
     from striate.jobs.comparing_proposals import compare_proposals as compare_proposals
     from striate.jobs.convert import convert as convert
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Checked": "striate.jobs.check",
     "ClassMap": "striate.results",
+    "ComparedDetectors": "striate.jobs.comparing_detectors",
     "ComparedProposals": "striate.jobs.comparing_proposals",
     "DetectedThings": "striate.jobs.detections",
     "Detections": "striate.results",
@@ -74,6 +77,7 @@ _HOMES = {
     "WeightsConfig": "striate.weights",
     "apply_plan": "striate.planning.apply",
     "check": "striate.jobs.check",
+    "compare_detectors": "striate.jobs.comparing_detectors",
     "compare_proposals": "striate.jobs.comparing_proposals",
     "convert": "striate.jobs.convert",
     "cost": "striate.jobs.cost",
@@ -99,6 +103,7 @@ _HOMES = {
 __all__ = [
     "Checked",
     "ClassMap",
+    "ComparedDetectors",
     "ComparedProposals",
     "Cost",
     "DetectedThings",
@@ -119,6 +124,7 @@ __all__ = [
     "WeightsConfig",
     "apply_plan",
     "check",
+    "compare_detectors",
     "compare_proposals",
     "convert",
     "cost",

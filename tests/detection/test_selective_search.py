@@ -10,7 +10,7 @@ from striate.detection.segments import (
     DIRECTIONS,
     TEXTURE_BINS,
     ColourSpace,
-    Regions,
+    Segments,
     colour_bins,
     describe,
     neighbours,
@@ -250,6 +250,6 @@ def test_grey_images_are_searched() -> None:
 def test_merging_does_not_change_what_it_is_given() -> None:
     numbers, colours, textures = parts(1, "i")
     regions = describe(numbers, colours, textures)
-    before = Regions(*(each.copy() for each in regions))
+    before = Segments(*(each.copy() for each in regions))
     group(regions, neighbours(numbers), frozenset(MEASURES))
     assert all(np.array_equal(*both) for both in zip(regions, before, strict=True))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from striate.blocks.contract import FeatureInfo
 from striate.blocks.network import Images, Network
-from striate.detection.proposals import Search
+from striate.detection.proposals import ProposalSearch
 
 
 class Detector(Network):
@@ -28,7 +28,7 @@ class Detector(Network):
 
     proposing: ClassVar[tuple[str, ...]] = ()  # The parts that make proposals.
     mask_side: ClassVar[int | None] = None  # Of the masks that it learns from.
-    search: Search | None = None  # Where its proposals come from, unless it makes them itself.
+    search: ProposalSearch | None = None  # Where its proposals come from, unless it makes them itself.
 
     def __init__(self, backbone: Network, strides: tuple[int, ...]) -> None:
         infos = tuple(backbone.map_at(stride) for stride in strides)

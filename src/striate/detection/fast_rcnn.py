@@ -25,7 +25,7 @@ from torch import Tensor
 from striate.blocks.network import Images, Network
 from striate.detection.found import Detected
 from striate.detection.losses import sample_proposals
-from striate.detection.proposals import Search, given, search_of
+from striate.detection.proposals import ProposalSearch, given, make_search
 from striate.detection.region_detector import MapDetector, Pool, pool_of
 from striate.detection.targets import Truths
 
@@ -47,7 +47,7 @@ class FastRCNN(MapDetector):
         self,
         backbone: Network,
         num_classes: int,
-        search: Search,
+        search: ProposalSearch,
         *,
         pyramid: bool,
         pool: Pool,
@@ -95,7 +95,7 @@ def fast_rcnn(
     return FastRCNN(
         backbone,
         num_classes,
-        search_of("fast_rcnn", search, proposals),
+        make_search("fast_rcnn", search, proposals),
         pyramid=pyramid,
         pool=pool_of("fast_rcnn", pool, pyramid),
         channels=channels,

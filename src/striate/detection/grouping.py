@@ -10,13 +10,13 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from striate.detection.segments import Regions
+from striate.detection.segments import Segments
 
 Measure = Literal["colour", "texture", "size", "fill"]
 
 
 def similarity(
-    regions: Regions,
+    regions: Segments,
     ones: Int64[np.ndarray, " #pairs"],
     others: Int64[np.ndarray, " #pairs"],
     measures: Set[Measure],
@@ -54,7 +54,7 @@ def _around(ones: Int64[np.ndarray, "#pairs 4"], others: Int64[np.ndarray, "#pai
 
 
 def group(
-    regions: Regions, pairs: Int64[np.ndarray, "pairs 2"], measures: Set[Measure]
+    regions: Segments, pairs: Int64[np.ndarray, "pairs 2"], measures: Set[Measure]
 ) -> Int64[np.ndarray, "hierarchy 4"]:
     """Return the boxes, xyxy, of all regions that there are at some time: the first ones, then each merged one.
 
@@ -68,7 +68,7 @@ def group(
     """
     first, pixels = len(regions.sizes), int(regions.sizes.sum())
     # A list of what is left has room for all that will be: each merging leaves one region less.
-    every = Regions(*(np.concatenate([each, np.zeros_like(each[:-1])]) for each in regions))
+    every = Segments(*(np.concatenate([each, np.zeros_like(each[:-1])]) for each in regions))
     beside: list[set[int]] = [set() for _ in range(first)]
     for one, other in pairs.tolist():
         beside[one].add(other)
@@ -95,7 +95,7 @@ def group(
     return every.boxes_xyxy
 
 
-def _merge(every: Regions, one: int, other: int, made: int) -> None:
+def _merge(every: Segments, one: int, other: int, made: int) -> None:
     """Fill in what is known of a region that two others make up: histograms are weighted means (equation 2)."""
     sizes = every.sizes[one], every.sizes[other]
     every.sizes[made] = sizes[0] + sizes[1]

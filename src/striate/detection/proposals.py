@@ -19,7 +19,7 @@ from striate.suppression import suppress_to
 SearchMode = Literal["fast", "quality"]
 
 
-class Search(NamedTuple):
+class ProposalSearch(NamedTuple):
     """Where proposals come from, for a network that makes none itself.
 
     Args:
@@ -31,7 +31,7 @@ class Search(NamedTuple):
     room: int
 
 
-def search_of(name: str, mode: str, room: int) -> Search:
+def make_search(name: str, mode: str, room: int) -> ProposalSearch:
     """Return where a network's proposals come from.
 
     Raises:
@@ -43,7 +43,7 @@ def search_of(name: str, mode: str, room: int) -> Search:
             received=f"search={mode}, proposals={room}",
             remedy="Leave both out for the usual ones.",
         )
-    return Search(cast(SearchMode, mode), room)
+    return ProposalSearch(cast(SearchMode, mode), room)
 
 
 class Proposals(NamedTuple):

@@ -37,7 +37,7 @@ from striate.blocks.network import Images, Network
 from striate.detection.found import Detected
 from striate.detection.losses import class_loss, sample_proposals
 from striate.detection.postprocess import PostProcess
-from striate.detection.proposals import Proposals, Search, given, search_of
+from striate.detection.proposals import Proposals, ProposalSearch, given, make_search
 from striate.detection.region_detector import MOST, OVERLAP, WEIGHTS, RegionDetector
 from striate.detection.targets import Truths
 from striate.errors import UsageError
@@ -67,7 +67,7 @@ class RCNN(RegionDetector):
     unlearned = ("offset",)
 
     def __init__(
-        self, backbone: Network, num_classes: int, search: Search, *, side: int, hidden: int, head: Head
+        self, backbone: Network, num_classes: int, search: ProposalSearch, *, side: int, hidden: int, head: Head
     ) -> None:
         super().__init__(backbone, (backbone.feature_info[-1].stride,))
         self.search, self.side, self.head = search, side, head
@@ -174,5 +174,5 @@ def rcnn(
             received=f"head={head}, side={side}",
             remedy="Leave both out for the usual ones.",
         )
-    made = search_of("rcnn", search, proposals)
+    made = make_search("rcnn", search, proposals)
     return RCNN(backbone, num_classes, made, side=side, hidden=hidden, head=cast(Head, head))

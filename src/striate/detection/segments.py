@@ -24,7 +24,7 @@ SMOOTHING_SIGMA = 0.8  # Before the first regions are made, as Felzenszwalb and 
 BOUNDS_OF_LAB = np.array([[0.0, 100.0], [-128.0, 127.0], [-128.0, 127.0]])
 
 
-class Regions(NamedTuple):
+class Segments(NamedTuple):
     """Regions of an image, neighbours or one within another.
 
     Args:
@@ -100,11 +100,11 @@ def _bins(levels: Float64[np.ndarray, "*planes H W"], count: int) -> Int64[np.nd
 
 def describe(
     numbers: Int64[np.ndarray, "H W"], colours: Int64[np.ndarray, "C H W"], textures: Int64[np.ndarray, "textures H W"]
-) -> Regions:
+) -> Segments:
     """Return what is known of each region, by number; arguments as the functions above give them."""
     boxes = [(x.start, y.start, x.stop, y.stop) for y, x in ndimage.find_objects(numbers + 1)]
     sizes = np.bincount(numbers.reshape(-1))
-    return Regions(
+    return Segments(
         sizes,
         np.array(boxes, np.int64),
         _histograms(numbers, colours, COLOUR_BINS, sizes),

@@ -17,7 +17,7 @@ from striate.data.images import Picture, read_image
 from striate.data.names import MAX_PIXELS
 from striate.data.transforms import to_input
 from striate.detection.found import detections_of, packed
-from striate.detection.proposals import Search
+from striate.detection.proposals import ProposalSearch
 from striate.detection.scores import runs_of
 from striate.files import replace_file, unlike
 from striate.inference.folding import make_ready
@@ -124,7 +124,7 @@ def detect_images(
 
 
 def _read(
-    source: Source, config: WeightsConfig, search: Search | None, skip_bad: bool, max_pixels: int
+    source: Source, config: WeightsConfig, search: ProposalSearch | None, skip_bad: bool, max_pixels: int
 ) -> _Ready | Skipped:
     picture = read_or_skip(source, config, skip_bad, max_pixels)
     if isinstance(picture, Skipped):

@@ -11,17 +11,17 @@ from striate.data.boxed import Boxed
 from striate.data.images import Picture
 from striate.data.sets import ImageSet, Splits
 from striate.detection.detector import Detector
-from striate.detection.proposals import Search
+from striate.detection.proposals import ProposalSearch
 from striate.jobs.proposing import Searching, search_images, search_picture
 from striate.training.group import ALONE, Group
 
 
-def search_of(network: nn.Module) -> Search | None:
+def search_of(network: nn.Module) -> ProposalSearch | None:
     """Return where a network's proposals come from; None for one that is shown none."""
     return network.search if isinstance(network, Detector) else None
 
 
-def searched(images: ImageSet, search: Search | None, workers: int = 0) -> Generator[Searching, None, ImageSet]:
+def searched(images: ImageSet, search: ProposalSearch | None, workers: int = 0) -> Generator[Searching, None, ImageSet]:
     """Return images with proposals, where they are asked for; each image is searched once.
 
     Raises:
@@ -35,7 +35,7 @@ def searched(images: ImageSet, search: Search | None, workers: int = 0) -> Gener
 
 
 def searched_splits(
-    splits: Splits, search: Search | None, workers: int = 0, group: Group = ALONE
+    splits: Splits, search: ProposalSearch | None, workers: int = 0, group: Group = ALONE
 ) -> Generator[Searching, None, Splits]:
     """Return the parts of a data set with proposals; several processes share the search."""
     if search is None:
@@ -50,7 +50,7 @@ def searched_splits(
     return replace(splits, **parts)
 
 
-def proposals_of(picture: Picture, search: Search, image_size: tuple[int, int]) -> Tensor:
+def proposals_of(picture: Picture, search: ProposalSearch, image_size: tuple[int, int]) -> Tensor:
     """Return the proposals of one picture, 1 x P x 4, in pixels of the image as a network takes all of it."""
     found = torch.from_numpy(search_picture(picture, search.mode, search.room).proposals)
     (height, width), (rows, columns) = picture.size, image_size

@@ -162,7 +162,7 @@ def fit_stages(
     Args:
         network: whose other layers have learned.
         loader: of the images to learn from, in order.
-        look: returns the features of the boxes that `boxes_of` lists.
+        look: returns the features of the boxes that `looked_at` lists.
         classes: of things.
         path: of a file for features; where it is there already, they are gone on with.
         limit: bytes that it may take.
@@ -206,15 +206,15 @@ def fit_stages(
     yield Stages(learned, kept.size, time.monotonic() - began)
 
 
-def boxes_of(known: BoxTargets) -> Tensor:
+def looked_at(known: BoxTargets) -> Tensor:
     """Return what features are made of, N x (P + M) x 4: proposals, then the things themselves."""
     assert known.proposals is not None
     return torch.cat([known.proposals, known.xyxy], 1)
 
 
 def features_of(network: RCNN, batch: BoxedImages) -> Tensor:
-    """Return the features of the boxes that `boxes_of` lists."""
-    parts = torch.split(boxes_of(batch.targets), max(AT_ONCE // len(batch), 1), 1)
+    """Return the features of the boxes that `looked_at` lists."""
+    parts = torch.split(looked_at(batch.targets), max(AT_ONCE // len(batch), 1), 1)
     return torch.cat([network.look(batch.images, boxes) for boxes in parts], 1)
 
 

@@ -21,7 +21,7 @@ from striate.costing.verify import watched
 from striate.data.names import find_data
 from striate.data.sets import Splits
 from striate.data.source import Opening, read_data
-from striate.detection.proposals import Search
+from striate.detection.proposals import ProposalSearch
 from striate.detection.rcnn import RCNN
 from striate.errors import BudgetError, StriateError, UsageError
 from striate.files import load_tensors
@@ -143,7 +143,7 @@ def _train(
     folder: RunFolder | None,
     is_new: bool,
     beginning: Beginning,
-    search: Search | None,
+    search: ProposalSearch | None,
     group: Group,
     started: float,
 ) -> Iterator[TrainRecord]:

@@ -15,7 +15,7 @@ from striate.data.preprocessing import Preprocessing
 from striate.data.sets import ImageSet
 from striate.data.transforms import normalise
 from striate.detection.found import ROW, detections_of, packed
-from striate.detection.proposals import Search
+from striate.detection.proposals import ProposalSearch
 from striate.detection.scores import Truth, coco_scores
 from striate.errors import UsageError
 from striate.training.config import TrainConfig
@@ -27,7 +27,7 @@ from striate.training.tasks.images import FLIP, ImageTask, moved
 class Finder(Protocol):
     """A network that finds things, as far as it is trained: see `striate.detection.detector.Detector`."""
 
-    search: Search | None
+    search: ProposalSearch | None
 
     def losses(self, images: Tensor, *given: Tensor) -> Mapping[str, Tensor]:
         """Return by name what is to become small."""
