@@ -46,6 +46,7 @@ def compared(root: Path) -> list[Any]:
     return list(compare_detectors(str(root / "data"), ONLY, SETTINGS, root / "runs", images=2))
 
 
+@pytest.mark.slow
 def test_each_is_trained_and_judged_as_its_run_says(root: Path, compared: list[Any]) -> None:
     found = compared[-1]
     assert isinstance(found, ComparedDetectors)
@@ -64,6 +65,7 @@ def test_each_is_trained_and_judged_as_its_run_says(root: Path, compared: list[A
     assert fast.trained > fast.seconds.proposals * 9  # All images are searched.
 
 
+@pytest.mark.slow
 def test_what_is_trained_stays_so_and_is_told(root: Path, compared: list[Any]) -> None:
     assert sum(isinstance(record, Started) for record in compared) == 2
     again = list(compare_detectors(str(root / "data"), ONLY, SETTINGS, root / "runs", images=1))
@@ -121,6 +123,7 @@ def test_what_cannot_be_compared_is_refused(root: Path) -> None:
         planned_runs(str(root / "data"), [], {"model": "yolo"})
 
 
+@pytest.mark.slow
 def test_runs_of_other_images_are_no_part_of_it(root: Path, compared: list[Any]) -> None:
     other = write_voc(root / "other", {"train": 4, "val": 2, "test": 2})
     with pytest.raises(UsageError, match="received one with other images. Give another --output"):
