@@ -357,7 +357,7 @@ def test_figures_of_things_are_those_of_the_rows() -> None:
 
     seconds = [f"{float(row['seconds']):.0f} s" for row in (cells, people)]
     assert f"| {share(cells, 'ap50')}, {seconds[0]} | `benchmarks/detectors.py bccd` |" in README
-    for way in ("bccd-yolov3",):
+    for way in ("bccd-yolov3", "bccd-fast-rcnn"):
         (other,) = rows_of("detectors", way=way)
         figures = f"{share(other, 'ap50')}, {float(other['seconds']):.0f} s"
         assert f"| {figures} | `benchmarks/detectors.py {way}` |" in README
