@@ -20,6 +20,12 @@ from striate.errors import StriateError, UsageError
 from striate.files import save_tensors
 from striate.zoo import ZOO, Entry, create_model, list_models
 
+PARTS = {
+    "rcnn": {"PostProcess"},
+    "fast_rcnn": {"Regions", "PostProcess"},
+    "faster_rcnn": {"Proposing", "Regions", "PostProcess"},
+    "mask_rcnn": {"Proposing", "Regions", "PostProcess"},
+}
 SMALL = 64  # The side of a test's image, where the network's own is larger.
 
 
@@ -57,6 +63,12 @@ def build(entry: Entry, **options: Any) -> Any:
     return create_model(entry.name, **{"image_size": side(entry), **options})
 
 
+def proposals(network: Any, count: int) -> list[Tensor]:
+    """Return what a network is shown besides so many images, on torch's meta device."""
+    search = getattr(network, "search", None)
+    return [] if search is None else [torch.empty(count, search.room, 4, device="meta")]
+
+
 def build_meta(entry: Entry, **options: Any) -> Any:
     with torch.device("meta"):
         return create_model(entry.name, **options)
@@ -81,7 +93,7 @@ def test_has_the_published_number_of_parameters_and_multiply_adds(entry: Entry) 
     assert sum(p.numel() for p in network.parameters()) == entry.parameters
     assert all(p.is_meta for p in network.parameters())
     with FlopCounterMode(display=False) as counter:
-        network.eval()(torch.empty(1, entry.in_chans, *entry.image_size, device="meta"))
+        network.eval()(torch.empty(1, entry.in_chans, *entry.image_size, device="meta"), *proposals(network, 1))
     assert counter.get_total_flops() == 2 * entry.macs
 
 
@@ -337,15 +349,17 @@ def test_a_network_for_each_pixel_takes_options_of_its_backbone_and_any_size(ent
 @detectors
 def test_a_network_that_finds_things_takes_options_of_its_backbone_and_its_size(entry: Entry) -> None:
     known = inspect.signature(entry.build).parameters
-    small = {name: 32 for name in ("hidden",) if name in known}
+    sizes = {"hidden": 32, "proposals": 150, "side": 48}
+    small = {name: size for name, size in sizes.items() if name in known}
     network = build_meta(
         entry, num_classes=5, in_chans=4, image_size=(150, 141), backbone="resnet18", stem_stride=2, **small
     )
-    found = network.eval()(torch.empty(2, 4, 150, 141, device="meta"))
+    shown = proposals(network, 2)
+    found = network.eval()(torch.empty(2, 4, 150, 141, device="meta"), *shown)
     assert found.boxes_xyxy.shape == (2, 100, 4)
     assert (network.num_classes, network.image_size) == (5, (150, 141) if "image_size" in known else None)
     if network.image_size is None:
-        assert network(torch.empty(2, 4, 90, 97, device="meta")).scores.shape == (2, 100)
+        assert network(torch.empty(2, 4, 90, 97, device="meta"), *shown).scores.shape == (2, 100)
     else:
         with pytest.raises(StriateError, match="150x141 pixels.*received 90x97"):
             network(torch.empty(2, 4, 90, 97, device="meta"))
@@ -354,10 +368,12 @@ def test_a_network_that_finds_things_takes_options_of_its_backbone_and_its_size(
     with pytest.raises(UsageError, match="of its backbone resnet18; received 'rates'"):
         build_meta(entry, backbone="resnet18", rates=3)
     made = build_meta(entry, image_size=64, **small)
-    layers = layer_costs(made, (3, 64, 64))
+    layers = layer_costs(made, (3, 64, 64), *(tensor.shape[1:] for tensor in proposals(made, 1)))
     assert sum(layer.parameters for layer in layers) == sum(p.numel() for p in made.parameters())
-    kinds = {"Proposing", "Regions", "PostProcess"} if entry.name.endswith("rcnn") else {"PostProcessBoxes"}
-    assert {layer.kind for layer in layers} >= kinds
+    assert {layer.kind for layer in layers} >= PARTS.get(entry.name, {"PostProcessBoxes"})
+    if made.search is not None:
+        with pytest.raises(UsageError, match="a shape for each input .* received 1: missing .*'proposals'"):
+            layer_costs(made, (3, 64, 64))
 
 
 @on_backbones

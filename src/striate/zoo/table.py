@@ -150,11 +150,11 @@ ZOO = {
         Entry("fcn8s", "fcn", *_LONG, 2_380_511, 391_972_560, 21, task="segment"),
         Entry("unet", "unet", *_RONNEBERGER, 5_559_317, 1_812_802_432, 21, task="segment"),
         Entry("deeplabv3", "deeplab", *_CHEN, 12_062_485, 2_399_794_176, 21, task="segment"),
-        Entry("rcnn", "rcnn", *_GIRSHICK, 14_124_901, 636_352_992_000, 20, task="detect"),
-        Entry("fast_rcnn", "fast_rcnn", *_GIRSHICK_FAST, 6_513_573, 12_154_021_952, 20, task="detect"),
+        Entry("rcnn", "rcnn", *_GIRSHICK, 14_124_901, 622_788_352_000, 20, task="detect"),
+        Entry("fast_rcnn", "fast_rcnn", *_GIRSHICK_FAST, 6_513_573, 12_147_653_120, 20, task="detect"),
         Entry("faster_rcnn", "faster_rcnn", *_REN, 6_600_978, 2_017_633_664, 20, task="detect"),
         Entry("mask_rcnn", "mask_rcnn", *_HE_MASK, 11_232_008, 15_936_700_672, 20, task="detect"),
-        Entry("yolo", "yolo", *_REDMON, 25_385_662, 1_907_963_764, 20, image_size=(448, 448), task="detect"),
+        Entry("yolo", "yolo", *_REDMON, 25_385_662, 1_881_148_416, 20, image_size=(448, 448), task="detect"),
         Entry("yolov3", "yolov3", *_REDMON_V3, 7_692_129, 3_107_977_600, 20, image_size=(416, 416), task="detect"),
     )
 }
