@@ -87,7 +87,11 @@ def images(entry: Entry, count: int = 2, size: int | None = None) -> Tensor:
     return torch.randn(count, entry.in_chans, size, size, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("entry", ZOO.values(), ids=ids)
+@pytest.mark.parametrize(
+    "entry",
+    [pytest.param(each, marks=pytest.mark.slow) if each.name == "rcnn" else each for each in ZOO.values()],
+    ids=ids,  # It looks at 2,000 proposals.
+)
 def test_has_the_published_number_of_parameters_and_multiply_adds(entry: Entry) -> None:
     network = build_meta(entry, image_size=entry.image_size)
     assert sum(p.numel() for p in network.parameters()) == entry.parameters
