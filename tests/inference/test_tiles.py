@@ -130,12 +130,21 @@ def others(draw: st.DrawFn) -> nn.Module:
 
 
 simple = st.one_of(convolutions(), transposed(), poolings(), others())
-branching = st.lists(simple, min_size=2, max_size=3).map(lambda ways: Branches(*ways))
+
+
+def are_of_one_view(ways: list[nn.Module]) -> bool:
+    """Tell whether no way changes through the whole map what another reads through a part of it, which is refused."""
+    return not (any(isinstance(way, nn.ReLU) for way in ways) and any(isinstance(way, Sliced) for way in ways))
+
+
+branching = st.lists(simple, min_size=2, max_size=3).filter(are_of_one_view).map(lambda ways: Branches(*ways))
 networks = st.lists(st.one_of(simple, simple, branching), min_size=1, max_size=5).map(lambda rows: nn.Sequential(*rows))
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 @given(networks, st.tuples(st.integers(7, 29), st.integers(7, 29)), st.integers(1, 4), st.integers(1, 4))
+@example(nn.Sequential(nn.Conv2d(CHANNELS, CHANNELS, 1, (1, 3)), Rising("nearest", 2.3, False)), (7, 7), 1, 2)
+@example(nn.Sequential(nn.Conv2d(CHANNELS, CHANNELS, 1, (2, 3)), Rising("nearest", 1.3, False)), (7, 7), 2, 1)
 @example(  # It changes its own image, of which two parts see the same place.
     nn.Sequential(Branches(nn.ConvTranspose2d(CHANNELS, CHANNELS, 1), nn.ReLU(inplace=True)), nn.Conv2d(4, 4, (1, 2))),
     (7, 7),
@@ -382,6 +391,7 @@ class Aliased(nn.Module):
         (Twice(), "2 tensors"),
         (Aliased(), "through one view and read through another"),
         (Assigned(), "through one view and read through another"),
+        (Branches(nn.ReLU(inplace=True), Sliced()), "through one view and read through another"),
     ],
 )
 def test_refuses_what_it_could_not_do_right(network: nn.Module, said: str) -> None:
