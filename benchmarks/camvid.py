@@ -12,10 +12,9 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from record import ROOT, append_row, commit, read_rows
-from running import finished
+from record import ROOT, commit, read_rows
+from running import finished, keep_figures
 from striate.training.config import load_config, read_recipe
-from striate.units import format_size
 
 SHARED = (ROOT.parent / "shared" / "data").resolve()
 CLASSES = [
@@ -55,17 +54,8 @@ def measure(way: str, asked: dict[str, Any], data: Path, seed: int) -> None:
     own = {"data": str(data), "classes": str(classes), "seed": seed, "output": str(folder)}
     config = load_config(COMMON, WAYS[way], asked, own)
     record = finished(config, folder, f"{way}, seed {seed}")
-    append_row(
-        "camvid",
-        way=way,
-        model=config.model,
-        image_size=format_size(config.image_size or (0, 0)),
-        seed=seed,
-        epochs=record.epochs,
-        best_epoch=record.best_epoch,
-        **{f"test_{name}": record.metrics[name] for name in FIGURES},
-        seconds=round(record.seconds, 1),
-    )
+    figures = {f"test_{name}": record.metrics[name] for name in FIGURES}
+    keep_figures("camvid", way, config, record, **figures, seconds=round(record.seconds, 1))
 
 
 if __name__ == "__main__":

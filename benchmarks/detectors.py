@@ -15,12 +15,11 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from record import ROOT, append_row, commit, read_rows
-from running import finished
+from record import ROOT, commit, read_rows
+from running import finished, keep_figures
 from striate.errors import InterruptedRunError
 from striate.training.config import load_config, read_recipe
 from striate.training.folder import RunFolder
-from striate.units import format_size
 
 SHARED = (ROOT.parent / "shared" / "data").resolve()
 COMMON: dict[str, Any] = {
@@ -51,17 +50,8 @@ def measure(way: str, asked: dict[str, Any], data: Path, seed: int) -> None:
     record = finished(config, folder, f"{way}, seed {seed}")
     summary = RunFolder(folder).read_summary()
     assert summary is not None
-    append_row(
-        "detectors",
-        way=way,
-        model=config.model,
-        image_size=format_size(config.image_size or (0, 0)),
-        seed=seed,
-        epochs=record.epochs,
-        best_epoch=record.best_epoch,
-        **{f"test_{name}": value for name, value in record.metrics.items()},
-        seconds=round(summary.seconds, 1),
-    )
+    figures = {f"test_{name}": value for name, value in record.metrics.items()}
+    keep_figures("detectors", way, config, record, **figures, seconds=round(summary.seconds, 1))
 
 
 def divided(photographs: Path) -> Path:

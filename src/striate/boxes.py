@@ -14,7 +14,7 @@ works on any number of boxes at once, and can be learned through where its resul
 from math import log
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 Boxes = Float[Tensor, "*boxes 4"]
@@ -46,6 +46,11 @@ def cxcywh_to_xyxy(boxes: Boxes) -> Boxes:
     """Return the four edges."""
     across, down, width, height = boxes.unbind(-1)
     return torch.stack([across - width / 2, down - height / 2, across + width / 2, down + height / 2], -1)
+
+
+def has_extent(boxes: Boxes) -> Bool[Tensor, "*boxes"]:
+    """Tell of which both sides are longer than nothing; what fills up a fixed number of places has none."""
+    return (boxes[..., 2:] > boxes[..., :2]).all(-1)
 
 
 def box_area(boxes: Boxes) -> Float[Tensor, "*boxes"]:

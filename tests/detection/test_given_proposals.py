@@ -17,6 +17,7 @@ from striate.detection.detector import Detector
 from striate.detection.found import packed
 from striate.detection.hard_negatives import HardNegatives
 from striate.detection.rcnn import CONTEXT, RCNN, warp
+from striate.detection.region_detector import MapDetector
 from striate.detection.targets import Truths
 from striate.errors import UsageError
 from striate.zoo import create_model
@@ -88,6 +89,7 @@ def test_losses_are_those_of_the_papers_by_hand(name: str, monkeypatch: pytest.M
     monkeypatch.setattr(learned, "PROPOSALS_LEARNED", 100)
     monkeypatch.setattr(learned, "PROPOSALS_ONE_IN", 1)
     network = build(name).eval()
+    assert isinstance(network, RCNN | MapDetector)
     images, proposals, truth = scene()
     with torch.no_grad():
         losses = network.losses(images, proposals, *truth[:4])
@@ -97,10 +99,10 @@ def test_losses_are_those_of_the_papers_by_hand(name: str, monkeypatch: pytest.M
             if isinstance(network, RCNN):
                 hidden = network.look(images[image : image + 1], boxes[None])[0]
             else:
-                maps = network.maps(images[image : image + 1])  # type: ignore[operator]
-                hidden = network.box_head(network.regions(maps, boxes[None], 7))  # type: ignore[operator]
-            scores = network.score(hidden)  # type: ignore[operator]
-            offsets = network.offset(hidden).view(len(boxes), 3, 4)  # type: ignore[operator]
+                maps = network.maps(images[image : image + 1])
+                hidden = network.box_head(network.regions(maps, boxes[None], 7))
+            scores = network.score(hidden)
+            offsets = network.offset(hidden).view(len(boxes), 3, 4)
             overlaps = pairwise_iou(boxes, truth.xyxy[image, :2])
             for place in range(len(boxes)):
                 best, thing = overlaps[place].max(0)

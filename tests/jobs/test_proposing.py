@@ -16,7 +16,7 @@ from striate.data.reading import Reading
 from striate.data.sets import ImageTensors
 from striate.data.source import finish, open_data
 from striate.detection.selective_search import selective_search
-from striate.jobs.proposing import Searching, pixels_of, proposals_folder, search_images
+from striate.jobs.proposing import Searching, proposals_folder, search_images
 
 Pixels = UInt8[np.ndarray, "H W 3"]
 
@@ -157,7 +157,7 @@ def test_an_image_that_cannot_be_read_is_named(images: BoxedFiles, workers: int)
 def test_images_of_any_channels_are_searched(channels: int, taken: list[int]) -> None:
     pixels = torch.randint(0, 256, (1, channels, 9, 12), dtype=torch.uint8)
     images = ImageTensors(pixels, torch.zeros(1, dtype=torch.int64), ("a",))
-    seen = pixels_of(images.picture(0))
+    seen = images.picture(0).colours()
     assert np.array_equal(seen, pixels[0, taken].permute(1, 2, 0).numpy())
     (found,) = finish(search_images(images))
     assert [0, 0, 12, 9] in found.proposals.tolist()

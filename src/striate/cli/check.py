@@ -46,22 +46,14 @@ def check(
 
     from rich.console import Console
 
-    from striate.cli.bars import bars, show_counted
+    from striate.cli.bars import to_the_end
     from striate.data.reading import Reading
     from striate.jobs.check import Checked, write_check_page
     from striate.jobs.check import check as job
 
     boxes = BoxOptions() if task == "detect" else None
     reading = Reading(max_pixels=max_pixels, workers=workers, masks=masks, boxes=boxes)
-    found: Checked | None = None
-    with bars(Console(stderr=True)) as progress:
-        bar = progress.add_task("", total=None, visible=False, state="")
-        for record in job(data, reading):
-            if isinstance(record, Checked):
-                found = record
-            else:
-                show_counted(progress, bar, record)
-    assert found is not None
+    found = to_the_end(job(data, reading), Checked)
     if html is not None:
         write_check_page(html, found, max_pixels)
     if as_json:

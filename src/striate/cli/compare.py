@@ -60,7 +60,7 @@ def detectors(
 
     from rich.console import Console
 
-    from striate.cli.bars import bars, show_counted
+    from striate.cli.bars import to_the_end
     from striate.cli.progress import show_training
     from striate.cli.tables import aligned, say
     from striate.jobs.compared_detectors_page import HEADINGS, in_words, rows_of, write_compared_detectors_page
@@ -72,19 +72,12 @@ def detectors(
         run_one,
     )
 
-    err, found = Console(stderr=True), None
+    err = Console(stderr=True)
     runs = planned_runs(data, only or (), settings, output)
     show_training(expect_own(runs), err, err)
     for run in runs:
         show_training(run_one(run), err, err)
-    with bars(err) as progress:
-        bar = progress.add_task("", total=None, visible=False, state="")
-        for record in compare_trained(runs, images):
-            if isinstance(record, ComparedDetectors):
-                found = record
-            else:
-                show_counted(progress, bar, record)
-    assert found is not None
+    found = to_the_end(compare_trained(runs, images), ComparedDetectors)
     if html is not None:
         write_compared_detectors_page(html, found)
     if as_json:
@@ -124,7 +117,7 @@ def proposals(
 
     from rich.console import Console
 
-    from striate.cli.bars import bars, show_counted
+    from striate.cli.bars import to_the_end
     from striate.jobs.comparing_proposals import (
         MODES,
         ComparedProposals,
@@ -132,15 +125,8 @@ def proposals(
         write_compared_proposals_page,
     )
 
-    found: ComparedProposals | None = None
-    with bars(Console(stderr=True)) as progress:
-        bar = progress.add_task("", total=None, visible=False, state="")
-        for record in compare_proposals(data, (only,) if only else MODES, limit=limit, workers=workers):
-            if isinstance(record, ComparedProposals):
-                found = record
-            else:
-                show_counted(progress, bar, record)
-    assert found is not None
+    records = compare_proposals(data, (only,) if only else MODES, limit=limit, workers=workers)
+    found = to_the_end(records, ComparedProposals)
     if html is not None:
         write_compared_proposals_page(html, found)
     if as_json:

@@ -55,21 +55,13 @@ def val(
 
     from rich.console import Console
 
-    from striate.cli.bars import bars, show_counted
+    from striate.cli.bars import to_the_end
     from striate.data.reading import Reading
     from striate.jobs.val import Validated, write_val_page
     from striate.jobs.val import val as job
 
-    found: Validated | None = None
     reading = Reading(skip_bad, max_pixels, workers, masks)
-    with bars(Console(stderr=True)) as progress:
-        bar = progress.add_task("", total=None, visible=False, state="")
-        for record in job(run, data, split=split, batch_size=batch_size, reading=reading):
-            if isinstance(record, Validated):
-                found = record
-            else:
-                show_counted(progress, bar, record)
-    assert found is not None
+    found = to_the_end(job(run, data, split=split, batch_size=batch_size, reading=reading), Validated)
     if html is not None:
         write_val_page(html, str(run), found)
     if as_json:

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float32, Int64, UInt8
 from torch import Tensor
 
+from striate.boxes import has_extent
 from striate.data.frames import Frame, Size
 
 LEAST = 0.25  # Share of a box's area: of a thing of which less is seen, it is hard to tell what it is.
@@ -92,11 +93,6 @@ class BoxTargets:
             there = has_extent(self.proposals)[:, :, None]
             changed["proposals"] = torch.where(there & chosen, mirror(self.proposals, width), self.proposals)
         return replace(self, **changed)
-
-
-def has_extent(xyxy: Float32[Tensor, "*k 4"]) -> Bool[Tensor, "*k"]:
-    """Tell of which boxes both sides are longer than nothing."""
-    return (xyxy[..., 2:] > xyxy[..., :2]).all(-1)
 
 
 def mirror(xyxy: Float32[Tensor, "*k 4"], width: int) -> Float32[Tensor, "*k 4"]:

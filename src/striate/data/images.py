@@ -111,6 +111,12 @@ class Picture:
         """Return all of it as it is."""
         return self.cut(whole(self.size), self.size)
 
+    def colours(self) -> UInt8[np.ndarray, "H W 3"]:
+        """Return red, green and blue, a grey one three times; of other channels the first three, or the first."""
+        pixels = self.pixels()
+        levels = pixels[:3] if len(pixels) >= 3 else pixels[:1].expand(3, -1, -1)
+        return levels.permute(1, 2, 0).contiguous().numpy()
+
     def scaled(self, size: Size, interpolation: Interpolation = "bilinear") -> "Picture":
         """Return it at another (height, width), as Pillow scales it, antialiased."""
         method = Image.Resampling[interpolation.upper()]

@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from striate.boxes import LARGEST_GROWTH, cxcywh_to_xyxy, iou, share_inside, xyxy_to_cxcywh
+from striate.boxes import LARGEST_GROWTH, cxcywh_to_xyxy, pairwise_iou, xyxy_to_cxcywh
 from striate.detection.clusters import shape_iou
-from striate.detection.losses import MOSTLY
+from striate.detection.matching import lies_in_ignored
 from striate.detection.targets import Truths, pick
 
 OVERLAPS = 0.5  # IoU with a thing above which a box is not background (section 2.1).
@@ -126,13 +126,12 @@ def background(boxes: Float[Tensor, "N P 4"], truth: Truths, overlaps: float) ->
     Args:
         boxes: as the network says them.
         truth: what is in the images.
-        overlaps: IoU up to which a box is background; 1 for whatever it overlaps.
+        overlaps: IoU up to which a box is background; 1 or more for whatever it overlaps.
     """
     found = []
-    for own, xyxy, valid, ignored in zip(boxes.unsqueeze(2), truth.xyxy, truth.valid, truth.ignored, strict=True):
-        near = (iou(own, xyxy) > overlaps) & valid
-        hidden = (share_inside(own, xyxy) >= MOSTLY) & ignored
-        found.append(~(near | hidden).any(1))
+    for own, xyxy, valid, ignored in zip(boxes, truth.xyxy, truth.valid, truth.ignored, strict=True):
+        near = ((pairwise_iou(own, xyxy) > overlaps) & valid).any(1)
+        found.append(~(near | lies_in_ignored(own, xyxy, ignored)))
     return torch.stack(found)
 
 

@@ -8,13 +8,12 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
-from striate.boxes import Weights, share_inside
-from striate.detection.matching import ANCHORS, PROPOSALS, Thresholds, match_images
+from striate.boxes import Weights
+from striate.detection.matching import ANCHORS, PROPOSALS, Thresholds, lies_in_ignored, match_images
 from striate.detection.proposals import Proposals
 from striate.detection.sampling import Sample, sample_balanced
 from striate.detection.targets import Truths, box_targets, pick
 
-MOSTLY = 0.5  # Of a box's area: where so much of it is an ignored thing's, it is not background.
 ANCHORS_LEARNED, PROPOSALS_LEARNED = 256, 128  # Of each image.
 ANCHORS_ONE_IN, PROPOSALS_ONE_IN = 2, 4  # One of so many is foreground at most.
 BEND = 1 / 9  # Where the loss of an anchor's offsets turns from a square into a line; that of a proposal's, at 1.
@@ -126,8 +125,7 @@ def sample_regions(
         there: which boxes there are; None for all.
     """
     found = match_images(boxes, truth.xyxy, truth.valid, thresholds)
-    inside = share_inside(boxes.expand(len(truth.xyxy), -1, -1).unsqueeze(2), truth.xyxy.unsqueeze(1))
-    hidden = (inside.where(truth.ignored.unsqueeze(1), 0) >= MOSTLY).any(2)
+    hidden = lies_in_ignored(boxes, truth.xyxy, truth.ignored)
     foreground, background = found.foreground, found.background & ~hidden
     if there is not None:
         foreground, background = foreground & there, background & there

@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from striate.boxes import pairwise_iou
+from striate.boxes import pairwise_iou, share_inside
 
+MOSTLY = 0.5  # Of a box's area: where so much of it is an ignored thing's, it is not background.
 NOTHING = -1.0  # The overlap with what is no box: less than any.
 
 
@@ -73,6 +74,20 @@ def match(
         best = overlaps.amax(1, keepdim=True)
         foreground = foreground | ((overlaps == best) & (best > 0)).any(0)
     return Matches(found, foreground, background & ~foreground)
+
+
+def lies_in_ignored(
+    candidates: Float[Tensor, "*#images A 4"], boxes: Float[Tensor, "*#images T 4"], ignored: Bool[Tensor, "*#images T"]
+) -> Bool[Tensor, "*images A"]:
+    """Return which candidates lie in an ignored box with half of their area or more: these are not background.
+
+    Args:
+        candidates: of each image.
+        boxes: of each image.
+        ignored: which of the boxes are.
+    """
+    inside = share_inside(candidates.unsqueeze(-2), boxes.unsqueeze(-3)) >= MOSTLY
+    return (inside & ignored.unsqueeze(-2)).any(-1)
 
 
 def match_images(

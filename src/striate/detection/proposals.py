@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from striate.boxes import clip_boxes, decode_boxes
+from striate.boxes import clip_boxes, decode_boxes, has_extent
 from striate.detection.targets import pick
 from striate.errors import UsageError
 from striate.suppression import suppress_to
@@ -101,7 +101,7 @@ def propose(
 
 def given(boxes_xyxy: Float[Tensor, "N P 4"]) -> Proposals:
     """Return boxes that another program proposes, all alike; those of no extent are none."""
-    valid = (boxes_xyxy[..., 2:] > boxes_xyxy[..., :2]).all(-1)
+    valid = has_extent(boxes_xyxy)
     return Proposals(boxes_xyxy, torch.zeros_like(valid, dtype=boxes_xyxy.dtype).masked_fill(~valid, -torch.inf), valid)
 
 

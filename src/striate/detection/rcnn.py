@@ -25,7 +25,6 @@ paper takes the map before it; the score of what is found is the logistic functi
 beyond the margin of a negative is nothing; 100 results an image at most.
 """
 
-from collections.abc import Sequence
 from typing import Literal, TypeVar, cast, get_args
 
 import torch
@@ -37,7 +36,7 @@ from striate.blocks.network import Images, Network
 from striate.detection.found import Detected
 from striate.detection.losses import class_loss, sample_proposals
 from striate.detection.postprocess import PostProcess
-from striate.detection.proposals import Proposals, ProposalSearch, given, make_search
+from striate.detection.proposals import ProposalSearch, given, make_search
 from striate.detection.region_detector import MOST, OVERLAP, WEIGHTS, RegionDetector
 from striate.detection.targets import Truths
 from striate.errors import UsageError
@@ -85,8 +84,7 @@ class RCNN(RegionDetector):
     def forward(self, x: Images, proposals: Float[Tensor, "N P 4"]) -> Detected:
         """Return what is in images of any size where something may be, 100 things each at most."""
         found = given(proposals)
-        parts = torch.split(proposals, max(AT_ONCE // len(x), 1), 1)
-        hidden = torch.cat([self.look(x, boxes) for boxes in parts], 1).flatten(0, 1)
+        hidden = self.look_in_parts(x, proposals).flatten(0, 1)
         return self.decide(self.score(hidden), self.offset(hidden), found, x.shape[2:])
 
     def losses(self, images: Images, *shown: Tensor) -> dict[str, Tensor]:
@@ -100,13 +98,14 @@ class RCNN(RegionDetector):
         hidden: Tensor = self.box_head(self.features(warp(images, boxes, self.side)))
         return hidden.view(*boxes.shape[:2], -1)
 
-    def decide(self, scores: Tensor, offsets: Tensor, proposals: Proposals, image_size: Sequence[int]) -> Detected:
-        """Return what is found; by SVMs, whose margin of the background is 0, each class counts by itself."""
-        if self.head == "softmax":
-            return super().decide(scores, offsets, proposals, image_size)
-        margins = scores[:, 1:] - scores[:, :1]
-        found: Detected = self.postprocess(margins.float().sigmoid(), offsets, proposals, image_size)
-        return found
+    def look_in_parts(self, images: Images, boxes: Float[Tensor, "N P 4"]) -> Float[Tensor, "N P hidden"]:
+        """Return what `look` does, of so many boxes at once that their crops take little memory."""
+        parts = torch.split(boxes, max(AT_ONCE // len(images), 1), 1)
+        return torch.cat([self.look(images, each) for each in parts], 1)
+
+    def shares(self, scores: Float[Tensor, "R _"]) -> Float[Tensor, "R _"]:
+        """Return how sure each class is; by SVMs, whose margin of the background is 0, each by itself."""
+        return super().shares(scores) if self.head == "softmax" else (scores[:, 1:] - scores[:, :1]).sigmoid()
 
     def fresh(self, layer: nn.Module, num_classes: int) -> nn.Module:
         """Return a layer like one of the output layers, for so many classes."""

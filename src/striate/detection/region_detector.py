@@ -64,8 +64,12 @@ class RegionDetector(Detector):
         image_size: Sequence[int],
     ) -> Detected:
         """Return what is found, by logits of the background and of each class, and offsets, of each proposal."""
-        found: Detected = self.postprocess(scores.float().softmax(1)[:, 1:], offsets, proposals, image_size)
+        found: Detected = self.postprocess(self.shares(scores.float()), offsets, proposals, image_size)
         return found
+
+    def shares(self, scores: Float[Tensor, "R _"]) -> Float[Tensor, "R _"]:
+        """Return how sure each class is, from 0 to 1, the background left out."""
+        return scores.softmax(1)[:, 1:]
 
     @property
     def num_classes(self) -> int:

@@ -117,7 +117,7 @@ class YOLO(Detector):
         self.cells = nn.Sequential(
             OrderedDict(pool=nn.AdaptiveAvgPool2d(grid), flatten=nn.Flatten(), drop=nn.Dropout(drop_rate))
         )
-        self.said = nn.Linear(channels * grid[0] * grid[1], self._numbers(num_classes))
+        self.said = nn.Linear(channels * self.count, self._numbers(num_classes))
         self._begin(self.said)
         self.postprocess = PostProcessBoxes(LEAST_SCORE, OVERLAP, MOST)
 
@@ -140,9 +140,8 @@ class YOLO(Detector):
     def look(self, x: Images) -> Said:
         """Return what is said of all cells."""
         expect_size(x, self.image_size)
-        count = self.grid[0] * self.grid[1]
-        numbers: Tensor = self.said(self.cells(self.convolutions(self.features(x))) / (SLOWER * count))
-        of_cells = numbers.view(len(x), count, -1).float()
+        numbers: Tensor = self.said(self.cells(self.convolutions(self.features(x))) / (SLOWER * self.count))
+        of_cells = numbers.view(len(x), self.count, -1).float()
         of_boxes = SAID * self.each
         return Said(of_cells[..., :of_boxes].reshape(len(x), -1, SAID), of_cells[..., of_boxes:])
 
@@ -171,9 +170,14 @@ class YOLO(Detector):
         self._of_boxes(self.said)[..., 2:4] = roots.to(self.said.bias)
 
     @property
+    def count(self) -> int:
+        """Cells."""
+        return self.grid[0] * self.grid[1]
+
+    @property
     def num_classes(self) -> int:
         """Classes of things."""
-        return super().num_classes // (self.grid[0] * self.grid[1]) - SAID * self.each
+        return super().num_classes // self.count - SAID * self.each
 
     def output_layers(self) -> list[str]:
         """Return the last layer."""
@@ -186,7 +190,7 @@ class YOLO(Detector):
         return made
 
     def _numbers(self, num_classes: int) -> int:
-        return self.grid[0] * self.grid[1] * (SAID * self.each + num_classes)
+        return self.count * (SAID * self.each + num_classes)
 
     def _scales(self, like: Tensor) -> tuple[Float[Tensor, "2"], Float[Tensor, "2"]]:
         """Return width and height of a cell, and of the image."""
@@ -199,19 +203,17 @@ class YOLO(Detector):
     def _of_boxes(self, layer: nn.Module) -> Float[Tensor, "cells B 5"]:
         """Return the biases of a last layer that are of boxes."""
         assert isinstance(layer.bias, Tensor)
-        cells = self.grid[0] * self.grid[1]
-        return layer.bias.view(cells, -1)[:, : SAID * self.each].view(cells, self.each, SAID)
+        return layer.bias.view(self.count, -1)[:, : SAID * self.each].view(self.count, self.each, SAID)
 
     @torch.no_grad()
     def _begin(self, layer: nn.Module) -> None:
         """Have a last layer begin as a convolution, and with boxes in the middles of their cells."""
         assert isinstance(layer, nn.Linear)
-        count = self.grid[0] * self.grid[1]
         nn.init.zeros_(layer.weight)
         nn.init.zeros_(layer.bias)
-        own = layer.weight.view(count, -1, layer.in_features // count, count)
+        own = layer.weight.view(self.count, -1, layer.in_features // self.count, self.count)
         shared = torch.randn(own.shape[1:3], device=own.device, dtype=own.dtype) / own.shape[2] ** 0.5
-        own.diagonal(dim1=0, dim2=3).copy_(SLOWER * count * shared.unsqueeze(2))
+        own.diagonal(dim1=0, dim2=3).copy_(SLOWER * self.count * shared.unsqueeze(2))
         self._of_boxes(layer)[..., :4] = torch.tensor([0.5, 0.5, 0.5**0.5, 0.5**0.5])
 
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from striate.costing.verify import measure_peak
 from striate.counted import Counted
+from striate.data.sets import Splits
 from striate.data.source import Opening, finish, read_data
 from striate.data.transforms import to_input
 from striate.detection.detector import Detector
@@ -28,7 +29,7 @@ from striate.graph.programs import Inference
 from striate.inference.folding import make_ready
 from striate.jobs.own_data import own_splits, reading_of, record_of
 from striate.jobs.preparation import find_beginning, outline
-from striate.jobs.proposing import pixels_of, search_images
+from striate.jobs.proposing import search_images
 from striate.jobs.searched import proposals_of
 from striate.jobs.stages import Stages
 from striate.jobs.train import TrainRecord, train
@@ -217,22 +218,22 @@ def expect_own(runs: Sequence[PlannedRun]) -> Iterator[Opening]:
             )
 
 
-def compare_trained(runs: Sequence[PlannedRun], images: int = TIMED) -> Iterator[Timing | ComparedDetectors]:
+def compare_trained(runs: Sequence[PlannedRun], images: int = TIMED) -> Iterator[Opening | Timing | ComparedDetectors]:
     """Set networks that are trained beside each other, side by side in one go.
 
     Args:
-        runs: what was trained.
+        runs: what was trained, all on the same images: `expect_own` sees to that.
         images: that are timed, the first to test on.
     """
-    worth, tested = [], 0
+    worth = []
+    splits = yield from own_splits(RunFolder(runs[0].folder))
     for place, run in enumerate(runs):
         yield Timing(place, len(runs))
-        found, tested = _judge(run, images)
-        worth.append(found)
+        worth.append(_judge(run, splits, images))
     yield Timing(len(runs), len(runs))
     backbone = str(runs[0].config.model_kwargs.get("backbone", "mobilenet_v2"))
     here = f"{platform.machine()} CPU, {format_number(torch.get_num_threads(), 'thread')}"
-    yield ComparedDetectors(runs[0].config.data, tested, backbone, here, tuple(worth))
+    yield ComparedDetectors(runs[0].config.data, len(splits.judged[1]), backbone, here, tuple(worth))
 
 
 def compare_detectors(
@@ -258,15 +259,14 @@ def compare_detectors(
     yield from compare_trained(runs, images)
 
 
-def _judge(run: PlannedRun, images: int) -> tuple[DetectorWorth, int]:
-    """Return what a trained network is worth, and by how many images that was tested."""
+def _judge(run: PlannedRun, splits: Splits, images: int) -> DetectorWorth:
+    """Return what a trained network is worth, by so many of its images."""
     folder = RunFolder(run.folder)
     summary = folder.read_summary()
     assert summary is not None, "it was trained to its end"
     network, config = load_network(run.folder)
     assert isinstance(network, Detector)
     layout, search = make_ready(network), network.search
-    splits = finish(own_splits(folder))
     unseen = splits.judged[1]
     shown = unseen.prepared(config.in_chans, config.image_size, None)
     times, given = [], list[Tensor]()
@@ -274,7 +274,7 @@ def _judge(run: PlannedRun, images: int) -> tuple[DetectorWorth, int]:
         picture, searched = unseen.picture(place), 0.0
         if search is not None:
             began = time.perf_counter()
-            selective_search(pixels_of(picture), search.mode)
+            selective_search(picture.colours(), search.mode)
             searched = time.perf_counter() - began
             given = [proposals_of(picture, search, config.image_size)]
         image = to_input(shown.picture(place), config.preprocessing).contiguous(memory_format=layout)
@@ -286,7 +286,7 @@ def _judge(run: PlannedRun, images: int) -> tuple[DetectorWorth, int]:
         every = [each for part in splits.parts.values() for each in finish(search_images(part, search.mode))]
         disk += sum(each.stored for each in every)
         trained += split.proposals * len(every)
-    worth = DetectorWorth(
+    return DetectorWorth(
         model=run.model,
         ap=summary.metrics["ap"],
         ap50=summary.metrics["ap50"],
@@ -297,7 +297,6 @@ def _judge(run: PlannedRun, images: int) -> tuple[DetectorWorth, int]:
         trained=trained,
         parameters=summary.parameters,
     )
-    return worth, len(unseen)
 
 
 def _timed(network: Detector, inputs: Sequence[Tensor], searched: float) -> Split:

@@ -21,7 +21,6 @@ from striate.detection.proposals import ProposalSearch
 from striate.detection.scores import runs_of
 from striate.files import replace_file, unlike
 from striate.inference.folding import make_ready
-from striate.jobs.judged_boxes_page import pixels_of
 from striate.jobs.judging_boxes import SURE
 from striate.jobs.predict import Skipped, Source, find_sources, read_or_skip
 from striate.jobs.questions import check_detections
@@ -118,7 +117,7 @@ def detect_images(
                 continue
             found = detections_of(next(rows), config.classes, config.image_size, each.picture.size, score)
             path = folder / f"{unlike(Path(each.source.name).stem, taken)}-things.png"
-            _write(path, draw_detections(pixels_of(each.picture), found))
+            _write(path, draw_detections(each.picture.colours(), found))
             yield DetectedThings(each.source.name, found, path)
         yield Looking(done, len(every))
 
@@ -131,7 +130,9 @@ def _read(
         return picture
     proposals: tuple[Tensor, ...] = ()
     if search is not None:
-        coloured = picture if isinstance(source.image, Picture) else read_image(source.image, COLOURS, max_pixels)
+        coloured, stored = picture, source.image
+        if config.in_chans < COLOURS and not isinstance(stored, Picture):
+            coloured = read_image(stored, COLOURS, max_pixels)
         proposals = (proposals_of(coloured, search, config.image_size),)
     return _Ready(source, picture, to_input(picture, config.preprocessing), proposals)
 

@@ -4,9 +4,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from striate.data.box_targets import has_extent
+from striate.boxes import has_extent
 from striate.data.boxed import Boxed, boxes_of
-from striate.data.images import Picture
 from striate.detection.recall import COUNTS, recall
 from striate.jobs.judged_masks_page import beside_each_other, share
 from striate.jobs.judging_boxes import RIGHT, SURE, JudgedBoxes
@@ -85,14 +84,8 @@ def _beside(judged: JudgedBoxes, place: int) -> UInt8[np.ndarray, "h w 3"]:
     labels = np.array([names.index(each.label) for each in instances], np.int64)
     boxes = boxes_of(instances).numpy() * np.float32(scale)
     ignored = [each.ignored for each in instances]
-    there = draw_boxes(pixels_of(picture.scaled(size)), boxes, labels, box_colours(len(names)), ignored)
+    there = draw_boxes(picture.scaled(size).colours(), boxes, labels, box_colours(len(names)), ignored)
     # An image in memory is as large as the network takes it, which may be another size than it was made in.
     whole = picture if picture.size == said.image_size else picture.scaled(said.image_size)
-    drawn = Image.fromarray(draw_detections(pixels_of(whole), said))
+    drawn = Image.fromarray(draw_detections(whole.colours(), said))
     return beside_each_other(there, np.asarray(drawn.resize(size[::-1], Image.Resampling.BOX)))
-
-
-def pixels_of(picture: Picture) -> UInt8[np.ndarray, "h w c"]:
-    """Return an image to draw on: grey, or of colour; of other channels, the first."""
-    pixels = picture.pixels()
-    return pixels[: 3 if len(pixels) >= 3 else 1].permute(1, 2, 0).contiguous().numpy()

@@ -107,7 +107,7 @@ class _Search(Dataset[Searched | StriateError]):
 
 def search_picture(picture: Picture, mode: SearchMode, count: int) -> Searched:
     """Return what is found in one image, or was before; arguments as for `search_images`."""
-    image = pixels_of(picture)
+    image = picture.colours()
     path = proposals_folder() / f"{mode}-{VERSION}" / f"{_digest(image)}.npz"
     proposals, seconds = _load(path), None
     if proposals is None:
@@ -116,13 +116,6 @@ def search_picture(picture: Picture, mode: SearchMode, count: int) -> Searched:
         seconds = time.perf_counter() - begin
         _keep(path, proposals)
     return Searched(proposals[:count], len(proposals), seconds, path.stat().st_size)
-
-
-def pixels_of(picture: Picture) -> UInt8[np.ndarray, "H W 3"]:
-    """Return an image as red, green and blue, a grey one three times."""
-    pixels = picture.pixels()
-    levels = pixels[:3] if len(pixels) >= 3 else pixels[:1].expand(3, -1, -1)
-    return levels.permute(1, 2, 0).contiguous().numpy()
 
 
 def _digest(image: UInt8[np.ndarray, "H W 3"]) -> str:

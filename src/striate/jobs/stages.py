@@ -16,13 +16,13 @@ from jaxtyping import Bool, Float32, Int64
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
-from striate.boxes import encode_boxes, pairwise_iou, share_inside
+from striate.boxes import encode_boxes, has_extent, pairwise_iou
 from striate.counted import Counted
-from striate.data.box_targets import BoxTargets, has_extent
+from striate.data.box_targets import BoxTargets
 from striate.detection.box_regression import OVERLAP, BoxRegression
 from striate.detection.hard_negatives import HardNegatives
-from striate.detection.losses import MOSTLY
-from striate.detection.rcnn import AT_ONCE, RCNN
+from striate.detection.matching import lies_in_ignored
+from striate.detection.rcnn import RCNN
 from striate.detection.region_detector import WEIGHTS
 from striate.errors import StriateError
 from striate.files import replace_file
@@ -129,7 +129,7 @@ def learn_stages(loop: Loop, network: RCNN, save: SaveWeights) -> Iterator[Featu
         moved = machine.move(batch)
         assert isinstance(moved, BoxedImages)
         with torch.inference_mode(), machine.autocast():
-            return features_of(network, moved)
+            return network.look_in_parts(moved.images, looked_at(moved.targets))
 
     network.eval()
     limit = parse_bytes(loop.config.features)
@@ -177,20 +177,23 @@ def fit_stages(
     regressions = [BoxRegression(features) for _ in classes]
     lengths, count = 0.0, 0
     for done, (known, rows) in enumerate(kept.sweep(), 1):
-        proposed = _proposed(known)
+        scene = _Scene(known)
+        proposed = scene.proposed.numpy()
         lengths += float(np.linalg.norm(rows[:room][proposed], axis=1).sum())
         count += int(proposed.sum())
+        chosen, kinds, offsets = scene.near()
         for label, regression in enumerate(regressions):
-            positives[label].append(rows[room:][_things(known, label)])
-            chosen, offsets = _near(known, proposed, label)
-            regression.show(rows[:room][chosen], offsets)
+            positives[label].append(rows[room:][(scene.valid & (scene.labels == label)).numpy()])
+            own = kinds == label
+            regression.show(rows[:room][chosen[own].numpy()], offsets[own].numpy())
         yield Featuring(done, total)
     scale = NORM / max(lengths / max(count, 1), 1e-6)
     svms = [HardNegatives(np.concatenate(each) * np.float32(scale)) for each in positives]
     if network.head == "svm":
         for done, (known, rows) in enumerate(kept.sweep(), 1):
+            scene = _Scene(known)
             for label, svm in enumerate(svms):
-                svm.show(rows[:room][_far(known, label)] * np.float32(scale))
+                svm.show(rows[:room][scene.far(label).numpy()] * np.float32(scale))
             yield Mining(done, total)
         for svm in svms:
             svm.fit()
@@ -212,44 +215,34 @@ def looked_at(known: BoxTargets) -> Tensor:
     return torch.cat([known.proposals, known.xyxy], 1)
 
 
-def features_of(network: RCNN, batch: BoxedImages) -> Tensor:
-    """Return the features of the boxes that `looked_at` lists."""
-    parts = torch.split(looked_at(batch.targets), max(AT_ONCE // len(batch), 1), 1)
-    return torch.cat([network.look(batch.images, boxes) for boxes in parts], 1)
+class _Scene:
+    """What is known of one image, and of its proposals.
 
+    Args:
+        known: of this image alone.
+    """
 
-def _proposed(known: BoxTargets) -> Bool[np.ndarray, " P"]:
-    """Return which of an image's places have a proposal."""
-    assert known.proposals is not None
-    return has_extent(known.proposals[0]).numpy()
+    def __init__(self, known: BoxTargets) -> None:
+        assert known.proposals is not None
+        self.proposals, self.valid, self.labels = known.proposals[0], known.valid[0], known.labels[0]
+        self.proposed = has_extent(self.proposals)
+        self.things, self.kinds = known.xyxy[0][self.valid], self.labels[self.valid]
+        self.overlaps = pairwise_iou(self.proposals, self.things)
+        self.hidden = lies_in_ignored(self.proposals, known.xyxy[0], known.ignored[0])
 
+    def near(self) -> tuple[Int64[Tensor, " near"], Int64[Tensor, " near"], Float32[Tensor, "near 4"]]:
+        """Return the proposals that overlap a thing, the class of the one that they overlap most, and offsets to it."""
+        if not len(self.things):
+            return self.kinds, self.kinds, self.things
+        best, which = self.overlaps.max(1)
+        chosen = (best >= OVERLAP).nonzero().squeeze(1)
+        thing = which[chosen]
+        return chosen, self.kinds[thing], encode_boxes(self.things[thing], self.proposals[chosen], WEIGHTS)
 
-def _things(known: BoxTargets, label: int) -> Bool[np.ndarray, " M"]:
-    """Return which of an image's places have a thing of a class that is to be found."""
-    return (known.valid[0] & (known.labels[0] == label)).numpy()
-
-
-def _near(
-    known: BoxTargets, proposed: Bool[np.ndarray, " P"], label: int
-) -> tuple[Int64[np.ndarray, " near"], Float32[np.ndarray, "near 4"]]:
-    """Return the proposals that overlap a thing of a class, and it more than others, and the offsets to it."""
-    assert known.proposals is not None
-    things = known.xyxy[0][known.valid[0]]
-    if not len(things):
-        return np.empty(0, np.int64), np.empty((0, 4), np.float32)
-    best, which = pairwise_iou(known.proposals[0], things).max(1)
-    wanted = (best >= OVERLAP) & (known.labels[0][known.valid[0]][which] == label) & torch.from_numpy(proposed)
-    chosen = wanted.nonzero().squeeze(1)
-    return chosen.numpy(), encode_boxes(things[which[chosen]], known.proposals[0][chosen], WEIGHTS).numpy()
-
-
-def _far(known: BoxTargets, label: int) -> Bool[np.ndarray, " P"]:
-    """Return the proposals that are none of a class: those that overlap its things little, and no ignored thing."""
-    assert known.proposals is not None
-    proposals = known.proposals[0]
-    hidden = share_inside(proposals[:, None], known.xyxy[0][known.ignored[0]]).ge(MOSTLY).any(1)
-    near = pairwise_iou(proposals, known.xyxy[0][torch.from_numpy(_things(known, label))]).ge(BACKGROUND).any(1)
-    return (has_extent(proposals) & ~hidden & ~near).numpy()
+    def far(self, label: int) -> Bool[Tensor, " P"]:
+        """Return the proposals that are none of a class: they overlap its things little, and lie in no ignored one."""
+        near = (self.overlaps[:, self.kinds == label] >= BACKGROUND).any(1)
+        return self.proposed & ~self.hidden & ~near
 
 
 @torch.no_grad()
