@@ -1,10 +1,11 @@
-"""Things found on real images: python benchmarks/detectors.py [bccd|pennfudan|bccd-yolov3|...].
+"""Things found on real images: python benchmarks/detectors.py [bccd|pennfudan|bccd-yolov3|...] [--compare bccd].
 
 ``bccd``: blood cells of three kinds, 205 images of 480 x 640 to learn from, 87 to choose the epoch by and 72 to test on
 once, with `faster_rcnn` on a pyramid. ``pennfudan``: pedestrians and their pixels, the last 50 of 170 photographs by
-name to test on, with `mask_rcnn`. ``bccd-`` and ``pennfudan-`` with a recipe's name: the same images with that. All
-begin with MobileNetV2 of ImageNet. Each finished seed becomes a row of ``detectors.csv``; one that was cut off is gone
-on with, and ``--minutes`` cuts it off.
+name to test on, with `mask_rcnn`. ``bccd-`` and ``pennfudan-`` with a network's name: the same images, as
+``striate compare detectors`` has that network learn. All begin with MobileNetV2 of ImageNet. Each finished seed becomes
+a row of ``detectors.csv``; one that was cut off is gone on with, and ``--minutes`` cuts it off. ``--compare`` sets the
+five that were trained so beside each other, in ``compared_detectors.csv``.
 """
 
 import argparse
@@ -12,12 +13,16 @@ import os
 import signal
 import statistics
 import threading
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from record import ROOT, commit, read_rows
+from record import ROOT, append_row, commit, read_rows
 from running import finished, keep_figures
 from striate.errors import InterruptedRunError
+from striate.jobs.comparing_detectors import RECIPES, ComparedDetectors, PlannedRun, compare_trained, planned_runs
+from striate.jobs.stages import Stages
 from striate.training.config import load_config, read_recipe
 from striate.training.folder import RunFolder
 
@@ -31,27 +36,57 @@ COMMON: dict[str, Any] = {
 WAYS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "bccd": ("bccd", "detect", {"model_kwargs": {"pyramid": True}, "image_size": "360x480"}),
     "pennfudan": ("pennfudan", "detect", {"model": "mask_rcnn", "model_kwargs": {}, "image_size": "320x352"}),
-    **{
-        f"{data}-{recipe}": (data, recipe, {"image_size": size})
-        for recipe in ("yolov3", "yolo", "fast-rcnn", "rcnn")
-        for data, size in (("bccd", "384x512"), ("pennfudan", "320x352"))
-    },
 }
+# Images that all networks are compared on, and their size.
+COMPARED = {"bccd": "384x512", "pennfudan": "320x352"}
+LEARNERS = {f"{data}-{model}": (data, model) for data in COMPARED for model in RECIPES}
 TESTED = 50  # The last photographs of Penn-Fudan.
 
 
-def measure(way: str, asked: dict[str, Any], data: Path, seed: int) -> None:
+def planned(way: str, asked: dict[str, Any], images: Path, seed: int) -> PlannedRun:
+    """Return what one of the trainings is to do, and where."""
     folder = ROOT / "runs" / "benchmarks" / f"{way}-{commit()}-{seed}"
+    if way in LEARNERS:
+        name, model = LEARNERS[way]
+        return compared(name, asked, images, seed, [model])[0]
     _, recipe, settings = WAYS[way]
     usual = read_recipe(recipe)
     options = {**usual.get("model_kwargs", {}), **settings.get("model_kwargs", {}), "padding": "same"}
-    own = {"model_kwargs": options, "data": str(data), "seed": seed, "output": str(folder)}
+    own = {"model_kwargs": options, "data": str(images), "seed": seed, "output": str(folder)}
     config = load_config(usual, COMMON, settings, asked, own)
-    record = finished(config, folder, f"{way}, seed {seed}")
-    summary = RunFolder(folder).read_summary()
+    return PlannedRun(config.model, config, folder)
+
+
+def compared(name: str, asked: dict[str, Any], images: Path, seed: int, only: Sequence[str] = ()) -> list[PlannedRun]:
+    """Return what the networks that are compared on the same images are to do."""
+    settings = {
+        **COMMON,
+        **asked,
+        "image_size": COMPARED[name],
+        "model_kwargs": {"padding": "same", "pyramid": True},
+        "seed": seed,
+    }
+    return planned_runs(str(images), only, settings, ROOT / "runs" / "benchmarks" / f"{name}-{commit()}-{seed}")
+
+
+def measure(way: str, run: PlannedRun) -> None:
+    record = finished(run.config, run.folder, f"{way}, seed {run.config.seed}")
+    folder = RunFolder(run.folder)
+    summary, stages = folder.read_summary(), Stages.read(folder.stages)
     assert summary is not None
     figures = {f"test_{name}": value for name, value in record.metrics.items()}
-    keep_figures("detectors", way, config, record, **figures, seconds=round(summary.seconds, 1))
+    seconds = summary.seconds + (stages.seconds if stages else 0)
+    keep_figures("detectors", way, run.config, record, **figures, seconds=round(seconds, 1))
+
+
+def compare(name: str, runs: Sequence[PlannedRun]) -> None:
+    *_, found = compare_trained(runs)
+    assert isinstance(found, ComparedDetectors)
+    for each in found.worth:
+        row = {**asdict(each), **{f"{part}_seconds": round(value, 4) for part, value in each.seconds._asdict().items()}}
+        del row["seconds"]
+        append_row("compared_detectors", data=name, seed=runs[0].config.seed, images=found.tested, **row)
+        print(f"{name}, {each.model}: AP50 {each.ap50:.2%}, {each.seconds.total:.2f} s an image {each.seconds}")
 
 
 def divided(photographs: Path) -> Path:
@@ -70,7 +105,8 @@ def divided(photographs: Path) -> Path:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Average precision on BCCD and Penn-Fudan.")
-    parser.add_argument("ways", nargs="*", default=["bccd", "pennfudan"], metavar="|".join(WAYS), choices=WAYS)
+    parser.add_argument("ways", nargs="*", default=["bccd", "pennfudan"], metavar="WAY", choices=[*WAYS, *LEARNERS])
+    parser.add_argument("--compare", choices=COMPARED, help="set what was trained on these beside each other")
     parser.add_argument("--data", type=Path, default=SHARED, help="with bccd and pennfudan; default: %(default)s")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--device", default="cpu")
@@ -81,17 +117,25 @@ if __name__ == "__main__":
     timer.daemon = True
     timer.start()
     here = commit()
+    asked = {"device": options.device, "workers": options.workers}
+
+    def images_of(name: str) -> Path:
+        place = (options.data / name).resolve()
+        return divided(place) if name == "pennfudan" else place
+
     try:
-        for way in options.ways:
-            name = WAYS[way][0]
-            data = (options.data / name).resolve()
+        for way in [] if options.compare else options.ways:
+            name = way.partition("-")[0]
             for seed in options.seeds:
                 done = {(row["way"], row["seed"]) for row in read_rows("detectors") if row["commit"] == here}
                 if (way, str(seed)) not in done:
-                    asked = {"device": options.device, "workers": options.workers}
-                    measure(way, asked, divided(data) if name == "pennfudan" else data, seed)
+                    measure(way, planned(way, asked, images_of(name), seed))
     except InterruptedRunError as cut:
         raise SystemExit(f"cut off: {cut.received}; the same command goes on") from cut
+    if options.compare:
+        for seed in options.seeds:
+            compare(options.compare, compared(options.compare, asked, images_of(options.compare), seed))
+        raise SystemExit
     for way in options.ways:
         rows = [row for row in read_rows("detectors") if (row["commit"], row["way"]) == (here, way)]
         for name in ("ap50", "ap", *(["mask_ap"] if rows[0]["test_mask_ap"] else [])):
