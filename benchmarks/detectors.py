@@ -37,8 +37,8 @@ WAYS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "bccd": ("bccd", "detect", {"model_kwargs": {"pyramid": True}, "image_size": "360x480"}),
     "pennfudan": ("pennfudan", "detect", {"model": "mask_rcnn", "model_kwargs": {}, "image_size": "320x352"}),
 }
-# Images that all networks are compared on, and their size.
-COMPARED = {"bccd": "384x512", "pennfudan": "320x352"}
+# Images that all networks are compared on, their size, and the cells that `yolo` has there, of 64 pixels.
+COMPARED = {"bccd": ("384x512", [6, 8]), "pennfudan": ("320x352", [5, 6])}
 LEARNERS = {f"{data}-{model}": (data, model) for data in COMPARED for model in RECIPES}
 TESTED = 50  # The last photographs of Penn-Fudan.
 
@@ -59,13 +59,9 @@ def planned(way: str, asked: dict[str, Any], images: Path, seed: int) -> Planned
 
 def compared(name: str, asked: dict[str, Any], images: Path, seed: int, only: Sequence[str] = ()) -> list[PlannedRun]:
     """Return what the networks that are compared on the same images are to do."""
-    settings = {
-        **COMMON,
-        **asked,
-        "image_size": COMPARED[name],
-        "model_kwargs": {"padding": "same", "pyramid": True},
-        "seed": seed,
-    }
+    size, cells = COMPARED[name]
+    options = {"padding": "same", "pyramid": True, "grid": cells}
+    settings = {**COMMON, **asked, "image_size": size, "model_kwargs": options, "seed": seed}
     return planned_runs(str(images), only, settings, ROOT / "runs" / "benchmarks" / f"{name}-{commit()}-{seed}")
 
 
