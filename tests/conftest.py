@@ -32,6 +32,7 @@ CHECKED = [
     "striate.costing",
     "striate.data",
     "striate.detection",
+    "striate.explanation",
     "striate.inference",
     "striate.jobs",
     "striate.reporting.boxes",
