@@ -54,6 +54,7 @@ STRIDE = 32
 SAID = 5  # Numbers of a box: its middle, the square roots of its sides, its confidence.
 OF_BOXES, OF_NOTHING = 5.0, 0.5  # λ_coord and λ_noobj of equation 3.
 SLOWER = 10  # By what the dense layer learns more slowly, besides the number of cells.
+QUIET = 0.1  # Standard deviation of what it says at first, so that maps are not made small to silence it.
 SLOPE = 0.1  # Of the leaky ReLU, below 0.
 LEAST_SCORE, OVERLAP, MOST = 0.01, 0.5, 100  # Of what is said to be found: score, IoU, number.
 
@@ -213,7 +214,7 @@ class YOLO(Detector):
         nn.init.zeros_(layer.bias)
         own = layer.weight.view(self.count, -1, layer.in_features // self.count, self.count)
         shared = torch.randn(own.shape[1:3], device=own.device, dtype=own.dtype) / own.shape[2] ** 0.5
-        own.diagonal(dim1=0, dim2=3).copy_(SLOWER * self.count * shared.unsqueeze(2))
+        own.diagonal(dim1=0, dim2=3).copy_(QUIET * SLOWER * self.count * shared.unsqueeze(2))
         self._of_boxes(layer)[..., :4] = torch.tensor([0.5, 0.5, 0.5**0.5, 0.5**0.5])
 
 
