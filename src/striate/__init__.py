@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from striate.jobs.cost import cost as cost
     from striate.jobs.detections import DetectedThings as DetectedThings
     from striate.jobs.detections import detect_images as detect_images
+    from striate.jobs.explaining import Explained as Explained
+    from striate.jobs.explaining import explain as explain
     from striate.jobs.export import export as export
     from striate.jobs.maps import Mapped as Mapped
     from striate.jobs.maps import map_classes as map_classes
@@ -62,6 +64,7 @@ _HOMES = {
     "Detections": "striate.results",
     "Cost": "striate.jobs.cost",
     "EpochRecord": "striate.training.records",
+    "Explained": "striate.jobs.explaining",
     "Finished": "striate.jobs.train",
     "Mapped": "striate.jobs.maps",
     "Mask": "striate.results",
@@ -83,6 +86,7 @@ _HOMES = {
     "cost": "striate.jobs.cost",
     "detect_images": "striate.jobs.detections",
     "create_model": "striate.zoo",
+    "explain": "striate.jobs.explaining",
     "export": "striate.jobs.export",
     "fully_convolutional": "striate.jobs.convert",
     "layer_costs": "striate.costing.layers",
@@ -109,6 +113,7 @@ __all__ = [
     "DetectedThings",
     "Detections",
     "EpochRecord",
+    "Explained",
     "Finished",
     "Mapped",
     "Mask",
@@ -130,6 +135,7 @@ __all__ = [
     "cost",
     "create_model",
     "detect_images",
+    "explain",
     "export",
     "fully_convolutional",
     "layer_costs",

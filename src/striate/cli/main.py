@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from striate.cli import check, compare, convert, cost, export, models, plan, predict, runs, train, val
+from striate.cli import check, compare, convert, cost, explain, export, models, plan, predict, runs, train, val
 from striate.errors import InterruptedRunError, StriateError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command("plan", no_args_is_help=True)(plan.plan)
 app.command("train", no_args_is_help=True)(train.train)
 app.command("val", no_args_is_help=True)(val.val)
 app.command("predict", no_args_is_help=True)(predict.predict)
+app.command("explain", no_args_is_help=True)(explain.explain)
 app.command("check", no_args_is_help=True)(check.check)
 app.command("convert", no_args_is_help=True)(convert.convert)
 app.command("export", no_args_is_help=True)(export.export)

@@ -52,7 +52,6 @@ def occlusion_places(size: tuple[int, int], side: int, step: int) -> tuple[list[
     return down, across
 
 
-@torch.no_grad()
 def occlude(network: nn.Module, image: Images, label: int, side: int, step: int) -> Iterator[Float[Tensor, " n"]]:
     """Yield by how much a class is less probable with a square of the image covered, some squares at a time.
 
@@ -67,14 +66,21 @@ def occlude(network: nn.Module, image: Images, label: int, side: int, step: int)
         step: from one to the next.
     """
     rows, columns = occlusion_places((image.shape[2], image.shape[3]), side, step)
-    whole = network(image).softmax(1)[0, label]
+    whole = _share(network, image, label)
     corners = [(row, column) for row in rows for column in columns]
     for first in range(0, len(corners), AT_ONCE):
         chosen = corners[first : first + AT_ONCE]
         covered = image.repeat(len(chosen), 1, 1, 1)
         for each, (row, column) in zip(covered, chosen, strict=True):
             each[:, row : row + side, column : column + side] = 0
-        yield whole - network(covered).softmax(1)[:, label]
+        yield whole - _share(network, covered, label)
+
+
+@torch.no_grad()
+def _share(network: nn.Module, images: Images, label: int) -> Float[Tensor, " N"]:
+    """Return how probable a class is, for each image."""
+    shares: Float[Tensor, " N"] = network(images).softmax(1)[:, label]
+    return shares
 
 
 def spread(

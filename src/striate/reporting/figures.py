@@ -141,6 +141,22 @@ def by_count(courses: Mapping[str, Sequence[float]], counts: Sequence[int], meas
     return _svg(figure)
 
 
+def gone(curves: Mapping[str, Sequence[float]]) -> str:
+    """Draw how probable a class is with more and more of the image gone, from none of it to all.
+
+    Args:
+        curves: at equal steps, by what says which part goes first.
+    """
+    figure = Figure(figsize=(5.4, 3.6), layout="constrained")
+    axes: Axes = figure.subplots()
+    for name, shares in curves.items():
+        axes.plot([step / (len(shares) - 1) for step in range(len(shares))], shares, marker=".", label=name)
+    axes.set(xlabel="share of the image that is gone", ylabel="probability of the class", xlim=(0, 1), ylim=(0, 1.05))
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    return _svg(figure)
+
+
 def times_split(times: Mapping[str, Mapping[str, float]]) -> str:
     """Draw how long several things take, on a scale of factors, and beside it where the time of each goes.
 

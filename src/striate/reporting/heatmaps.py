@@ -1,7 +1,7 @@
 """Where in an image a class is, painted over it."""
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from matplotlib import colormaps
 
 from striate.results import ClassMap
@@ -27,7 +27,16 @@ def paint(image: UInt8[np.ndarray, "h w c"], found: ClassMap, name: str) -> UInt
             (height, width), found.image_size, found.of(name).shape, found.window, found.stride, strict=True
         )
     )
-    shares = rows @ found.of(name).astype(np.float64) @ columns.T
+    return lay_over(image, rows @ found.of(name).astype(np.float64) @ columns.T)
+
+
+def lay_over(image: UInt8[np.ndarray, "h w c"], shares: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
+    """Return an image in grey, under colours that say how much there is of something: dark for 0, bright for 1.
+
+    Args:
+        image: grey or of colour.
+        shares: of each pixel, from 0 to 1.
+    """
     grey = image.astype(np.float64).mean(2, keepdims=True).repeat(3, 2)
     colours = colormaps[COLOURS](shares)[:, :, :3] * 255
     much = (LEAST + (MOST - LEAST) * shares)[:, :, None]

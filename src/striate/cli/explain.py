@@ -1,0 +1,116 @@
+"""``striate explain``."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from striate.jobs.networks import check_network
+from striate.jobs.usage import check_page, parse_size
+
+if TYPE_CHECKING:
+    from striate.jobs.explaining import Explained
+
+
+def explain(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="a run folder, a network of the zoo, file.py:callable or package.module:callable", show_default=False
+        ),
+    ],
+    image: Annotated[Path, typer.Argument(help="an image file", show_default=False)],
+    label: Annotated[
+        str | None, typer.Option("--class", help="to explain; the most probable by default", show_default=False)
+    ] = None,
+    layers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--layer", help="to look at, by its name; again for others; one of each size by default", show_default=False
+        ),
+    ] = None,
+    pretrained: Annotated[
+        str | None, typer.Option(help="weights of a network of the zoo: a file, a folder or hub", show_default=False)
+    ] = None,
+    image_size: Annotated[
+        str | None, typer.Option(help="side or HEIGHTxWIDTH; the network's own by default", show_default=False)
+    ] = None,
+    mean: Annotated[
+        float | None, typer.Option(help="of the levels, from 0 to 1; the network's own by default", show_default=False)
+    ] = None,
+    std: Annotated[float | None, typer.Option(help="their standard deviation, likewise", show_default=False)] = None,
+    seed: Annotated[int, typer.Option(help="of fresh weights, and of orders of chance")] = 0,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="write all of it as one page", show_default=False)
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FOLDER", help="write each picture", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one document on standard output")] = False,
+) -> None:
+    """Show what a network makes of one image: its maps, what its units see, and what speaks for the class it says."""
+    check_network(model)
+    size = parse_size(image_size)
+    check_page(html)
+
+    from rich.console import Console
+
+    from striate.cli.bars import to_the_end
+    from striate.cli.tables import say
+    from striate.jobs.explained_page import in_words, write_explained_page, write_pictures
+    from striate.jobs.explaining import Explained
+    from striate.jobs.explaining import explain as job
+
+    records = job(
+        model,
+        image,
+        label=label,
+        layers=layers or (),
+        pretrained=pretrained,
+        image_size=size,
+        mean=mean,
+        std=std,
+        seed=seed,
+    )
+    found = to_the_end(records, Explained)
+    if html is not None:
+        write_explained_page(html, found)
+    written = 0 if output is None else write_pictures(output, found)
+    if as_json:
+        print(json.dumps(_document(found), indent=2))
+        return
+    out = Console()
+    for line in in_words(found):
+        say(out, line)
+    if html is not None:
+        say(out, f"page: {html}")
+    if output is not None:
+        say(out, f"{written:,} pictures: {output}")
+
+
+def _document(found: "Explained") -> dict[str, Any]:
+    result = found.result
+    return {
+        "model": found.model,
+        "source": found.source,
+        "trained": found.is_trained,
+        "classes": None if result is None else dict(zip(result.names, result.probabilities, strict=True)),
+        "explained": found.label,
+        "why": [{"way": each.way, "curve": each.curve, "area": each.area} for each in found.why],
+        "chance": {"curve": found.chance, "area": found.chance_area} if found.why else None,
+        "layers": [
+            {
+                "layer": layer.layer,
+                "kind": layer.kind,
+                "shape": layer.shape,
+                "strongest": layer.strongest,
+                "most_different": layer.different,
+                "unit": seen.unit,
+                "rows": seen.rows,
+                "columns": seen.columns,
+                "effective_side": seen.effective,
+            }
+            for layer, seen in zip(found.layers, found.fields, strict=True)
+        ],
+    }

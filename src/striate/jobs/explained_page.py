@@ -1,0 +1,181 @@
+"""What a network makes of an image, as pictures, in words and on a page."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from striate.files import replace_file, unlike
+from striate.jobs.explaining import Explained
+from striate.reporting.figures import gone
+from striate.reporting.insides import draw_field, draw_filter, draw_map, draw_saliency, enlarged
+from striate.reporting.page import Page
+
+TOP = 5
+LARGE = 224  # Pixels of the longer side of a picture in a file, as far as repeating its pixels brings it.
+CHANCE = "by chance"
+FRESH = "its weights are fresh, so that what it says means nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A picture.
+
+    Args:
+        name: for a file.
+        caption: for people.
+        pixels: of it.
+    """
+
+    name: str
+    caption: str
+    pixels: UInt8[np.ndarray, "h w c"]
+
+
+def why_pictures(found: Explained) -> list[Shown]:
+    """Return what speaks for the class, painted over the image."""
+    return [
+        Shown(each.way.split()[0].lower(), each.way, draw_saliency(found.pixels, each.saliency)) for each in found.why
+    ]
+
+
+def field_pictures(found: Explained) -> list[Shown]:
+    """Return what the middle unit of each layer sees."""
+    return [
+        Shown(
+            f"field-{each.layer}",
+            f"{each.layer}: sees {_sides(each.rows.size, each.columns.size)}, most of it {each.effective} wide",
+            draw_field(found.pixels, each.energy, each.rows, each.columns, each.effective),
+        )
+        for each in found.fields
+    ]
+
+
+def map_pictures(found: Explained) -> Iterator[tuple[str, list[Shown], list[Shown]]]:
+    """Yield each layer in words, its strongest maps, and those that are most different."""
+    for layer in found.layers:
+        drawn = {
+            channel: Shown(f"map-{layer.layer}-{channel}", f"map {channel}", draw_map(values))
+            for channel, values in layer.maps.items()
+        }
+        channels, height, width = layer.shape
+        title = f"{layer.layer or 'the network'}: {channels} maps of {_sides(height, width)}"
+        yield title, [drawn[each] for each in layer.strongest], [drawn[each] for each in layer.different]
+
+
+def filter_pictures(found: Explained) -> list[Shown]:
+    """Return the filters of the first convolution."""
+    filters = () if found.filters is None else found.filters
+    return [Shown(f"filter-{place}", f"filter {place}", draw_filter(weights)) for place, weights in enumerate(filters)]
+
+
+def write_pictures(folder: Path, found: Explained) -> int:
+    """Write all pictures as PNG files, small ones with each pixel repeated; return how many there are."""
+    shown = [*why_pictures(found), *field_pictures(found), *filter_pictures(found)]
+    for _, strong, different in map_pictures(found):
+        shown += {each.name: each for each in (*strong, *different)}.values()
+    taken = set[str]()
+    for each in shown:
+        pixels = enlarged(each.pixels, LARGE)
+        picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+        path = folder / f"{unlike(each.name, taken)}.png"
+        replace_file(path, lambda beside, picture=picture: picture.save(beside, format="PNG"))  # type: ignore[misc]
+    return len(shown)
+
+
+def in_words(found: Explained) -> list[str]:
+    """Say what a network makes of an image."""
+    lines = []
+    if found.result is not None:
+        classes = "  ".join(f"{name} {share:.2%}" for name, share in found.result.top(TOP))
+        lines.append(f"{found.source}  {classes}")
+    if not found.is_trained:
+        lines.append(f"note: {FRESH}; --pretrained gives it others")
+    lines += [
+        f"{each.way}: with what it points at gone first, {found.label} is {each.area:.3f} probable in the mean"
+        for each in found.why
+    ]
+    if found.chance_area is not None:
+        lines.append(f"{CHANCE}, {found.chance_area:.3f}: a picture that is right is below that")
+    lines += [
+        f"{each.layer or 'the network'}: a unit sees {_sides(each.rows.size, each.columns.size)} pixels; "
+        f"{each.effective} x {each.effective} hold 95 % of what matters to the middle one"
+        for each in found.fields
+    ]
+    return lines
+
+
+def write_explained_page(path: Path, found: Explained) -> None:
+    """Write what a network makes of an image as one page."""
+    page = Page(f"What {found.model} makes of {Path(found.source).name}", _lead(found))
+    page.pictures([(found.pixels, "as the network sees it")])
+    if found.result is not None:
+        page.table(["class", "probability"], [(name, f"{share:.2%}") for name, share in found.result.top(TOP)])
+    if found.why:
+        _why(page, found)
+    if found.fields:
+        page.heading("What a unit sees")
+        page.text(
+            "The middle unit of each layer. The blue frame holds all that could matter to it, as windows and strides "
+            "have it; colours say how much each pixel does matter, by the gradient, and the yellow frame holds 95 % of "
+            "that. Each window widens the field by what lies between two units, so that pooling and strides, which "
+            "move units apart, widen it for all layers behind."
+        )
+        _pictures(page, field_pictures(found))
+        page.table(
+            ["layer", "row x column", "sees, in theory", "holds 95 % of what matters"],
+            [
+                (
+                    each.layer,
+                    _sides(*each.unit),
+                    _sides(each.rows.size, each.columns.size),
+                    each.effective,
+                )
+                for each in found.fields
+            ],
+        )
+    if found.layers:
+        page.heading("Feature maps")
+        page.text("Each from its least value, black, to its largest, white: the strongest, then those least alike.")
+        for title, strong, different in map_pictures(found):
+            page.heading(title, 3)
+            _pictures(page, strong)
+            page.text("least alike:")
+            _pictures(page, different)
+    filters = filter_pictures(found)
+    if filters:
+        page.heading("Filters of the first convolution")
+        page.text("Middle grey is 0.")
+        _pictures(page, filters)
+    text = page.html()
+    replace_file(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+
+
+def _lead(found: Explained) -> str:
+    fresh = "" if found.is_trained else f"; {FRESH}"
+    return f"Images of {_sides(*found.pixels.shape[:2])}{fresh}"
+
+
+def _why(page: Page, found: Explained) -> None:
+    page.heading(f"What speaks for {found.label}")
+    page.text(
+        "Bright is what speaks for it. Grad-CAM weighs the network's last maps by how much the class's logit grows "
+        "with each; occlusion covers the image square by square, and looks how much less probable the class is. "
+        "Pictures alone mislead: so what each points at is taken away first, and if it is right the class is soon "
+        "gone. The smaller the area below its curve, the better; what is to be beaten is an order of chance."
+    )
+    _pictures(page, why_pictures(found))
+    page.figure(gone({each.way: each.curve for each in found.why} | {CHANCE: found.chance}))
+    rows = [(each.way, f"{each.area:.3f}") for each in found.why]
+    page.table(["what goes first", "area below the curve"], [*rows, (CHANCE, f"{found.chance_area:.3f}")])
+
+
+def _pictures(page: Page, shown: list[Shown]) -> None:
+    page.pictures([(each.pixels, each.caption) for each in shown])
+
+
+def _sides(height: int, width: int) -> str:
+    return f"{height} x {width}"

@@ -1,0 +1,276 @@
+"""What a network makes of one image: its maps, what its units see, and what speaks for the class that it says."""
+
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float32, UInt8
+from torch import Tensor
+
+from striate.counted import Counted
+from striate.data.images import read_image
+from striate.data.transforms import fit, normalise
+from striate.errors import UsageError, nearest
+from striate.explanation.deletion import area_below, deletion_curve
+from striate.explanation.feature_maps import first_filters, most_different, strongest
+from striate.explanation.points import Point, find_points, last_convolved, maps_at, one_of_each_size
+from striate.explanation.receptive import effective_field, effective_side
+from striate.explanation.saliency import grad_cam, occlude, occlusion_places, spread
+from striate.inference.predict import to_classes
+from striate.jobs.subjects import Subject, open_subject
+from striate.results import Classes
+from striate.shapes import Span
+
+SHOWN = 8  # Maps of each kind.
+COVERED = 8  # Of an image's shorter side: what a square covers.
+CHANCES = 4  # Orders of chance.
+
+
+class Explaining(Counted):
+    """Parts of an image are covered."""
+
+    what = "occlusion"
+
+
+@dataclass(frozen=True, slots=True)
+class LayerMaps:
+    """Some of a layer's maps.
+
+    Args:
+        layer: its name; empty for the network itself.
+        kind: its class.
+        shape: channels x height x width of all maps.
+        strongest: channels with the largest values.
+        different: channels that are least like each other.
+        maps: of all of these, by channel.
+    """
+
+    layer: str
+    kind: str
+    shape: tuple[int, int, int]
+    strongest: tuple[int, ...]
+    different: tuple[int, ...]
+    maps: dict[int, Float32[np.ndarray, "h w"]]
+
+
+@dataclass(frozen=True, slots=True)
+class SeenBy:
+    """What the middle unit of a layer sees of the image.
+
+    Args:
+        layer: its name.
+        unit: row and column.
+        rows: of the image, in theory; some may lie beyond it.
+        columns: likewise.
+        effective: side of the square around the middle of these that holds 95 % of the squared gradient.
+        energy: share of the squared gradient, of each pixel.
+    """
+
+    layer: str
+    unit: tuple[int, int]
+    rows: Span
+    columns: Span
+    effective: int
+    energy: Float32[np.ndarray, "H W"]
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """What speaks for a class.
+
+    Args:
+        way: how it was found.
+        saliency: how much each pixel speaks for it, 0 or more.
+        curve: how probable the class is with more and more of the image gone, what speaks for it most first.
+        area: below the curve.
+    """
+
+    way: str
+    saliency: Float32[np.ndarray, "H W"]
+    curve: tuple[float, ...]
+    area: float
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """What a network makes of one image.
+
+    Args:
+        model: as it was named.
+        source: of the image.
+        pixels: as the network sees them, grey or of colour.
+        result: how probable each class is; None for a network that tells none.
+        label: the class that is explained; None where none is.
+        filters: of the first convolution: out x in x height x width.
+        layers: maps of some layers, from the image on.
+        fields: what units of the same layers see.
+        why: what speaks for the class, by several ways.
+        chance: curves of orders of chance, their mean.
+        chance_area: below it.
+        is_trained: whether the network has weights that were learned.
+    """
+
+    model: str
+    source: str
+    pixels: UInt8[np.ndarray, "H W c"]
+    result: Classes | None
+    label: str | None
+    filters: Float32[np.ndarray, "O I kh kw"] | None
+    layers: tuple[LayerMaps, ...]
+    fields: tuple[SeenBy, ...]
+    why: tuple[Why, ...]
+    chance: tuple[float, ...]
+    chance_area: float | None
+    is_trained: bool
+
+
+def explain(
+    model: str | Path,
+    image: str | Path,
+    *,
+    label: str | None = None,
+    layers: Sequence[str] = (),
+    pretrained: str | Path | None = None,
+    image_size: tuple[int, int] | None = None,
+    mean: float | None = None,
+    std: float | None = None,
+    seed: int = 0,
+) -> Iterator[Explaining | Explained]:
+    """Look into a network with one image; the last record is what was seen, those before it say how far this is.
+
+    Args:
+        model: as `striate.jobs.subjects.open_subject` takes it.
+        image: a file.
+        label: the class to explain; the most probable by default.
+        layers: names of modules with maps, to look at; by default one for each size of maps.
+        pretrained: as for `open_subject`.
+        image_size: likewise.
+        mean: likewise.
+        std: likewise.
+        seed: of fresh weights, of signs and of chance.
+
+    Raises:
+        UsageError: for a network, an image, a layer or a class that is not there.
+    """
+    subject = open_subject(str(model), pretrained=pretrained, image_size=image_size, mean=mean, std=std, seed=seed)
+    picture = read_image(Path(image), subject.preprocessing.channels)
+    pixels = fit(picture, subject.preprocessing)
+    given = normalise(pixels, subject.preprocessing)
+    points = find_points(subject.network, given)
+    chosen = choose_points(points, layers)
+    result, place = _classified(subject, given, label)
+    why: list[Why] = []
+    chance: list[list[float]] = []
+    if place is not None:
+        last = last_convolved(points)
+        if last is not None:
+            why.append(_weighed(subject, given, place, f"Grad-CAM of {last.name}", _cam(subject, given, last, place)))
+        why.append((yield from _occluded(subject, given, place)))
+        chance = [_by_chance(subject, given, place, seed + draw) for draw in range(CHANCES)]
+    mean_chance = tuple(sum(shares) / len(chance) for shares in zip(*chance, strict=True))
+    filters = first_filters(subject.network)
+    yield Explained(
+        model=str(model),
+        source=str(image),
+        pixels=pixels[0, : 3 if pixels.shape[1] >= 3 else 1].permute(1, 2, 0).contiguous().numpy(),
+        result=result,
+        label=None if place is None else subject.classes[place],
+        filters=None if filters is None else filters.float().numpy(),
+        layers=tuple(_layer_maps(point, maps[0]) for point, maps in maps_at(subject.network, given, chosen).items()),
+        fields=tuple(_seen_by(subject, given, point, seed) for point in chosen),
+        why=tuple(why),
+        chance=mean_chance,
+        chance_area=area_below(mean_chance) if mean_chance else None,
+        is_trained=subject.is_trained,
+    )
+
+
+def choose_points(points: Sequence[Point], names: Sequence[str]) -> list[Point]:
+    """Return the points of some names, or one for each size of maps.
+
+    Raises:
+        UsageError: for a name that is none, with the nearest that is one.
+    """
+    known = {point.name: point for point in points}
+    for name in names:
+        if name not in known:
+            raise UsageError(
+                expected="a layer of several places, by its name", received=repr(name), remedy=nearest(name, known)
+            )
+    return [known[name] for name in names] or one_of_each_size(points)
+
+
+def _classified(subject: Subject, given: Tensor, label: str | None) -> tuple[Classes | None, int | None]:
+    """Return how probable each class is, and which is to be explained."""
+    if not subject.is_classifier:
+        if label is not None:
+            raise UsageError(
+                expected="a class to explain of a network that tells classes of whole images",
+                received=repr(label),
+                remedy="Leave it out: maps and fields are shown of any network.",
+            )
+        return None, None
+    with torch.no_grad():
+        (result,) = to_classes(subject.network(given), subject.classes)
+    if label is None:
+        return result, result.best
+    if label not in subject.classes:
+        raise UsageError(
+            expected="one of the network's classes", received=repr(label), remedy=nearest(label, subject.classes)
+        )
+    return result, subject.classes.index(label)
+
+
+def _cam(subject: Subject, given: Tensor, point: Point, place: int) -> Tensor:
+    """Return Grad-CAM of the image's pixels: each place's is that of the pixel in the middle of what its unit sees."""
+    values = grad_cam(subject.network, given, point, place)
+    down, across = ((float(field.start + field.size / 2), float(field.stride)) for field in point.fields)
+    return spread(values, (down[0], across[0]), (down[1], across[1]), (given.shape[2], given.shape[3]))
+
+
+def _occluded(subject: Subject, given: Tensor, place: int) -> Generator[Explaining, None, Why]:
+    """Cover the image square by square, and return what came of it."""
+    height, width = given.shape[2:]
+    side = max(min(height, width) // COVERED, 1)
+    step = max(side // 2, 1)
+    rows, columns = occlusion_places((height, width), side, step)
+    found: list[Tensor] = []
+    for part in occlude(subject.network, given, place, side, step):
+        found.append(part)
+        yield Explaining(sum(map(len, found)), len(rows) * len(columns))
+    drops = torch.cat(found).view(len(rows), len(columns)).clamp_min(0)
+    # The last squares lie at the edge, less than a step from the others: nearly where they are painted.
+    saliency = spread(drops, (side / 2, side / 2), (float(step), float(step)), (height, width))
+    return _weighed(subject, given, place, f"occlusion by squares of {side} pixels", saliency)
+
+
+def _weighed(subject: Subject, given: Tensor, place: int, way: str, saliency: Tensor) -> Why:
+    curve = deletion_curve(subject.network, given, saliency, place)
+    return Why(way, saliency.numpy(), tuple(curve), area_below(curve))
+
+
+def _by_chance(subject: Subject, given: Tensor, place: int, seed: int) -> list[float]:
+    """Return the curve of an order of chance, in blots about as large as those of occlusion."""
+    height, width = given.shape[2:]
+    side = max(min(height, width) // COVERED, 1)
+    draws = torch.Generator().manual_seed(seed)
+    values = torch.rand(-(-height // side), -(-width // side), generator=draws)
+    saliency = spread(values, (side / 2, side / 2), (float(side), float(side)), (height, width))
+    return deletion_curve(subject.network, given, saliency, place)
+
+
+def _layer_maps(point: Point, maps: Tensor) -> LayerMaps:
+    strong, different = strongest(maps, SHOWN), most_different(maps, SHOWN)
+    chosen = {channel: maps[channel].float().numpy() for channel in dict.fromkeys((*strong, *different))}
+    return LayerMaps(point.name, point.kind, point.shape, tuple(strong), tuple(different), chosen)
+
+
+def _seen_by(subject: Subject, given: Tensor, point: Point, seed: int) -> SeenBy:
+    """Return what the middle unit sees."""
+    unit = (point.sides[0] // 2, point.sides[1] // 2)
+    energy = effective_field(subject.network, given, point, unit, seed)
+    rows, columns = point.seen(*unit)
+    middle = ((rows.start + rows.end - 1) / 2, (columns.start + columns.end - 1) / 2)
+    return SeenBy(point.name, unit, rows, columns, effective_side(energy, middle), energy.numpy())

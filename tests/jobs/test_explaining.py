@@ -1,0 +1,126 @@
+"""What is said of a network and one image."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from striate.data.images import read_header
+from striate.errors import UsageError
+from striate.jobs.explained_page import in_words, write_explained_page, write_pictures
+from striate.jobs.explaining import Explained, Explaining, explain
+from striate.jobs.subjects import open_subject
+
+ODD = str(Path(__file__).resolve().parents[1] / "odd_networks.py")
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    draws = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("photo") / "noise.png"
+    Image.fromarray(draws.integers(0, 255, (80, 60, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def explained(photo: Path) -> Explained:
+    *progress, found = explain("lenet5", photo)
+    counts = [(each.done, each.total) for each in progress if isinstance(each, Explaining)]
+    assert counts[-1] == (225, 225)
+    assert [done for done, _ in counts] == sorted({done for done, _ in counts})
+    assert isinstance(found, Explained)
+    return found
+
+
+def test_of_a_network_with_fresh_weights_all_is_there_and_it_says_that_they_are(
+    explained: Explained, tmp_path: Path
+) -> None:
+    assert explained.result is not None
+    assert explained.label == explained.result.name == f"class {explained.result.best}"
+    assert explained.pixels.shape == (32, 32, 1)
+    assert [(each.layer, each.shape) for each in explained.layers] == [
+        ("features.c1", (6, 28, 28)),
+        ("features.c3.pool", (6, 14, 14)),
+        ("features.c3", (16, 10, 10)),
+        ("features", (16, 5, 5)),
+    ]
+    # 5, then a pooling of 2: 6, then 5 x 5 at every second place: 6 + 4 · 2 = 14, then a pooling: 14 + 2 = 16.
+    assert [each.rows.size for each in explained.fields] == [5, 6, 14, 16]
+    assert all(0 < each.effective <= each.rows.size + 1 for each in explained.fields)
+    assert [each.way for each in explained.why] == ["Grad-CAM of features.c3", "occlusion by squares of 4 pixels"]
+    for each in explained.why:
+        assert each.saliency.shape == (32, 32)
+        assert each.curve[0] == pytest.approx(explained.result.probability, abs=1e-6)
+        assert each.curve[-1] == pytest.approx(explained.chance[-1], abs=1e-6)  # Nothing is left, in whatever order.
+        assert len(each.curve) == len(explained.chance) == 21
+    assert any("fresh" in line for line in in_words(explained))
+    write_explained_page(tmp_path / "page.html", explained)
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.count("<img") == 1 + 2 + 4 + sum(len(e.strongest) + len(e.different) for e in explained.layers) + 6
+    assert "fresh" in page
+    count = write_pictures(tmp_path / "pictures", explained)
+    files = list((tmp_path / "pictures").iterdir())
+    assert len(files) == count == 2 + 4 + 6 + sum(len(each.maps) for each in explained.layers)
+    assert all(max(read_header(file).size) >= 100 for file in files)
+
+
+def test_a_network_that_tells_no_classes_has_maps_and_fields(photo: Path) -> None:
+    found: Explained | Explaining
+    for found in explain("fcn32s", photo, image_size=(64, 64)):
+        assert isinstance(found, Explained)
+        assert found.result is None
+        assert not found.why
+        assert found.layers[-1].shape[1:] == (2, 2)
+        assert len(found.fields) == len(found.layers)
+
+
+def test_modules_of_ones_own_are_explained(photo: Path) -> None:
+    *_, found = explain(f"{ODD}:Dense", photo, image_size=(32, 32), layers=["enter", "layers.0"], label="class 3")
+    assert isinstance(found, Explained)
+    assert found.label == "class 3"
+    assert [(each.layer, each.rows.size) for each in found.fields] == [("enter", 3), ("layers.0", 5)]
+    assert found.filters is not None
+    assert found.filters.shape == (24, 3, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "said"),
+    [
+        ("lenet5", {"label": "cat"}, "one of the network's classes"),
+        ("lenet5", {"layers": ["features.c2"]}, "features.c1|features.c3"),
+        ("fcn32s", {"label": "cat", "image_size": (64, 64)}, "classes of whole images"),
+        ("lenet6", {}, "lenet5"),
+        (f"{ODD}:Dense", {"pretrained": "weights"}, "brings its own"),
+        ("lenet5", {"image_size": (8, 8)}, "at least 16x16"),
+    ],
+)
+def test_refuses_what_it_cannot_explain(photo: Path, model: str, options: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        list(explain(model, photo, **options))  # type: ignore[arg-type]
+
+
+def test_a_file_that_is_no_image_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("words", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"text\.png"):
+        list(explain("lenet5", tmp_path / "text.png"))
+
+
+@pytest.mark.slow
+def test_with_learned_weights_what_speaks_for_a_cat_is_the_cat(shared_data: Callable[[str], Path]) -> None:
+    """The cat is on the right: what is covered there makes it less probable, and its picture beats chance."""
+    weights = next(shared_data("imagenet-pretrained").glob("squeezenet*.safetensors"))
+    *_, found = explain("squeezenet1_0", shared_data("photos") / "chelsea.png", pretrained=weights)
+    assert isinstance(found, Explained)
+    assert found.result is not None
+    assert found.result.best in (281, 282, 285)  # Tabby, tiger cat, Egyptian cat.
+    assert found.chance_area is not None
+    assert all(each.area < 0.5 * found.chance_area for each in found.why)
+
+
+def test_fresh_weights_are_those_of_the_seed() -> None:
+    first, again, other = (open_subject("lenet5", seed=seed).network.state_dict() for seed in (0, 0, 1))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
