@@ -23,6 +23,9 @@ def test_it_says_and_shows_what_a_network_makes_of_an_image(program: Callable[..
     assert sum(found["classes"].values()) - 1 < 1e-6
     assert [each["layer"] for each in found["layers"]][:2] == ["features.c1", "features.c3.pool"]
     assert found["layers"][0]["rows"] == [14, 19]
+    done = program("explain", "lenet5", "grey.png", "--filter", "features.c1:2", "--images", ".", "--html", "page.html")
+    assert "filter 2 of features.c1: " in done.stdout
+    assert "What filter 2 of features.c1 answers to most" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
 def test_bad_use_is_told(program: Callable[..., Any]) -> None:
@@ -30,6 +33,8 @@ def test_bad_use_is_told(program: Callable[..., Any]) -> None:
         (("lenet5", "nowhere.png"), "nowhere.png"),
         (("lenet9", "x.png"), "lenet5"),
         (("lenet5", "x.png", "--image-size", "big"), "--image-size"),
+        (("lenet5", "x.png", "--filter", "features.c1"), "--filter"),
+        (("lenet5", "x.png", "--filter", "features.c1:2"), "a folder of images"),
     ):
         done = program("explain", *flags)
         assert done.returncode == 2

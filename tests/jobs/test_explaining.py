@@ -68,13 +68,12 @@ def test_of_a_network_with_fresh_weights_all_is_there_and_it_says_that_they_are(
 
 
 def test_a_network_that_tells_no_classes_has_maps_and_fields(photo: Path) -> None:
-    found: Explained | Explaining
-    for found in explain("fcn32s", photo, image_size=(64, 64)):
-        assert isinstance(found, Explained)
-        assert found.result is None
-        assert not found.why
-        assert found.layers[-1].shape[1:] == (2, 2)
-        assert len(found.fields) == len(found.layers)
+    (found,) = explain("fcn32s", photo, image_size=(64, 64))
+    assert isinstance(found, Explained)
+    assert found.result is None
+    assert not found.why
+    assert found.layers[-1].shape[1:] == (2, 2)
+    assert len(found.fields) == len(found.layers)
 
 
 def test_modules_of_ones_own_are_explained(photo: Path) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from striate.errors import UsageError
 from striate.jobs.networks import check_network
 from striate.jobs.usage import check_page, parse_size
 
@@ -30,6 +31,13 @@ def explain(
             "--layer", help="to look at, by its name; again for others; one of each size by default", show_default=False
         ),
     ] = None,
+    channel: Annotated[
+        str | None,
+        typer.Option(
+            "--filter", metavar="LAYER:NUMBER", help="find what it answers to most, with --images", show_default=False
+        ),
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="folder of images, for --filter", show_default=False)] = None,
     pretrained: Annotated[
         str | None, typer.Option(help="weights of a network of the zoo: a file, a folder or hub", show_default=False)
     ] = None,
@@ -53,6 +61,7 @@ def explain(
     check_network(model)
     size = parse_size(image_size)
     check_page(html)
+    chosen = _parse_filter(channel)
 
     from rich.console import Console
 
@@ -67,6 +76,8 @@ def explain(
         image,
         label=label,
         layers=layers or (),
+        channel=chosen,
+        images=images,
         pretrained=pretrained,
         image_size=size,
         mean=mean,
@@ -87,6 +98,20 @@ def explain(
         say(out, f"page: {html}")
     if output is not None:
         say(out, f"{written:,} pictures: {output}")
+
+
+def _parse_filter(text: str | None) -> tuple[str, int] | None:
+    """Read a layer's name and the number of a filter."""
+    if text is None:
+        return None
+    layer, sign, number = text.rpartition(":")
+    if not sign or not number.isdecimal():
+        raise UsageError(
+            expected="--filter as a layer's name and a number, such as features.3:12",
+            received=repr(text),
+            remedy="Numbers begin with 0.",
+        )
+    return layer, int(number)
 
 
 def _document(found: "Explained") -> dict[str, Any]:
@@ -113,4 +138,7 @@ def _document(found: "Explained") -> dict[str, Any]:
             }
             for layer, seen in zip(found.layers, found.fields, strict=True)
         ],
+        "answers": None
+        if found.answers is None
+        else [{"source": each.source, "value": each.value, "unit": each.unit} for each in found.answers.strongest],
     }

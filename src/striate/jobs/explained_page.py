@@ -72,9 +72,19 @@ def filter_pictures(found: Explained) -> list[Shown]:
     return [Shown(f"filter-{place}", f"filter {place}", draw_filter(weights)) for place, weights in enumerate(filters)]
 
 
+def answer_pictures(found: Explained) -> list[Shown]:
+    """Return the parts of images that a filter answers to most."""
+    answers = found.answers
+    strongest = () if answers is None else answers.strongest
+    return [
+        Shown(f"answer-{place}", f"{Path(each.source).name}: {each.value:.3g}", each.pixels)
+        for place, each in enumerate(strongest, 1)
+    ]
+
+
 def write_pictures(folder: Path, found: Explained) -> int:
     """Write all pictures as PNG files, small ones with each pixel repeated; return how many there are."""
-    shown = [*why_pictures(found), *field_pictures(found), *filter_pictures(found)]
+    shown = [*why_pictures(found), *field_pictures(found), *filter_pictures(found), *answer_pictures(found)]
     for _, strong, different in map_pictures(found):
         shown += {each.name: each for each in (*strong, *different)}.values()
     taken = set[str]()
@@ -105,6 +115,12 @@ def in_words(found: Explained) -> list[str]:
         f"{each.effective} x {each.effective} hold 95 % of what matters to the middle one"
         for each in found.fields
     ]
+    if found.answers is not None:
+        lines += [
+            f"filter {found.answers.channel} of {found.answers.layer}: {each.value:.3g} at row {each.unit[0]}, column "
+            f"{each.unit[1]} of {each.source}"
+            for each in found.answers.strongest
+        ]
     return lines
 
 
@@ -145,6 +161,10 @@ def write_explained_page(path: Path, found: Explained) -> None:
             _pictures(page, strong)
             page.text("least alike:")
             _pictures(page, different)
+    if found.answers is not None:
+        page.heading(f"What filter {found.answers.channel} of {found.answers.layer} answers to most")
+        page.text(f"Of {found.answers.images:,} images, what the unit sees that answers most, as far as it is in them.")
+        _pictures(page, answer_pictures(found))
     filters = filter_pictures(found)
     if filters:
         page.heading("Filters of the first convolution")

@@ -19,6 +19,7 @@ from striate.explanation.points import Point, find_points, last_convolved, maps_
 from striate.explanation.receptive import effective_field, effective_side
 from striate.explanation.saliency import grad_cam, occlude, occlusion_places, spread
 from striate.inference.predict import to_classes
+from striate.jobs.answers import Answering, Answers, find_answers
 from striate.jobs.subjects import Subject, open_subject
 from striate.results import Classes
 from striate.shapes import Span
@@ -110,6 +111,7 @@ class Explained:
         chance: curves of orders of chance, their mean.
         chance_area: below it.
         is_trained: whether the network has weights that were learned.
+        answers: what a filter answers to most; None where none was asked for.
     """
 
     model: str
@@ -124,6 +126,7 @@ class Explained:
     chance: tuple[float, ...]
     chance_area: float | None
     is_trained: bool
+    answers: Answers | None
 
 
 def explain(
@@ -132,12 +135,14 @@ def explain(
     *,
     label: str | None = None,
     layers: Sequence[str] = (),
+    channel: tuple[str, int] | None = None,
+    images: str | Path | None = None,
     pretrained: str | Path | None = None,
     image_size: tuple[int, int] | None = None,
     mean: float | None = None,
     std: float | None = None,
     seed: int = 0,
-) -> Iterator[Explaining | Explained]:
+) -> Iterator[Explaining | Answering | Explained]:
     """Look into a network with one image; the last record is what was seen, those before it say how far this is.
 
     Args:
@@ -145,6 +150,8 @@ def explain(
         image: a file.
         label: the class to explain; the most probable by default.
         layers: names of modules with maps, to look at; by default one for each size of maps.
+        channel: a layer's name and a filter of it, whose strongest answers are looked for.
+        images: a folder of images to show it.
         pretrained: as for `open_subject`.
         image_size: likewise.
         mean: likewise.
@@ -152,8 +159,14 @@ def explain(
         seed: of fresh weights, of signs and of chance.
 
     Raises:
-        UsageError: for a network, an image, a layer or a class that is not there.
+        UsageError: for a network, an image, a layer or a class that is not there, or a filter without images.
     """
+    if (channel is None) != (images is None):
+        raise UsageError(
+            expected="a filter and a folder of images to show it",
+            received="the one without the other",
+            remedy="Give both, or none: --filter LAYER:NUMBER --images FOLDER.",
+        )
     subject = open_subject(str(model), pretrained=pretrained, image_size=image_size, mean=mean, std=std, seed=seed)
     picture = read_image(Path(image), subject.preprocessing.channels)
     pixels = fit(picture, subject.preprocessing)
@@ -161,6 +174,14 @@ def explain(
     points = find_points(subject.network, given)
     chosen = choose_points(points, layers)
     result, place = _classified(subject, given, label)
+    answers: Answers | None = None
+    if channel is not None and images is not None:
+        (point,) = choose_points(points, [channel[0]])
+        for record in find_answers(subject, point, channel[1], Path(images)):
+            if isinstance(record, Answers):
+                answers = record
+            else:
+                yield record
     why: list[Why] = []
     chance: list[list[float]] = []
     if place is not None:
@@ -184,6 +205,7 @@ def explain(
         chance=mean_chance,
         chance_area=area_below(mean_chance) if mean_chance else None,
         is_trained=subject.is_trained,
+        answers=answers,
     )
 
 
