@@ -115,7 +115,7 @@ def test_what_cannot_be_compared_is_refused(root: Path) -> None:
     runs = planned_runs(
         str(root / "data"), ["rcnn", "yolov3"], {"model_kwargs": {"side": 48, "channels": 32}, "seed": 3}
     )
-    assert [run.config.model_kwargs for run in runs] == [{"proposals": 300, "side": 48}, {"channels": 32}]
+    assert [run.config.model_kwargs for run in runs] == [{"proposals": 500, "side": 48}, {"channels": 32}]
     assert runs[1].config.seed == 3
     with pytest.raises(UsageError, match="received 'sides'"):
         planned_runs(str(root / "data"), ["rcnn"], {"model_kwargs": {"sides": 48}})

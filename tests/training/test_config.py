@@ -84,3 +84,18 @@ def test_a_config_is_frozen() -> None:
     config = TrainConfig(data="digits", model="lenet5")
     with pytest.raises(ValueError, match="frozen"):
         config.epochs = 3
+
+
+def test_options_of_a_network_are_put_together_but_not_with_those_of_another() -> None:
+    recipe = {"model": "yolo", "model_kwargs": {"drop_rate": 0, "grid": 7}}
+    config = load_config(BASE, recipe, {"model_kwargs": {"channels": 64}}, {"model_kwargs": ["grid=[6,8]"]})
+    assert config.model_kwargs == {"drop_rate": 0, "channels": 64, "grid": [6, 8]}
+    other = load_config(BASE, recipe, {"model_kwargs": {"channels": 64}}, {"model": "yolov3"})
+    assert other.model_kwargs == {"channels": 64}
+    assert load_config(BASE, recipe, {"model": "yolov3"}).model_kwargs == {}
+
+
+@pytest.mark.parametrize("said", ["grid", ["grid"], 3])
+def test_options_that_are_none_are_refused_wherever_they_are_said(said: object) -> None:
+    with pytest.raises(UsageError, match="model.kwargs"):
+        load_config(BASE, {"model_kwargs": said}, {"model_kwargs": {"channels": 64}})

@@ -208,6 +208,31 @@ def test_a_signal_saves_and_stops_and_the_run_goes_on_as_if_nothing_had_been(
     assert same(weights(tmp_path / "a", "best"), weights(tmp_path / "b", "best"))
 
 
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_a_signal_while_images_are_judged_stops_the_run_behind_its_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int
+) -> None:
+    loop, judged, seen = make_loop(tmp_path / "a"), 0, list[int]()
+    evaluate = loop.evaluate
+
+    def interrupted(*given: Any) -> Mapping[str, float]:
+        nonlocal judged
+        judged += 1
+        if judged == epoch:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return evaluate(*given)
+
+    monkeypatch.setattr(loop, "evaluate", interrupted)
+    with pytest.raises(InterruptedRunError, match=f"received SIGTERM after step {3 * epoch} of 9; everything is saved"):
+        for record in loop.run():
+            if isinstance(record, EpochRecord):
+                seen.append(record.epoch)
+    assert seen == list(range(1, epoch + 1))
+    list(make_loop(tmp_path / "a", resume=True).run())
+    list(make_loop(tmp_path / "b").run())
+    assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
+
+
 def test_a_second_signal_acts_at_once(tmp_path: Path) -> None:
     # Shells have what they start in the background ignore it.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

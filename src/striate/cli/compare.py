@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from striate.cli.experiments import register
 from striate.data.names import find_data
 from striate.jobs.usage import check_page
 from striate.training.config import read_config
@@ -19,6 +20,9 @@ experiments = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+
+
+register(experiments)
 
 
 @experiments.command("detectors", no_args_is_help=True)

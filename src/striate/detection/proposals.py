@@ -37,7 +37,7 @@ def make_search(name: str, mode: str, room: int) -> ProposalSearch:
     Raises:
         UsageError: for a mode that there is not, or no room.
     """
-    if mode not in get_args(SearchMode) or room < 1:
+    if mode not in get_args(SearchMode) or not isinstance(room, int) or room < 1:
         raise UsageError(
             expected=f"search of {name} as {' or '.join(get_args(SearchMode))}, and one proposal or more",
             received=f"search={mode}, proposals={room}",

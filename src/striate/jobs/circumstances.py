@@ -36,8 +36,8 @@ def refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         UsageError: naming what has changed, and what to do about it.
     """
     expect_unchanged(before["settings"], now["settings"])
+    refuse_other_data(before["data"], now["data"])
     remedies = {
-        "data": "The images or labels differ from those that the run began with: put them back, or start a new run.",
         "network": "The network is built otherwise than when the run began: use that version, or start a new run.",
         "threads": f"The thread count changes rounding: set OMP_NUM_THREADS={before.get('threads')}.",
         "processes": f"Go on with as many, which torchrun --nproc-per-node {before.get('processes')} starts.",
@@ -52,3 +52,21 @@ def refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
                 received=str(now[name])[:60],
                 remedy=remedy,
             )
+
+
+def refuse_other_data(before: str, now: str) -> None:
+    """Refuse to go on with other images than a run began with.
+
+    Args:
+        before: their fingerprint.
+        now: of those that are there.
+
+    Raises:
+        UsageError: where they differ.
+    """
+    if before != now:
+        raise UsageError(
+            expected=f"the run's own data: {before[:60]}",
+            received=now[:60],
+            remedy="The images or labels differ from those that the run began with: put them back, or start a new run.",
+        )

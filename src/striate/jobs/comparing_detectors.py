@@ -168,7 +168,7 @@ def planned_runs(
     for model, recipe in RECIPES.items():
         if not only or model in only:
             own, shared = read_recipe(recipe), {**SHARED, **(settings or {})}
-            options = {**own.get("model_kwargs", {}), **_options_of(model, shared.pop("model_kwargs", {}))}
+            options = _options_of(model, shared.pop("model_kwargs", {}))
             folder = Path(output) / model
             if isinstance(shared.get("pretrained"), str) and shared["pretrained"] != HUB:
                 shared["pretrained"] = str(Path(shared["pretrained"]).resolve())

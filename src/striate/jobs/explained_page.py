@@ -10,7 +10,7 @@ from PIL import Image
 
 from striate.files import replace_file, unlike
 from striate.jobs.explaining import Explained
-from striate.reporting.figures import gone
+from striate.reporting.figures import lines
 from striate.reporting.insides import draw_field, draw_filter, draw_map, draw_saliency, enlarged
 from striate.reporting.page import Page
 
@@ -188,7 +188,9 @@ def _why(page: Page, found: Explained) -> None:
         "gone. The smaller the area below its curve, the better; what is to be beaten is an order of chance."
     )
     _pictures(page, why_pictures(found))
-    page.figure(gone({each.way: each.curve for each in found.why} | {CHANCE: found.chance}))
+    curves = {each.way: each.curve for each in found.why} | {CHANCE: found.chance}
+    steps = {name: [(at / (len(curve) - 1), share) for at, share in enumerate(curve)] for name, curve in curves.items()}
+    page.figure(lines(steps, "share of the image that is gone", "probability of the class"))
     rows = [(each.way, f"{each.area:.3f}") for each in found.why]
     page.table(["what goes first", "area below the curve"], [*rows, (CHANCE, f"{found.chance_area:.3f}")])
 

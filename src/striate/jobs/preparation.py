@@ -15,6 +15,7 @@ from striate.data.masked import MaskedFiles
 from striate.data.preprocessing import Preprocessing
 from striate.data.sets import Splits
 from striate.data.statistics import mean_and_std
+from striate.detection.rcnn import RCNN
 from striate.errors import UsageError
 from striate.pretrained import Pretrained, open_pretrained, usual_preprocessing
 from striate.training.checkpoint import has_generation
@@ -122,6 +123,8 @@ def prepare(config: TrainConfig, found: Splits, beginning: Beginning) -> Prepare
         **options,
     )
     notes: list[str] = []
+    if isinstance(network, RCNN):
+        notes.append("epochs are judged by what the network itself says; its last stages come after them all")
     if config.init is not None:
         initialise(body_of(network, config.model), config.init)
     task.adapt(network)

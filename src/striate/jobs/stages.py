@@ -144,7 +144,7 @@ def learn_stages(loop: Loop, network: RCNN, save: SaveWeights) -> Iterator[Featu
             yield record
             if received:
                 done = f"the {record.what} of {record.done} of {record.total} images"
-                raise interrupted(received[0], done, folder, loop.group)
+                raise interrupted(received, done, folder, loop.group)
     save("best", network.state_dict())
 
 

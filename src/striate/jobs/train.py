@@ -26,7 +26,7 @@ from striate.detection.rcnn import RCNN
 from striate.errors import BudgetError, StriateError, UsageError
 from striate.files import load_tensors
 from striate.jobs.card import write_card
-from striate.jobs.circumstances import circumstances_of, refuse_changes
+from striate.jobs.circumstances import circumstances_of, refuse_changes, refuse_other_data
 from striate.jobs.own_data import begun_reading, reading_of, record_of
 from striate.jobs.preparation import Beginning, Prepared, find_beginning, outline, prepare
 from striate.jobs.proposing import Searching
@@ -155,6 +155,8 @@ def _train(
     found = yield from read_data(config.data, config.seed, reading)
     _refuse_sharing(group, found, config)
     record = record_of(found)
+    if folder is not None and not is_new and folder.data.is_file():
+        refuse_other_data(folder.data_record().fingerprint, record.fingerprint)
     found = yield from searched_splits(found, search, config.workers, group)
     begun = None if folder is None or not folder.plan.is_file() else read_plan(folder.plan)
     config, prepared, plan = _fitted(config, found, beginning, begun, group)

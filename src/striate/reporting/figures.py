@@ -141,18 +141,22 @@ def by_count(courses: Mapping[str, Sequence[float]], counts: Sequence[int], meas
     return _svg(figure)
 
 
-def gone(curves: Mapping[str, Sequence[float]]) -> str:
-    """Draw how probable a class is with more and more of the image gone, from none of it to all.
+def lines(curves: Mapping[str, Sequence[tuple[float, float]]], across: str, up: str, *, log: bool = False) -> str:
+    """Draw curves.
 
     Args:
-        curves: at equal steps, by what says which part goes first.
+        curves: points, by the name of what they are of.
+        across: what goes from left to right.
+        up: what goes from below.
+        log: whether what goes up is drawn on a scale of factors.
     """
-    figure = Figure(figsize=(5.4, 3.6), layout="constrained")
+    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
     axes: Axes = figure.subplots()
-    for name, shares in curves.items():
-        axes.plot([step / (len(shares) - 1) for step in range(len(shares))], shares, marker=".", label=name)
-    axes.set(xlabel="share of the image that is gone", ylabel="probability of the class", xlim=(0, 1), ylim=(0, 1.05))
-    axes.legend(frameon=False)
+    for name, points in curves.items():
+        axes.plot([x for x, _ in points], [y for _, y in points], label=name, marker="." if len(points) < 50 else "")
+    axes.set(xlabel=across, ylabel=up, yscale="log" if log else "linear")
+    for text in axes.legend(frameon=False).get_texts():
+        text.set_parse_math(False)  # A dollar sign in a name is one.
     axes.spines[["top", "right"]].set_visible(False)
     return _svg(figure)
 

@@ -11,7 +11,17 @@ from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, Va
 from striate.data.names import MAX_PIXELS, USUALLY_IGNORED
 from striate.data.preprocessing import Interpolation
 from striate.errors import UsageError, nearest
-from striate.training.fields import Changes, Deviations, ImageSize, Levels, Names, Options, PathText, field
+from striate.training.fields import (
+    Changes,
+    Deviations,
+    ImageSize,
+    Levels,
+    Names,
+    Options,
+    PathText,
+    field,
+    parse_options,
+)
 
 TaskName = Literal["classify", "regress", "segment", "detect"]
 LossName = Literal["cross_entropy", "mse", "dice", "cross_entropy+dice"]
@@ -270,12 +280,22 @@ def changed_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> lis
 def load_config(*layers: Mapping[str, Any]) -> TrainConfig:
     """Make a config of several mappings, later ones over earlier ones.
 
+    ``model_kwargs`` are put together option by option, without those that were said with another model.
+
     Raises:
         UsageError: for an unknown key, a missing one, or a value of the wrong type or out of range.
     """
     values = {key: value for layer in layers for key, value in layer.items()}
     if values.get("task") in USUAL_MODELS:
         values.setdefault("model", USUAL_MODELS[values["task"]])
+    own = [layer for layer in layers if layer.get("model", values.get("model")) == values.get("model")]
+    values["model_kwargs"] = {}
+    for said in (layer["model_kwargs"] for layer in own if "model_kwargs" in layer):
+        try:
+            values["model_kwargs"] |= parse_options(said)
+        except (TypeError, ValueError):
+            values["model_kwargs"] = said  # It is refused below, in words.
+            break
     return TrainConfig.model_validate(values)
 
 

@@ -1,6 +1,6 @@
 """How a run ends early, in words."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -29,8 +29,9 @@ def not_finite(received: str, at: str, progress: Progress, config: TrainConfig, 
     )
 
 
-def interrupted(signal: str, done: str, folder: RunFolder, group: Group) -> InterruptedRunError:
-    """Return the error of a run that was asked to stop, after it has done so much."""
+def interrupted(received: Sequence[str], done: str, folder: RunFolder, group: Group) -> InterruptedRunError:
+    """Return the error of a run that was asked to stop, by signals to this process or another, after so much."""
+    signal = received[0] if received else "a signal to another process"
     return InterruptedRunError(
         expected="the run to its end",
         received=f"{'Ctrl-C' if signal == 'SIGINT' else signal} after {done}; everything is saved",

@@ -24,7 +24,7 @@ def _parse_size(value: object) -> object:
     return value
 
 
-def _parse_options(value: object) -> object:
+def parse_options(value: object) -> object:
     """Read ``["key=value", ...]``, each value as YAML."""
     if not isinstance(value, list | tuple):
         return value
@@ -79,7 +79,7 @@ Deviation = Annotated[float, Field(gt=0, le=1)]
 Levels = Annotated[tuple[Level, ...], Field(min_length=1), BeforeValidator(_parse_channels)]
 Deviations = Annotated[tuple[Deviation, ...], Field(min_length=1), BeforeValidator(_parse_channels)]
 ImageSize = Annotated[tuple[Side, Side], BeforeValidator(_parse_size)]
-Options = Annotated[dict[str, Any], BeforeValidator(_parse_options)]
+Options = Annotated[dict[str, Any], BeforeValidator(parse_options)]
 
 
 def field(default: Any, description: str, **limits: Any) -> Any:

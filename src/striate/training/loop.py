@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 
 from striate.data.keyed import Use, key
 from striate.data.sets import ImageSet
-from striate.errors import NotFiniteError
+from striate.errors import InterruptedRunError, NotFiniteError
 from striate.planning.apply import apply_plan
 from striate.planning.plan import Plan
 from striate.training.averages import Average
@@ -39,7 +39,6 @@ from striate.training.signals import stop_signals
 from striate.training.task import Batch, Task
 from striate.training.transfer import freeze_body, hold_statistics
 
-OTHERS = "a signal to another process"
 SaveWeights = Callable[[Literal["best", "last"], Mapping[str, Tensor]], None]
 
 
@@ -133,6 +132,8 @@ class Loop:
                     continue
                 yield from self.peaks.fresh()
                 yield record
+                if self.group.add_up(float(bool(received)))[0] > 0:
+                    raise self._stopped(received)
             if self.group.is_first:
                 self.folder.write_results(self.progress.records)
 
@@ -179,7 +180,7 @@ class Loop:
                 group["lr"] = rate * group["scale"]
             count = self.train.size_of(progress.step_in_epoch)
             with self._watched("training", batch):
-                value, stopping = self._take_step(batch, count, bool(received))
+                value, stopping = self._take_step(batch, count, received)
             progress.loss_sum += value * count
             progress.images += count
             progress.step += 1
@@ -190,22 +191,21 @@ class Loop:
                 saved = started = asked
                 self._save()
             if stopping:
-                done = f"step {progress.step} of {self.steps}"
-                raise interrupted(received[0] if received else OTHERS, done, self.folder, self.group)
+                raise self._stopped(received)
             yield StepRecord(progress.epoch + 1, progress.step, self.steps, value, rate, count)
             asked = time.monotonic()
         progress.epoch_seconds += time.monotonic() - started
 
-    def _take_step(self, batch: Batch, count: int, stopping: bool) -> tuple[float, bool]:
-        """Learn from a batch, in as many parts as the plan says.
+    def _stopped(self, received: list[str]) -> InterruptedRunError:
+        return interrupted(received, f"step {self.progress.step} of {self.steps}", self.folder, self.group)
+
+    def _take_step(self, batch: Batch, count: int, received: list[str]) -> tuple[float, bool]:
+        """Learn from a batch, in parts as planned; return its loss, and whether any process was told to stop.
 
         Args:
             batch: this process's part of it.
             count: images of all processes' parts.
-            stopping: whether this process is to stop after the step.
-
-        Returns:
-            The batch's loss, and whether any process is to stop.
+            received: signals.
         """
         progress, group, value = self.progress, self.group, 0.0
         self.machine.seed(key(self.config.seed, Use.STEP, progress.step * group.size + group.rank))
@@ -222,7 +222,7 @@ class Loop:
                 # Gradients are the mean over processes, each of which may have another number of images.
                 self.machine.backward(loss if share == 1 else share * group.size * loss)
             del loss
-        value, stop = group.add_up(value, float(stopping))
+        value, stop = group.add_up(value, float(bool(received)))
         self._expect_finite(value)
         if self.config.clip_grad is not None:
             self.machine.clip(self.model, self.optimizer, self.config.clip_grad)

@@ -159,7 +159,7 @@ def fit_head(
             yield record
             if received:
                 done = f"the features of {record.done} of {record.total} images"
-                raise interrupted(received[0], done, folder, group)
+                raise interrupted(received, done, folder, group)
         own = np.fromfile(path, dtype=FLOAT).reshape(-1, layer.in_features)
         values = group.gather(torch.from_numpy(own)).numpy()
         if not np.isfinite(values).all():

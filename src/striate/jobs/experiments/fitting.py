@@ -1,0 +1,102 @@
+"""A plain loop for small networks that are no zoo's, on images in memory."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float32, Int64
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Optimizer
+
+from striate.data.preprocessing import Preprocessing
+from striate.data.sets import ImageTensors
+from striate.data.source import finish, read_data
+from striate.data.statistics import mean_and_std
+from striate.data.transforms import normalise
+from striate.errors import UsageError
+
+AT_ONCE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class SmallSet:
+    """Grey images in memory, to learn from and to test on.
+
+    Args:
+        name: of the data.
+        images: to learn from, normalised.
+        labels: of these.
+        unseen: images to test on.
+        truth: their labels.
+        classes: how many.
+    """
+
+    name: str
+    images: Float32[Tensor, "N 1 H W"]
+    labels: Int64[Tensor, " N"]
+    unseen: Float32[Tensor, "M 1 H W"]
+    truth: Int64[Tensor, " M"]
+    classes: int
+
+
+def read_small(data: str, side: int, seed: int, most: int | None = None) -> SmallSet:
+    """Read a set of grey images in memory, such as ``digits`` or ``mnist``.
+
+    Args:
+        data: as ``striate train`` takes it.
+        side: pixels that images are scaled to.
+        seed: of what is kept to test on, where the set has no such part, and of what is left out.
+        most: images to learn from; all by default.
+
+    Raises:
+        UsageError: for any other data.
+    """
+    splits = finish(read_data(data, seed))
+    parts = []
+    for part in (splits.train, splits.judged[1]):
+        if not isinstance(part, ImageTensors) or part.channels != 1:
+            raise UsageError(
+                expected="grey images in memory, such as digits or mnist",
+                received=data,
+                remedy="Small networks are compared on small images.",
+            )
+        parts.append(part.prepared(1, (side, side), None))
+    train, test = parts
+    if most is not None and most < len(train):
+        train = train.subset(torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[:most])
+    mean, std = mean_and_std(train, seed)
+    preprocessing = Preprocessing(image_size=(side, side), mean=mean, std=std)
+    images, unseen = (normalise(part.images, preprocessing) for part in (train, test))
+    return SmallSet(splits.name, images, train.labels, unseen, test.labels, len(train.classes))
+
+
+def fit(
+    network: nn.Module, given: SmallSet, optimizer: Optimizer, epochs: int, batch_size: int, seed: int
+) -> Iterator[float]:
+    """Take all steps of some epochs, and yield the loss of each: cross-entropy, the mean over its batch."""
+    draws = torch.Generator().manual_seed(seed)
+    network.train()
+    for _ in range(epochs):
+        for chosen in torch.split(torch.randperm(len(given.images), generator=draws), batch_size):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(network(given.images[chosen]), given.labels[chosen])
+            torch.autograd.backward(loss)
+            optimizer.step()
+            yield loss.item()
+
+
+def steps_of(given: SmallSet, epochs: int, batch_size: int) -> int:
+    """Return how many losses `fit` yields."""
+    return epochs * -(-len(given.images) // batch_size)
+
+
+@torch.no_grad()
+def accuracy(network: nn.Module, images: Float32[Tensor, "N 1 H W"], labels: Int64[Tensor, " N"]) -> float:
+    """Return the share of images whose class a network says."""
+    network.eval()
+    right = [
+        int((network(part).argmax(1) == truth).sum())
+        for part, truth in zip(torch.split(images, AT_ONCE), torch.split(labels, AT_ONCE), strict=True)
+    ]
+    return sum(right) / len(images)

@@ -1,0 +1,123 @@
+"""What initialisation does to signals on their way through many layers, and what batch norm does about it.
+
+Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010, figures 6 and 7:
+with weights that are too small activations die out on the way up and gradients on the way down; with variances that
+keep their size neither does. He, Zhang, Ren and Sun, "Delving deep into rectifiers", 2015: half of what comes in is cut
+off by ReLU, which a variance twice as large makes up for.
+"""
+
+from collections.abc import Iterator
+from math import sqrt
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from striate.jobs.experiments.fitting import SmallSet, read_small
+from striate.jobs.experiments.outcome import Cell, Chart, Outcome, Trying
+
+SIDE, DEPTH, WIDTH, BATCH = 8, 20, 64, 256
+NAIVE = 0.01  # Standard deviation of weights that are merely small.
+WAYS = ("naive", "Xavier", "He")
+ACTIVATIONS = {"tanh": nn.Tanh, "ReLU": nn.ReLU}
+BINS = 60
+
+
+def deep_network(way: str, activation: str, classes: int, *, norm: bool) -> nn.Sequential:
+    """Build `DEPTH` dense layers of `WIDTH` numbers and one for the classes; each but the last has an activation."""
+    network = nn.Sequential(nn.Flatten())
+    for place in range(DEPTH):
+        before = SIDE * SIDE if place == 0 else WIDTH
+        network.append(nn.Linear(before, WIDTH))
+        if norm:
+            network.append(nn.BatchNorm1d(WIDTH))
+        network.append(ACTIVATIONS[activation]())
+    network.append(nn.Linear(WIDTH, classes))
+    for layer in network:
+        if isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, std=_deviation(way, layer.in_features))
+            nn.init.zeros_(layer.bias)
+    return network
+
+
+def _deviation(way: str, fan: int) -> float:
+    """Return the standard deviation of weights, by the number of values that come in."""
+    return {"naive": NAIVE, "Xavier": sqrt(1 / fan), "He": sqrt(2 / fan)}[way]
+
+
+def signals(network: nn.Sequential, given: SmallSet) -> tuple[list[Tensor], list[float]]:
+    """Return the activations of each layer but the last, and the size of the gradient by each.
+
+    The size is the root of the mean square, over images and numbers.
+    """
+    seen: list[Tensor] = []
+
+    def keep(_layer: nn.Module, _inputs: object, output: Tensor) -> None:
+        output.retain_grad()
+        seen.append(output)
+
+    kinds = tuple(ACTIVATIONS.values())
+    handles = [layer.register_forward_hook(keep) for layer in network if isinstance(layer, kinds)]
+    loss = F.cross_entropy(network(given.images[:BATCH]), given.labels[:BATCH], reduction="sum")
+    torch.autograd.backward(loss)
+    for handle in handles:
+        handle.remove()
+    gradients = [each.grad for each in seen]
+    return [each.detach() for each in seen], [_size(each) for each in gradients if each is not None]
+
+
+def compare_initialisation(data: str = "digits", seed: int = 0) -> Iterator[Trying | Outcome]:
+    """Look at activations and gradients before any step; the last record is the outcome.
+
+    Args:
+        data: grey images in memory.
+        seed: of weights.
+    """
+    given = read_small(data, SIDE, seed, BATCH)
+    ways = [(act, way, norm) for act in ACTIVATIONS for way in WAYS for norm in (False, True)]
+    rows: list[tuple[Cell, ...]] = []
+    sizes: dict[str, dict[str, list[tuple[float, float]]]] = {"activations": {}, "gradients": {}}
+    histograms: dict[str, list[tuple[float, float]]] = {}
+    for done, (activation, way, norm) in enumerate(ways, 1):
+        torch.manual_seed(seed)
+        found, gradients = signals(deep_network(way, activation, given.classes, norm=norm).train(), given)
+        name = f"{activation}, {way}{', batch norm' if norm else ''}"
+        forward = [_size(each) for each in found]
+        sizes["activations"][name] = list(enumerate(forward, 1))
+        sizes["gradients"][name] = list(enumerate(gradients, 1))
+        if not norm:
+            histograms[name] = _histogram(found[-1])
+        same = float((found[-1].std(0) == 0).float().mean())
+        ends = [forward[0], forward[-1], gradients[-1], gradients[0]]
+        rows.append((name, *(f"{each:.2g}" for each in ends), f"{same:.0%}"))
+        yield Trying(done, len(ways))
+    yield Outcome(
+        "What does initialisation do to signals on their way?",
+        f"{DEPTH} dense layers of {WIDTH} numbers on {min(BATCH, len(given.images))} images of {given.name}, before "
+        f"any step; seed {seed}. Sizes are roots of mean squares.",
+        (
+            "weights",
+            "activations, first layer",
+            "last",
+            "gradients, last layer",
+            "first",
+            "numbers that are the same for all images, last layer",
+        ),
+        tuple(rows),
+        (
+            Chart("Activations through the layers", "layer", "size", sizes["activations"], log=True),
+            Chart("Gradients through the layers", "layer", "size", sizes["gradients"], log=True),
+            Chart("Values of the last layer, without batch norm", "value", "share", histograms, log=True),
+        ),
+    )
+
+
+def _size(values: Tensor) -> float:
+    return float(values.double().square().mean().sqrt())
+
+
+def _histogram(values: Tensor) -> list[tuple[float, float]]:
+    counts, edges = torch.histogram(values.flatten().clamp(-1.5, 1.5), BINS, range=(-1.5, 1.5))
+    shares = counts / counts.sum()
+    middles = (edges[1:] + edges[:-1]) / 2
+    return [(float(x), float(share)) for x, share in zip(middles, shares, strict=True) if share > 0]

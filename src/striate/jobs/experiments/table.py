@@ -1,0 +1,44 @@
+"""The experiments that there are; none is loaded before it runs."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from striate.jobs.experiments.outcome import Outcome, Trying
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """Ways of doing one thing, set beside each other on small images.
+
+    Args:
+        place: ``module:function``, which takes data and a seed.
+        question: that it answers.
+    """
+
+    place: str
+    question: str
+
+    def run(self, data: str, seed: int) -> "Iterator[Trying | Outcome]":
+        """Yield how far it is, and at last what came of it."""
+        module, _, name = self.place.partition(":")
+        found = import_module(f"striate.jobs.experiments.{module}")
+        return cast("Callable[[str, int], Iterator[Trying | Outcome]]", getattr(found, name))(data, seed)
+
+
+EXPERIMENTS = {
+    "pooling": Experiment(
+        "pooling:compare_pooling",
+        "Train one small network with max pooling, average pooling, strided convolutions and neither.",
+    ),
+    "initialisation": Experiment(
+        "initialisation:compare_initialisation",
+        "Follow activations and gradients through 20 layers by how their weights begin, with and without batch norm.",
+    ),
+    "optimizers": Experiment(
+        "ravine:compare_optimizers",
+        "Let SGD, momentum, AdaGrad, RMSProp, Adam and Nadam walk down a ravine, and train a small network with each.",
+    ),
+}
