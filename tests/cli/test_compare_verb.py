@@ -58,6 +58,7 @@ def test_one_mode_as_a_document(program: Program, data: str) -> None:
         (("detectors", "--data", "nowhere"), "received 'nowhere'"),
         (("detectors", "--data", "data", "--only", "rcn"), "Did you mean rcnn"),
         (("detectors", "--data", "data", "--pretrained", "nowhere.safetensors"), "nowhere.safetensors"),
+        (("optimizers", "--data", "nowhere"), "received 'nowhere'"),
         (("frobnicate",), "frobnicate"),
     ],
 )
@@ -73,3 +74,13 @@ def test_an_image_that_cannot_be_read_ends_it(program: Program, data: str, tmp_p
     done = program("compare", "proposals", "--data", data)
     assert done.returncode == 2
     assert "1.png" in done.stderr
+
+
+def test_an_experiment_says_what_came_of_it(program: Program, tmp_path: Path) -> None:
+    done = program("compare", "initialisation", "--html", "page.html")
+    assert done.returncode == 0, done.stderr
+    assert "20 dense layers of 64 numbers on 256 images of digits" in done.stdout
+    assert any(line.startswith("ReLU, He, batch norm") for line in done.stdout.splitlines())
+    assert (tmp_path / "page.html").is_file()
+    told = json.loads(program("compare", "initialisation", "--json").stdout)
+    assert len(told["rows"]) == 12

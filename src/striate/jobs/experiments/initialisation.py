@@ -6,7 +6,7 @@ keep their size neither does. He, Zhang, Ren and Sun, "Delving deep into rectifi
 off by ReLU, which a variance twice as large makes up for.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import sqrt
 
 import torch
@@ -83,8 +83,8 @@ def compare_initialisation(data: str = "digits", seed: int = 0) -> Iterator[Tryi
         found, gradients = signals(deep_network(way, activation, given.classes, norm=norm).train(), given)
         name = f"{activation}, {way}{', batch norm' if norm else ''}"
         forward = [_size(each) for each in found]
-        sizes["activations"][name] = list(enumerate(forward, 1))
-        sizes["gradients"][name] = list(enumerate(gradients, 1))
+        sizes["activations"][name] = _numbered(forward)
+        sizes["gradients"][name] = _numbered(gradients)
         if not norm:
             histograms[name] = _histogram(found[-1])
         same = float((found[-1].std(0) == 0).float().mean())
@@ -110,6 +110,10 @@ def compare_initialisation(data: str = "digits", seed: int = 0) -> Iterator[Tryi
             Chart("Values of the last layer, without batch norm", "value", "share", histograms, log=True),
         ),
     )
+
+
+def _numbered(values: Sequence[float]) -> list[tuple[float, float]]:
+    return [(float(layer), value) for layer, value in enumerate(values, 1)]
 
 
 def _size(values: Tensor) -> float:

@@ -76,7 +76,7 @@ def compare_pooling(data: str = "digits", seed: int = 0) -> Iterator[Trying | Ou
         optimizer = torch.optim.Adam(network.parameters(), RATE)
         for step, loss in enumerate(fit(network, given, optimizer, EPOCHS, BATCH, seed)):
             done += 1
-            curve.append((step, loss))
+            curve.append((float(step), loss))
             yield Trying(done, total)
         sees = maps[-1].receptive_field
         values = torch.Size(maps[-1].output_shape).numel()

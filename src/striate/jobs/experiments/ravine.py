@@ -79,7 +79,7 @@ def compare_optimizers(data: str = "digits", seed: int = 0) -> Iterator[Trying |
         optimizer = make(network.parameters(), lr=rate, **options)
         for step, loss in enumerate(fit(network, given, optimizer, EPOCHS, BATCH, seed)):
             done += 1
-            curve.append((step, loss))
+            curve.append((float(step), loss))
             yield Trying(done, total)
         last = height(torch.tensor(paths[name][-1])).item()
         share = accuracy(network, given.unseen, given.truth)

@@ -1,0 +1,135 @@
+"""Experiments on small images, where what must come of them is known."""
+
+from math import sqrt
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from striate.errors import UsageError
+from striate.jobs.experiments import pooling, ravine
+from striate.jobs.experiments.fitting import SmallSet, accuracy, fit, read_small, steps_of
+from striate.jobs.experiments.initialisation import DEPTH, compare_initialisation, deep_network, signals
+from striate.jobs.experiments.outcome import Outcome, Trying
+from striate.jobs.experiments.page import write_outcome_page
+from striate.jobs.experiments.table import EXPERIMENTS
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So little that it takes seconds."""
+    monkeypatch.setattr(pooling, "MOST", 64)
+    monkeypatch.setattr(pooling, "EPOCHS", 1)
+
+
+def test_pooling_against_strides(few: None) -> None:
+    """Parameters and fields are those of the arithmetic: 3 x 3 convolutions of 32, 64 and 64 maps on 28 x 28."""
+    *steps, found = pooling.compare_pooling()
+    assert [(each.done, each.total) for each in steps if isinstance(each, Trying)] == [(n, 8) for n in range(1, 9)]
+    assert isinstance(found, Outcome)
+    rows = {str(row[0]): row[1:] for row in found.rows}
+    assert list(rows) == list(pooling.WAYS)
+    convolutions = 9 * 32 + 32 + 9 * 32 * 64 + 64 + 9 * 64 * 64 + 64
+    head = 512 + 512 * 10 + 10
+    # 28, 26, 13, 11, 5, 3; or 28, 26, 24, 22.
+    pooled, whole = 3 * 3 * 64, 22 * 22 * 64
+    strides = 4 * 32 * 32 + 32 + 4 * 64 * 64 + 64
+    assert whole == 30_976
+    assert [row[1] for row in rows.values()] == [
+        convolutions + pooled * 512 + head,
+        convolutions + pooled * 512 + head,
+        convolutions + strides + pooled * 512 + head,
+        convolutions + 15_860_224 - 512 + head,
+    ]
+    assert [row[3] for row in rows.values()] == ["18 x 18", "18 x 18", "18 x 18", "7 x 7"]
+    assert [row[4] for row in rows.values()] == [pooled, pooled, pooled, whole]
+    assert rows["none"][5] > 5 * rows["max pooling"][5]  # type: ignore[operator]
+    assert all(len(curve) == 2 for curve in found.charts[0].curves.values())
+
+
+def test_signals_keep_their_size_where_the_papers_say_so() -> None:
+    *_, found = compare_initialisation()
+    assert isinstance(found, Outcome)
+    activations = found.charts[0].curves
+    gradients = found.charts[1].curves
+    assert len(activations["ReLU, He"]) == len(gradients["ReLU, He"]) == DEPTH
+    last = {name: points[-1][1] / points[0][1] for name, points in activations.items()}
+    first = {name: points[0][1] / points[-1][1] for name, points in gradients.items()}
+    for kept in (last, first):
+        assert kept["ReLU, naive"] < 1e-15
+        assert kept["tanh, naive"] < 1e-15
+        assert 0.1 < kept["ReLU, He"] < 10
+        assert kept["ReLU, Xavier"] < 0.01 * kept["ReLU, He"]
+        assert 0.1 < kept["tanh, Xavier"] < 10
+        # Half of the variance is lost at each ReLU (He et al., equation 10): 2 to the 19th at 19 layers, roughly.
+        assert kept["ReLU, Xavier"] / kept["ReLU, He"] == pytest.approx(sqrt(0.5) ** (DEPTH - 1), rel=0.5)
+    assert all(0.9 < last[f"ReLU, {way}, batch norm"] < 1.1 for way in ("naive", "Xavier", "He"))
+
+
+def test_signals_are_those_of_all_layers() -> None:
+    torch.manual_seed(0)
+    given = read_small("digits", 8, 0, 16)
+    network = deep_network("He", "tanh", 10, norm=False)
+    found, gradients = signals(network, given)
+    expected = network[2](network[1](network[0](given.images)))
+    torch.testing.assert_close(found[0], expected.detach())
+    assert len(found) == len(gradients) == DEPTH
+    assert not any(layer._forward_hooks for layer in network)
+
+
+def test_plain_descent_on_the_ravine_is_what_the_closed_form_says() -> None:
+    """x shrinks by 1 - rate / 10 a step, and y by 1 - 2 · rate: with a rate of .95 it crosses the bottom each time."""
+    path = ravine.walk("SGD")
+    assert len(path) == ravine.STEPS + 1
+    for step, (x, y) in enumerate(path):
+        assert x == pytest.approx(-7 * (1 - 0.95 / 10) ** step)
+        assert y == pytest.approx(2 * (1 - 2 * 0.95) ** step)
+
+
+def test_momentum_on_the_ravine_is_the_update_rule() -> None:
+    """v ← 0.9 v + g, W ← W - rate · v, as torch has it."""
+    x, y, u, v = -7.0, 2.0, 0.0, 0.0
+    for place in ravine.walk("momentum"):
+        assert place == pytest.approx((x, y))
+        u, v = 0.9 * u + x / 10, 0.9 * v + 2 * y
+        x, y = x - 0.1 * u, y - 0.1 * v
+
+
+def test_what_is_learned_is_learned_alike_each_time() -> None:
+    given = read_small("digits", 8, 0, 200)
+    accuracies, losses = [], []
+    for _ in range(2):
+        torch.manual_seed(0)
+        network = ravine.small_network(10)
+        losses.append(list(fit(network, given, torch.optim.Adam(network.parameters(), 0.01), 3, 32, 0)))
+        accuracies.append(accuracy(network, given.unseen, given.truth))
+    assert losses[0] == losses[1]
+    assert len(losses[0]) == steps_of(given, 3, 32) == 21
+    assert accuracies[0] == accuracies[1] > 0.7
+    pairs = zip(given.unseen, given.truth, strict=True)
+    right = [int(network(image[None]).argmax()) == int(label) for image, label in pairs]
+    assert accuracies[0] == sum(right) / len(right)
+
+
+def test_data_that_is_not_small_is_refused(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for place in range(10):
+            pixels = np.full((8, 8, 3), 10 * place + len(name), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f"{name}{place}.png")
+    with pytest.raises(UsageError, match="grey images in memory"):
+        read_small(str(tmp_path), 8, 0)
+
+
+def test_each_experiment_has_a_question_and_a_page(tmp_path_factory: pytest.TempPathFactory) -> None:
+    assert all(each.question.endswith(".") for each in EXPERIMENTS.values())
+    *_, found = EXPERIMENTS["initialisation"].run("digits", 1)
+    assert isinstance(found, Outcome)
+    path = tmp_path_factory.mktemp("page") / "page.html"
+    write_outcome_page(path, found)
+    page = path.read_text(encoding="utf-8")
+    assert page.count("<svg") == len(found.charts) == 3
+    assert "ReLU, Xavier, batch norm" in page
+    assert isinstance(read_small("digits", 8, 0), SmallSet)
