@@ -203,6 +203,25 @@ def test_the_page_about_things(copy: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_page_about_seeing_inside(copy: Path) -> None:
+    (copy / "some").mkdir()
+    for place, image in enumerate(load_digits().images[:4]):
+        Image.fromarray(image[0].numpy()).resize((32, 32)).save(copy / "some" / f"{place}.png")
+    (copy / "three.png").write_bytes((copy / "some" / "3.png").read_bytes())
+    page = (ROOT / "docs" / "explain.md").read_text(encoding="utf-8")
+    (commands,), (code,) = blocks("bash", page), blocks("python", page)
+    out = run(f"export PATH=$PWD/.venv/bin:$PATH\n{commands}", copy)
+    assert "<svg" in (copy / "explained.html").read_text(encoding="utf-8")
+    assert (copy / "explained" / "grad-cam.png").is_file()
+    assert out.count("filter 4 of features.c3: ") == 4
+    assert "note: its weights are fresh" not in out
+    assert '"trained": false' in out
+    assert out.count("judged by 359 others") == 2
+    assert "ReLU, Xavier, batch norm" in out
+    assert len(run_python(code, copy)) == 2
+
+
+@pytest.mark.slow
 def test_the_page_about_images_of_any_size(copy: Path) -> None:
     write_segmenter(copy / "runs" / "segment" / "roads")
     write_class(copy / "photos", (90, 90, 90), range(3))
