@@ -52,7 +52,7 @@ def detectors(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one document on standard output")] = False,
 ) -> None:
-    """Train R-CNN, Fast R-CNN, Faster R-CNN and YOLO on the same images, and say how right, fast and large each is.
+    """Train R-CNN, Fast R-CNN, Faster R-CNN and two YOLOs on the same images; say how right, fast and large each is.
 
     All stand on the same backbone. Killed at any moment, the same command goes on. What searches found is kept in
     STRIATE_PROPOSALS, or striate/proposals in the user's cache.

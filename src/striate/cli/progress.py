@@ -60,7 +60,7 @@ def _say_start(out: Console, record: Started) -> None:
     total = total_parameters(record.layers)
     begins = f"goes on after step {record.step:,}" if record.step else "begins"
     if record.step == record.steps > 0:
-        begins = "finished already, tested again"
+        begins = "all epochs are done, goes on with what follows them"
     for line in (record.model, *network_lines(record.layers)):
         say(out, line)
     say(out, f"{total:,} parameters, {format_bytes(4 * total)} as 32-bit floats")

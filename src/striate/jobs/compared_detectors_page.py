@@ -31,8 +31,8 @@ PAPERS = (
 def in_words(found: ComparedDetectors) -> str:
     """Say what was compared."""
     return (
-        f"{found.data}: {found.tested:,} images to test on, each network on {found.backbone}; timed image by image on "
-        f"this {found.device}"
+        f"{found.data}: {found.tested:,} images to test on, each network on {found.backbone}; {found.timed} of them "
+        f"timed, one by one, on this {found.device}"
     )
 
 
@@ -59,9 +59,9 @@ def write_compared_detectors_page(path: Path, found: ComparedDetectors) -> None:
     page = Page("Networks that find things, beside each other", in_words(found))
     page.heading("Where the time of an image goes")
     page.text(
-        "Seconds, the median of several images. Proposals: selective search or, of Faster R-CNN, the layers and the "
-        "suppression that take its place; features: the backbone's layers, on the image or on each proposal; heads: "
-        f"all else. {PAPERS}"
+        "Seconds, the median of the images that were timed. Proposals: selective search or, of Faster R-CNN, the "
+        "layers and the suppression that take its place; features: the backbone's layers, on the image or on each "
+        f"proposal; heads: all else. {PAPERS}"
     )
     page.figure(times_split({each.model: each.seconds._asdict() for each in found.worth}))
     page.heading("What each is worth, and takes")

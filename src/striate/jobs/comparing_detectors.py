@@ -114,6 +114,7 @@ class ComparedDetectors:
     Args:
         data: the images.
         tested: how many of them.
+        timed: how many of these.
         backbone: of all.
         device: where they were timed, and their peaks at prediction taken.
         worth: of each, in the order of their papers.
@@ -121,6 +122,7 @@ class ComparedDetectors:
 
     data: str
     tested: int
+    timed: int
     backbone: str
     device: str
     worth: tuple[DetectorWorth, ...]
@@ -210,7 +212,11 @@ def expect_own(runs: Sequence[PlannedRun]) -> Iterator[Opening]:
         begun = folder.config()
         expect_unchanged(begun.model_dump(), run.config.model_dump())
         if (begun.pretrained, folder.data_record().fingerprint) != (run.config.pretrained, found):
-            other = "other images" if begun.pretrained == run.config.pretrained else f"{begun.pretrained} to begin with"
+            others = {
+                "other images": folder.data_record().fingerprint != found,
+                f"{begun.pretrained} to begin with": begun.pretrained != run.config.pretrained,
+            }
+            other = " and ".join(name for name, differs in others.items() if differs)
             raise UsageError(
                 expected=f"in {run.folder} a run of these images and weights, or none",
                 received=f"one with {other}",
@@ -233,7 +239,8 @@ def compare_trained(runs: Sequence[PlannedRun], images: int = TIMED) -> Iterator
     yield Timing(len(runs), len(runs))
     backbone = str(runs[0].config.model_kwargs.get("backbone", "mobilenet_v2"))
     here = f"{platform.machine()} CPU, {format_number(torch.get_num_threads(), 'thread')}"
-    yield ComparedDetectors(runs[0].config.data, len(splits.judged[1]), backbone, here, tuple(worth))
+    tested = len(splits.judged[1])
+    yield ComparedDetectors(runs[0].config.data, tested, min(images, tested), backbone, here, tuple(worth))
 
 
 def compare_detectors(

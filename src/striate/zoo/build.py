@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 STEM_STRIDE = "stem_stride"  # An option of all networks for whole images.
 BACKBONE = "backbone"  # An option of all networks that stand on one: the name of a network of this table.
 USUAL_BACKBONE = "mobilenet_v2"
+GIVEN = {"num_classes", "in_chans", "image_size"}  # Said besides.
 HEADS = {"drop_rate", "aux_heads"}  # Options of what a backbone leaves behind.
 
 
@@ -193,11 +194,12 @@ def _on_backbone(
     known = inspect.signature(backbone.build).parameters
     for option in asked:
         if option not in (*known, STEM_STRIDE):
-            ours = [name for name in names if name not in (BACKBONE, "num_classes", "image_size")]
+            ours = [name for name in names if name not in (BACKBONE, *GIVEN)]
+            bare = [name for name in known if name not in GIVEN | HEADS]
             raise UsageError(
                 expected=f"an option of {entry.name} or of its backbone {backbone.name}",
                 received=repr(option),
-                remedy=nearest(option, [BACKBONE, *ours, *known, STEM_STRIDE]),
+                remedy=nearest(option, [BACKBONE, *ours, *bare, STEM_STRIDE]),
             )
     for option in entry.backbone_options:
         if option not in known:
