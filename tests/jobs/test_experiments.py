@@ -1,5 +1,6 @@
 """Experiments on small images, where what must come of them is known."""
 
+from itertools import combinations
 from math import sqrt
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 from PIL import Image
 
 from striate.errors import UsageError
-from striate.jobs.experiments import pooling, ravine
+from striate.jobs.experiments import pooling, ravine, residual
 from striate.jobs.experiments.fitting import SmallSet, accuracy, fit, read_small, steps_of
 from striate.jobs.experiments.initialisation import DEPTH, compare_initialisation, deep_network, signals
 from striate.jobs.experiments.outcome import Outcome, Trying
@@ -77,6 +78,46 @@ def test_signals_are_those_of_all_layers() -> None:
     torch.testing.assert_close(found[0], expected.detach())
     assert len(found) == len(gradients) == DEPTH
     assert not any(layer._forward_hooks for layer in network)
+
+
+def test_gradients_of_all_paths_add_up_to_the_gradient() -> None:
+    torch.manual_seed(0)
+    given = read_small("digits", 8, 0, 16)
+    network = residual.Blocks(3, 10, shortcuts=True)
+    sets = [chosen for length in range(4) for chosen in combinations(range(3), length)]
+    found = torch.stack([residual.gradient_through(network, given, chosen) for chosen in sets]).sum(0)
+    torch.testing.assert_close(found, residual.gradient_through(network, given, None), rtol=1e-4, atol=1e-5)
+
+
+def test_a_block_that_is_taken_out_is_not_there() -> None:
+    torch.manual_seed(0)
+    network, images = residual.Blocks(3, 10, shortcuts=True).eval(), torch.randn(2, 1, 8, 8)
+    x = network.stem(images)
+    x = x + network.blocks[0](x)
+    x = x + network.blocks[2](x)
+    expected = network.head(network.norm(x).relu().mean((2, 3)))
+    torch.testing.assert_close(network(images, [0, 2]), expected)
+
+
+def test_residual_networks_are_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(residual, "EPOCHS", 1)
+    monkeypatch.setattr(residual, "DEEP", 4)
+    monkeypatch.setattr(residual, "SHALLOW", 2)
+    *steps, found = residual.compare_residual()
+    assert len(steps) == 4 * 41
+    assert isinstance(found, Outcome)
+    # A block: two norms of 16 and 16, two convolutions of 9 · 16 · 16; stem, last norm and dense layer around them.
+    assert [row[:3] for row in found.rows] == [
+        (f"{count} {kind} blocks", 2 * count + 2, count * 2 * (32 + 2304) + 160 + 32 + 170)
+        for kind in ("residual", "plain")
+        for count in (4, 2)
+    ]
+    removed, shares, single, losses = found.charts
+    assert [len(points) for points in removed.curves.values()] == [4, 2, 4, 2]
+    assert [share for _, share in shares.curves["of all paths"]] == [1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16]
+    assert sum(share for _, share in shares.curves["of all gradient"]) == pytest.approx(1)
+    assert len(single.curves["a path"]) == 5
+    assert all(len(points) == 41 for points in losses.curves.values())
 
 
 def test_plain_descent_on_the_ravine_is_what_the_closed_form_says() -> None:

@@ -29,6 +29,10 @@ class Experiment:
 
 
 EXPERIMENTS = {
+    "residual": Experiment(
+        "residual:compare_residual",
+        "Train networks with and without shortcuts, take blocks out, exchange them, and follow gradients along paths.",
+    ),
     "pooling": Experiment(
         "pooling:compare_pooling",
         "Train one small network with max pooling, average pooling, strided convolutions and neither.",
