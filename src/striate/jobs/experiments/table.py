@@ -29,6 +29,10 @@ class Experiment:
 
 
 EXPERIMENTS = {
+    "translation": Experiment(
+        "translation:compare_translation",
+        "Move things pixel by pixel, before a dense network, flattened convolutions and convolutions under a mean.",
+    ),
     "residual": Experiment(
         "residual:compare_residual",
         "Train networks with and without shortcuts, take blocks out, exchange them, and follow gradients along paths.",
