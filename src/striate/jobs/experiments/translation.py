@@ -95,8 +95,9 @@ def compare_translation(data: str = "digits", seed: int = 0) -> Iterator[Trying 
     yield Outcome(
         "What becomes of an answer as the thing moves?",
         f"Three networks on {len(given.images):,} images of {given.name} at {THING} x {THING} in the middle of a frame "
-        f"of {FRAME} pixels; {EPOCHS} epochs with Adam, batches of {BATCH}, seed {seed}; judged by {len(given.unseen):,} "
-        "others, which are moved. Consistency is the share of answers that stay what they were in the middle.",
+        f"of {FRAME} pixels; {EPOCHS} epochs with Adam, batches of {BATCH}, seed {seed}; judged by "
+        f"{len(given.unseen):,} others, which are moved. Consistency is the share of answers that stay what they were "
+        "in the middle.",
         (
             "network",
             "parameters",
