@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from striate.errors import UsageError
-from striate.jobs.experiments import pooling, ravine, residual, translation
+from striate.jobs.experiments import im2col, pooling, ravine, residual, translation
 from striate.jobs.experiments.fitting import SmallSet, accuracy, fit, read_small, steps_of
 from striate.jobs.experiments.initialisation import DEPTH, compare_initialisation, deep_network, signals
 from striate.jobs.experiments.outcome import Outcome, Trying
@@ -79,6 +79,22 @@ def test_signals_are_those_of_all_layers() -> None:
     torch.testing.assert_close(found[0], expected.detach())
     assert len(found) == len(gradients) == DEPTH
     assert not any(layer._forward_hooks for layer in network)
+
+
+def test_columns_of_vgg16_take_what_the_arithmetic_says() -> None:
+    """The second convolution sees 64 maps of 224 x 224: its columns are nine times as large."""
+    *_, found = im2col.compare_im2col()
+    assert isinstance(found, Outcome)
+    curves = found.charts[0].curves
+    assert [len(points) for points in curves.values()] == [13, 13, 13]
+    second = {name: points[1][1] for name, points in curves.items()}
+    assert second["maps that come in"] == pytest.approx(64 * 224 * 224 * 4 / 1e6)
+    assert second["columns"] == pytest.approx(9 * second["maps that come in"])
+    assert second["maps that come out"] == pytest.approx(second["maps that come in"])
+    table = [[float(cell) for cell in row[2:]] for row in found.rows]
+    kernel = [float(row[1]) for row in found.rows[:-1]]
+    for place in range(4):
+        assert table[-1][place] == sum(weight * table[row][place] for row, weight in enumerate(kernel))
 
 
 def test_gradients_of_all_paths_add_up_to_the_gradient() -> None:

@@ -41,6 +41,10 @@ EXPERIMENTS = {
         "pooling:compare_pooling",
         "Train one small network with max pooling, average pooling, strided convolutions and neither.",
     ),
+    "im2col": Experiment(
+        "im2col:compare_im2col",
+        "Write a small convolution out as a product of matrices, and count what that takes in VGG-16.",
+    ),
     "initialisation": Experiment(
         "initialisation:compare_initialisation",
         "Follow activations and gradients through 20 layers by how their weights begin, with and without batch norm.",
