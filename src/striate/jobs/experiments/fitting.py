@@ -1,6 +1,6 @@
 """A plain loop for small networks that are no zoo's, on images in memory."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +15,7 @@ from striate.data.source import finish, read_data
 from striate.data.statistics import mean_and_std
 from striate.data.transforms import normalise
 from striate.errors import UsageError
+from striate.jobs.experiments.outcome import Trying
 
 AT_ONCE = 256
 
@@ -72,10 +73,29 @@ def read_small(data: str, side: int, seed: int, most: int | None = None) -> Smal
 
 
 def fit(
-    network: nn.Module, given: SmallSet, optimizer: Optimizer, epochs: int, batch_size: int, seed: int
-) -> Iterator[float]:
-    """Take all steps of some epochs, and yield the loss of each: cross-entropy, the mean over its batch."""
+    network: nn.Module,
+    given: SmallSet,
+    optimizer: Optimizer,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    part: tuple[int, int] = (0, 1),
+) -> Generator[Trying, None, list[tuple[float, float]]]:
+    """Train a network, and return each step's number from 0, and its loss: cross-entropy, the mean over its batch.
+
+    Args:
+        network: of logits.
+        given: images.
+        optimizer: of its parameters.
+        epochs: passes over the images.
+        batch_size: images of a step.
+        seed: of their order.
+        part: which of how many networks it is, for what is told of how far an experiment is.
+    """
+    place, count = part
     draws = torch.Generator().manual_seed(seed)
+    losses: list[tuple[float, float]] = []
+    steps = epochs * -(-len(given.images) // batch_size)
     network.train()
     for _ in range(epochs):
         for chosen in torch.split(torch.randperm(len(given.images), generator=draws), batch_size):
@@ -83,12 +103,9 @@ def fit(
             loss = F.cross_entropy(network(given.images[chosen]), given.labels[chosen])
             torch.autograd.backward(loss)
             optimizer.step()
-            yield loss.item()
-
-
-def steps_of(given: SmallSet, epochs: int, batch_size: int) -> int:
-    """Return how many losses `fit` yields."""
-    return epochs * -(-len(given.images) // batch_size)
+            losses.append((float(len(losses)), loss.item()))
+            yield Trying(place * steps + len(losses), count * steps)
+    return losses
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from torch import nn
 from striate.blocks.initialisation import initialise
 from striate.costing.layers import layer_costs, total_parameters
 from striate.jobs.cost import cost
-from striate.jobs.experiments.fitting import accuracy, fit, read_small, steps_of
+from striate.jobs.experiments.fitting import accuracy, fit, read_small
 from striate.jobs.experiments.outcome import Cell, Chart, Outcome, Trying
 
 SIDE = 28
@@ -63,21 +63,16 @@ def compare_pooling(data: str = "digits", seed: int = 0) -> Iterator[Trying | Ou
         seed: of weights, of the images' order, and of what is kept to test on.
     """
     given = read_small(data, SIDE, seed, MOST)
-    total, done = len(WAYS) * steps_of(given, EPOCHS, BATCH), 0
     rows: list[tuple[Cell, ...]] = []
     curves: dict[str, list[tuple[float, float]]] = {}
-    for way in WAYS:
+    for place, way in enumerate(WAYS):
         torch.manual_seed(seed)
         network = small_network(way, given.classes)
         layers = layer_costs(network, (1, SIDE, SIDE))
         maps = [layer for layer in layers if layer.name.startswith("features")]
         peak = cost(network, (1, SIDE, SIDE), batch_size=BATCH, mode="training", optimizer="adam", channels_last=False)
-        curve = curves[way] = []
         optimizer = torch.optim.Adam(network.parameters(), RATE)
-        for step, loss in enumerate(fit(network, given, optimizer, EPOCHS, BATCH, seed)):
-            done += 1
-            curve.append((float(step), loss))
-            yield Trying(done, total)
+        curves[way] = yield from fit(network, given, optimizer, EPOCHS, BATCH, seed, (place, len(WAYS)))
         sees = maps[-1].receptive_field
         values = torch.Size(maps[-1].output_shape).numel()
         share = accuracy(network, given.unseen, given.truth)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from striate.blocks.initialisation import initialise
-from striate.jobs.experiments.fitting import accuracy, fit, read_small, steps_of
+from striate.jobs.experiments.fitting import accuracy, fit, read_small
 from striate.jobs.experiments.outcome import Cell, Chart, Outcome, Trying
 
 BEGIN, STEPS = (-7.0, 2.0), 40
@@ -66,21 +66,16 @@ def compare_optimizers(data: str = "digits", seed: int = 0) -> Iterator[Trying |
         seed: of weights, of the images' order, and of what is kept to test on.
     """
     given = read_small(data, SIDE, seed)
-    total, done = len(OPTIMIZERS) * steps_of(given, EPOCHS, BATCH), 0
     rows: list[tuple[Cell, ...]] = []
     paths: dict[str, list[tuple[float, float]]] = {}
     losses: dict[str, list[tuple[float, float]]] = {}
-    for name, (make, slope, rate, options) in OPTIMIZERS.items():
+    for place, (name, (make, slope, rate, options)) in enumerate(OPTIMIZERS.items()):
         paths[name] = walk(name)
         turns = sum(before[1] * after[1] < 0 for before, after in zip(paths[name], paths[name][1:], strict=False))
         torch.manual_seed(seed)
         network = small_network(given.classes)
-        curve = losses[name] = []
         optimizer = make(network.parameters(), lr=rate, **options)
-        for step, loss in enumerate(fit(network, given, optimizer, EPOCHS, BATCH, seed)):
-            done += 1
-            curve.append((float(step), loss))
-            yield Trying(done, total)
+        losses[name] = yield from fit(network, given, optimizer, EPOCHS, BATCH, seed, (place, len(OPTIMIZERS)))
         last = height(torch.tensor(paths[name][-1])).item()
         share = accuracy(network, given.unseen, given.truth)
         rows.append((name, slope, turns, f"{last:.2g}", rate, f"{share:.2%}"))

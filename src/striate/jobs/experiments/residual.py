@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from striate.jobs.experiments.fitting import SmallSet, accuracy, fit, read_small, steps_of
+from striate.jobs.experiments.fitting import SmallSet, accuracy, fit, read_small
 from striate.jobs.experiments.outcome import Cell, Chart, Outcome, Trying
 
 SIDE, WIDTH = 8, 16
@@ -113,23 +113,18 @@ def compare_residual(data: str = "digits", seed: int = 0) -> Iterator[Trying | O
     """
     given = read_small(data, SIDE, seed)
     kinds = [(count, shortcuts) for shortcuts in (True, False) for count in (DEEP, SHALLOW)]
-    total, done = len(kinds) * steps_of(given, EPOCHS, BATCH), 0
     rows: list[tuple[Cell, ...]] = []
     fewer: dict[str, list[tuple[float, float]]] = {}
     losses: dict[str, list[tuple[float, float]]] = {}
     paths: tuple[Chart, ...] = ()
-    for count, shortcuts in kinds:
+    for place, (count, shortcuts) in enumerate(kinds):
         torch.manual_seed(seed)
         network = Blocks(count, given.classes, shortcuts=shortcuts)
         name = f"{count} {'residual' if shortcuts else 'plain'} blocks"
-        curve = losses[name] = []
         optimizer = torch.optim.Adam(network.parameters(), RATE)
-        for step, loss in enumerate(fit(network, given, optimizer, EPOCHS, BATCH, seed)):
-            done += 1
-            curve.append((float(step), loss))
-            yield Trying(done, total)
+        losses[name] = yield from fit(network, given, optimizer, EPOCHS, BATCH, seed, (place, len(kinds)))
         draws = torch.Generator().manual_seed(seed)
-        one = [without(network, given, {place}) for place in range(count)]
+        one = [without(network, given, {block}) for block in range(count)]
         fewer[name] = [
             (float(gone), _mean_without(network, given, gone, draws)) for gone in range(0, count, max(count // 8, 1))
         ]

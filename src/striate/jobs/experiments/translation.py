@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from striate.blocks.initialisation import initialise
-from striate.jobs.experiments.fitting import SmallSet, accuracy, fit, read_small, steps_of
+from striate.jobs.experiments.fitting import SmallSet, accuracy, fit, read_small
 from striate.jobs.experiments.outcome import Cell, Chart, Outcome, Trying
 
 THING, FRAME = 16, 6  # Pixels of a thing, and around it on each side.
@@ -65,16 +65,14 @@ def compare_translation(data: str = "digits", seed: int = 0) -> Iterator[Trying 
     """
     read = read_small(data, THING, seed, MOST)
     given = SmallSet(read.name, framed(read.images, 0), read.labels, framed(read.unseen, 0), read.truth, read.classes)
-    total, done = len(NETWORKS) * steps_of(given, EPOCHS, BATCH), 0
     rows: list[tuple[Cell, ...]] = []
     sure: dict[str, list[tuple[float, float]]] = {}
     same: dict[str, list[tuple[float, float]]] = {}
-    for kind in NETWORKS:
+    for place, kind in enumerate(NETWORKS):
         torch.manual_seed(seed)
         network = small_network(kind, given.classes)
-        for _ in fit(network, given, torch.optim.Adam(network.parameters(), RATE), EPOCHS, BATCH, seed):
-            done += 1
-            yield Trying(done, total)
+        optimizer = torch.optim.Adam(network.parameters(), RATE)
+        yield from fit(network, given, optimizer, EPOCHS, BATCH, seed, (place, len(NETWORKS)))
         network.eval()
         with torch.no_grad():
             shares = {by: network(framed(read.unseen, by)).softmax(1) for by in range(-FRAME, FRAME + 1)}
