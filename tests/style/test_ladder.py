@@ -1,5 +1,7 @@
 """Sizes and steps from coarse to fine."""
 
+from itertools import pairwise
+
 import pytest
 
 from striate.style.ladder import COARSEST, FEWEST, ladder, scaled, with_area_of
@@ -9,7 +11,7 @@ from striate.style.ladder import COARSEST, FEWEST, ladder, scaled, with_area_of
 def test_each_size_is_half_of_the_next_and_none_is_too_small(side: int) -> None:
     sides = [rung.side for rung in ladder(side, 200)]
     assert sides[-1] == side
-    assert all(abs(2 * small - large) <= 1 for small, large in zip(sides, sides[1:], strict=False))
+    assert all(abs(2 * small - large) <= 1 for small, large in pairwise(sides))
     assert len(sides) == 1 or min(sides) >= COARSEST
     assert sides[0] < 2 * COARSEST
 

@@ -7,7 +7,8 @@ from striate.style.lbfgs import FIRST, LBFGS
 
 
 def gradient_of(matrix: Tensor, x: Tensor) -> Tensor:
-    return matrix @ x
+    found: Tensor = matrix @ x
+    return found
 
 
 def bowl(size: int, seed: int = 0) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from striate.cli import check, compare, convert, cost, export, models, plan, predict, runs, train, val
+from striate.cli import check, compare, convert, cost, export, models, plan, predict, runs, stylize, train, val
 from striate.errors import InterruptedRunError, StriateError
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.command("predict", no_args_is_help=True)(predict.predict)
 app.command("check", no_args_is_help=True)(check.check)
 app.command("convert", no_args_is_help=True)(convert.convert)
 app.command("export", no_args_is_help=True)(export.export)
+app.command("stylize", no_args_is_help=True)(stylize.stylize)
 app.command("runs")(runs.runs)
 app.add_typer(compare.experiments, name="compare")
 

@@ -19,8 +19,9 @@ from striate.style.painting import Looking
 
 NOISE = 0.5  # Standard deviation of noise to begin with, where that of photographs is 1.
 
-Levels = Float[Tensor, "1 3 H W"]
-Input = Float[Tensor, "1 3 H W"]
+Levels = Float[Tensor, "1 3 H W"]  # From 0 to 1.
+Input = Float[Tensor, "1 3 H W"]  # As the network takes it.
+Another = Float[Tensor, "1 3 h w"]  # Either, of another size.
 
 
 class Distances(NamedTuple):
@@ -67,7 +68,7 @@ class Easel:
         size = scaled(self.size, side)
         return size, with_area_of(self._style.size, size)
 
-    def inputs(self, side: int) -> tuple[Input, Input]:
+    def inputs(self, side: int) -> tuple[Input, Another]:
         """Return content and style at a size, as the network takes them."""
         size, other = self.sizes(side)
         content, style = self._levels(self._content, size), self._levels(self._style, other)
@@ -83,7 +84,7 @@ class Easel:
         noise = NOISE * torch.randn(content.shape, generator=generator)
         return noise.to(content.device)
 
-    def carried(self, image: Input, side: int) -> Float[Tensor, "1 3 h w"]:
+    def carried(self, image: Input, side: int) -> Another:
         """Return a picture at the size of the next rung.
 
         What was painted so far is carried over, the difference from what was begun with: where that was the content,
@@ -130,7 +131,7 @@ class Easel:
         pixels = picture.cut(whole(picture.size), size)
         return pixels.unsqueeze(0).to(self._settings.device).float().div_(255)
 
-    def _as_input(self, image: Levels, content: Levels) -> Input:
+    def _as_input(self, image: Levels, content: Another) -> Input:
         """Return an image as the network takes it; where colours are kept, its luminance, like the content's."""
         if self._settings.preserve_color:
             image = match_luminance(luminance(image), luminance(content)).expand(-1, 3, -1, -1)

@@ -13,6 +13,7 @@ from striate.zoo import ZOO, find_model
 
 StyleOptimizer = Literal["lbfgs", "adam"]
 Init = Literal["content", "noise"]
+Device = Literal["cpu", "cuda"]
 
 # What is looked for where nobody names weights: the paper's network first.
 PREFERRED = ("vgg19", "vgg16", "squeezenet1_0")
@@ -49,20 +50,20 @@ class StyleSettings:
     image_size: int = 512
     steps: int = 200
     content_weight: float = 1.0
-    style_weight: float = 10.0
+    style_weight: float = 5.0
     tv_weight: float = 0.01
     preserve_color: bool = False
     opt: StyleOptimizer = "lbfgs"
     init: Init = "content"
     memory: str | None = None
     seed: int = 0
-    device: Literal["cpu", "cuda"] = "cpu"
+    device: Device = "cpu"
 
     def __post_init__(self) -> None:
         for flag, value, known in (
             ("opt", self.opt, get_args(StyleOptimizer)),
             ("init", self.init, get_args(Init)),
-            ("device", self.device, ("cpu", "cuda")),
+            ("device", self.device, get_args(Device)),
         ):
             if value not in known:
                 raise UsageError(expected=f"--{flag}", received=repr(value), remedy=nearest(str(value), known))

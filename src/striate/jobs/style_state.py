@@ -61,7 +61,8 @@ def resumed(path: Path, asked: Mapping[str, Any]) -> State:
     """
     if not path.exists():
         return State(asked)
-    tensors = load_tensors(path)
+    # Where a file's tensors lie in memory is the file's choice, and sums depend on it by a bit.
+    tensors = {name: each.clone() for name, each in load_tensors(path).items()}
     try:
         told = json.loads(bytes(tensors.pop("told").tolist()))
         image = tensors.pop("image")

@@ -134,10 +134,12 @@ def stylize(
     yield StylePlan(source.model, eye.origin, rungs, settings.image_size, fit, begun)
 
     plans: dict[int, Mapping[int, str]] = {}
-    for rung in rungs if budget is not None else ():
-        found = fitting.within(rung.side, budget)
-        assert found is not None, "what fits at full size fits at any smaller one"
-        plans[rung.side] = found.recompute
+    if fit is not None and budget is not None:
+        plans[fit.side] = fit.recompute
+        for rung in rungs[:-1]:
+            smaller = fitting.within(rung.side, budget)
+            assert smaller is not None, "what fits at full size fits at any smaller one"
+            plans[rung.side] = smaller.recompute
     yield from _paint(eye, settings, easel, rungs, state, plans, path)
     assert state.image is not None
     pixels = easel.shown(state.image)

@@ -42,15 +42,15 @@ class LBFGS(Optimizer):
         super().__init__(parameters, {"pairs": pairs, "first": first, "largest": largest})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Move each parameter that has a gradient."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._move(parameter, group)
+                    self._move(parameter, parameter.grad.flatten(), group)
 
-    def _move(self, parameter: nn.Parameter, group: dict[str, Any]) -> None:
-        state, gradient = self.state[parameter], parameter.grad.flatten()
+    def _move(self, parameter: nn.Parameter, gradient: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[parameter]
         if not state:
             count, pairs = parameter.numel(), group["pairs"]
             state["step"] = 0

@@ -19,6 +19,9 @@ from torch import Tensor
 
 Maps = Float[Tensor, "1 C H W"]
 Grams = Float[Tensor, "C C"]
+# Of several layers, none of which is like another.
+AnyMaps = Float[Tensor, "1 _ _ _"]
+AnyGrams = Float[Tensor, "_ _"]
 Scalar = Float[Tensor, ""]
 
 TINY = 1e-12  # Where all that is aimed at is zero, differences alone count.
@@ -31,14 +34,15 @@ class _Gram(torch.autograd.Function):
     def forward(ctx: Any, maps: Tensor) -> Tensor:
         ctx.save_for_backward(maps)
         rows = maps.reshape(maps.shape[1], -1)
-        return rows @ rows.T
+        found: Tensor = rows @ rows.T
+        return found
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Tensor:
         (maps,), (gradient,) = ctx.saved_tensors, gradients
         rows, both = maps.reshape(maps.shape[1], -1), gradient + gradient.T
         # As the maps lie, so does their gradient.
-        found = both @ rows if rows.is_contiguous() else (rows.T @ both).T
+        found: Tensor = both @ rows if rows.is_contiguous() else (rows.T @ both).T
         return found.view(maps.shape)
 
 
@@ -63,7 +67,7 @@ def content_loss(found: Maps, aim: Maps) -> Scalar:
     return relative_error(found, aim)
 
 
-def style_loss(found: Sequence[Maps], aims: Sequence[Grams]) -> Scalar:
+def style_loss(found: Sequence[AnyMaps], aims: Sequence[AnyGrams]) -> Scalar:
     """Return how far the Gram matrices of maps are from the style's, the mean over layers (equation 5, w_l = 1/L)."""
     return torch.stack([relative_error(gram(maps), aim) for maps, aim in zip(found, aims, strict=True)]).mean()
 

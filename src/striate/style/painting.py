@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from striate.style.layers import Layers, Row
-from striate.style.losses import Grams, Maps, Scalar, content_loss, gram, style_loss, total_variation
+from striate.style.losses import AnyGrams, AnyMaps, Scalar, content_loss, gram, style_loss, total_variation
 
 
 class Looking(nn.Module):
@@ -50,8 +50,8 @@ class Seen(NamedTuple):
         image: the picture itself.
     """
 
-    content: Maps
-    style: list[Maps]
+    content: AnyMaps
+    style: list[AnyMaps]
     image: Float[Tensor, "1 3 H W"]
 
 
@@ -83,8 +83,8 @@ class Aims(NamedTuple):
         style: the Gram matrices of the style.
     """
 
-    content: Maps
-    style: list[Grams]
+    content: AnyMaps
+    style: list[AnyGrams]
 
 
 class Weights(NamedTuple):
@@ -121,7 +121,7 @@ class Weighing:
         self._weights = weights
         self._last: Sequence[Tensor] = ()
 
-    def __call__(self, seen: Seen, content: Maps, *style: Grams) -> Scalar:
+    def __call__(self, seen: Seen, content: AnyMaps, *style: AnyGrams) -> Scalar:
         """Return the weighed sum, to be made small."""
         losses = content_loss(seen.content, content), style_loss(seen.style, style), total_variation(seen.image)
         self._last = [loss.detach() for loss in losses]
