@@ -15,7 +15,8 @@ def bowl(size: int, seed: int = 0) -> Tensor:
     """A symmetric matrix with eigenvalues from 1 to 4."""
     generator = torch.Generator().manual_seed(seed)
     turned, _ = torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64))
-    return turned @ torch.diag(torch.linspace(1, 4, size, dtype=torch.float64)) @ turned.T
+    found: Tensor = turned @ torch.diag(torch.linspace(1, 4, size, dtype=torch.float64)) @ turned.T
+    return found
 
 
 def stepped(matrix: Tensor, x: nn.Parameter, optimizer: LBFGS, steps: int) -> None:

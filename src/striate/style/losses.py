@@ -59,7 +59,7 @@ def gram(maps: Maps) -> Grams:
 def relative_error(found: Float[Tensor, "*sides"], aim: Float[Tensor, "*sides"]) -> Scalar:
     """Return Σ (found - aim)² / Σ aim²."""
     energy = torch.linalg.vector_norm(aim).square().clamp_min(TINY)
-    return (found - aim).square().sum() / energy
+    return (found - aim).square().sum().div(energy)
 
 
 def content_loss(found: Maps, aim: Maps) -> Scalar:
