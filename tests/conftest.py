@@ -38,6 +38,7 @@ CHECKED = [
     "striate.reporting.boxes",
     "striate.reporting.masks",
     "striate.segmentation",
+    "striate.style",
     "striate.suppression",
     "striate.training.task",
     "striate.training.tasks",

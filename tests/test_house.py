@@ -43,6 +43,8 @@ def run_until_exit(*arguments: str) -> str:
         ("compare", "detectors", "--help"),
         ("compare", "detectors", "--data", "nowhere"),
         ("compare", "proposals", "--data", "nowhere"),
+        ("stylize", "--help"),
+        ("stylize", "nowhere.jpg", "nowhere.jpg", "-o", "a.png"),
         ("models",),
         ("cost", "--help"),
         ("cost", "resnet5"),

@@ -17,6 +17,7 @@ from PIL import Image
 from tifffile import imwrite
 
 from boxed_scenes import write_voc
+from paintings import write_network, write_pictures
 from photographs import write_class, write_folder
 from scenes import write_scenes
 from segmenters import picture, write_segmenter
@@ -187,6 +188,22 @@ def test_the_page_about_pixels(copy: Path) -> None:
     assert "nothing to mend before training" in out
     assert "<figure>" in (copy / "check-masks.html").read_text(encoding="utf-8")
     assert "IoU near borders" in (copy / "val-masks.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_page_about_style(copy: Path) -> None:
+    page = (ROOT / "docs" / "style.md").read_text(encoding="utf-8")
+    (commands,), (code,) = blocks("bash", page), blocks("python", page)
+    for source, name in zip(write_pictures(copy), ("photo.jpg", "painting.jpg"), strict=True):
+        Image.open(source).save(copy / name)
+    write_network(copy)
+    out = run(f"export PATH=$PWD/.venv/bin:$PATH\n{commands}", copy)
+    assert out.count("half of each blended") == 2
+    assert "<svg" in (copy / "painted.html").read_text(encoding="utf-8")
+    assert (copy / "kept.png").is_file()
+    *steps, worth = run_python(code, copy)
+    assert len(steps) == 5
+    assert worth.count("Distances(") == 2
 
 
 @pytest.mark.slow

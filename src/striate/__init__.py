@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from striate.jobs.plan import plan as plan
     from striate.jobs.predict import Prediction as Prediction
     from striate.jobs.predict import predict as predict
+    from striate.jobs.style_settings import StyleSettings as StyleSettings
+    from striate.jobs.stylizing import StyleStep as StyleStep
+    from striate.jobs.stylizing import Stylized as Stylized
+    from striate.jobs.stylizing import stylize as stylize
     from striate.jobs.train import Finished as Finished
     from striate.jobs.train import Started as Started
     from striate.jobs.train import train as train
@@ -72,6 +76,9 @@ _HOMES = {
     "Started": "striate.jobs.train",
     "StepRecord": "striate.training.records",
     "StriateError": "striate.errors",
+    "StyleSettings": "striate.jobs.style_settings",
+    "StyleStep": "striate.jobs.stylizing",
+    "Stylized": "striate.jobs.stylizing",
     "Plan": "striate.planning.plan",
     "Prediction": "striate.jobs.predict",
     "Preprocessing": "striate.data.preprocessing",
@@ -100,6 +107,7 @@ _HOMES = {
     "save_weights": "striate.weights",
     "segment_images": "striate.jobs.masks",
     "selective_search": "striate.detection.selective_search",
+    "stylize": "striate.jobs.stylizing",
     "train": "striate.jobs.train",
     "val": "striate.jobs.val",
 }
@@ -124,6 +132,9 @@ __all__ = [
     "Started",
     "StepRecord",
     "StriateError",
+    "StyleSettings",
+    "StyleStep",
+    "Stylized",
     "TrainConfig",
     "Validated",
     "WeightsConfig",
@@ -149,6 +160,7 @@ __all__ = [
     "save_weights",
     "segment_images",
     "selective_search",
+    "stylize",
     "train",
     "val",
 ]

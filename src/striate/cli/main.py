@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from striate.cli import check, compare, convert, cost, explain, export, models, plan, predict, runs, train, val
+from striate.cli import check, compare, convert, cost, explain, export, models, plan, predict, runs, stylize, train, val
 from striate.errors import InterruptedRunError, StriateError
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app.command("explain", no_args_is_help=True)(explain.explain)
 app.command("check", no_args_is_help=True)(check.check)
 app.command("convert", no_args_is_help=True)(convert.convert)
 app.command("export", no_args_is_help=True)(export.export)
+app.command("stylize", no_args_is_help=True)(stylize.stylize)
 app.command("runs")(runs.runs)
 app.add_typer(compare.experiments, name="compare")
 

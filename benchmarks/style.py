@@ -1,0 +1,92 @@
+"""Two photographs in the style of two paintings: python benchmarks/style.py [pairs|sizes].
+
+``pairs`` paints each of both with each other, and says how far the picture is from content and style on maps of the
+network that it was not painted by, beside the content and the style themselves and half of each blended. ``sizes``
+paints one of them at 512 and at 1,024 pixels, and says how long each took and with which losses it ended. The network
+is SqueezeNet of ImageNet; with --model and --weights, any. Each picture becomes a row of ``style.csv``, and lies in
+``runs/benchmarks/style`` with its page; one that was cut off is gone on with.
+"""
+
+import argparse
+from pathlib import Path
+
+from record import ROOT, append_row, commit, read_rows
+from striate.jobs.style_settings import StyleSettings
+from striate.jobs.stylized_page import write_stylized_page
+from striate.jobs.stylizing import StyleStep, Stylized, stylize
+
+SHARED = (ROOT.parent / "shared" / "data").resolve()
+PHOTOGRAPHS = {
+    "amber": SHARED / "style-transfer" / "content" / "amber.jpg",
+    "chelsea": SHARED / "photos" / "chelsea.png",
+}
+PAINTINGS = {name: SHARED / "style-transfer" / "style" / f"{name}.jpg" for name in ("the_scream", "wave")}
+WEIGHTS = SHARED / "imagenet-pretrained" / "squeezenet1_0_deepcompressed_fp32.safetensors"
+SIZES = 512, 1024
+FOLDER = ROOT / "runs" / "benchmarks" / "style"
+
+
+def measure(way: str, content: str, style: str, settings: StyleSettings) -> None:
+    """Paint one picture, unless there is a row of it, and append its row."""
+    size, version = settings.image_size, commit()
+    asked = (way, content, style, str(size), settings.model, version)
+    names = ("way", "content", "style", "image_size", "model", "commit")
+    if asked in [tuple(row[name] for name in names) for row in read_rows("style")]:
+        return
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    name = f"{way}-{content}-{style}-{size}-{settings.model}-{version}"
+    output, course = FOLDER / f"{name}.png", list[StyleStep]()
+    output.unlink(missing_ok=True)  # Of a run that ended before its row was there.
+    for record in stylize(PHOTOGRAPHS[content], PAINTINGS[style], output, settings):
+        if isinstance(record, StyleStep):
+            course.append(record)
+        elif isinstance(record, Stylized):
+            page = FOLDER / f"{name}.html"
+            write_stylized_page(page, PHOTOGRAPHS[content], PAINTINGS[style], record, course)
+            distances = {
+                f"{which}_from_{what}": round(getattr(each, what), 4)
+                for which, each in record.worth._asdict().items()
+                for what in ("content", "style")
+            }
+            last = {f"last_{what}": round(loss, 4) for what, loss in course[-1].losses._asdict().items()}
+            figures = dict(zip(names[:-1], asked[:-1], strict=True))
+            steps, seconds = course[-1].total, round(record.seconds, 1)
+            append_row("style", **figures, steps=steps, **distances, **last, seconds=seconds)
+
+
+def tell() -> None:
+    """Print what this commit's pictures came to."""
+    rows = [row for row in read_rows("style") if row["commit"] == commit()]
+    for row in rows:
+        far = "; ".join(
+            f"{which} {row[f'{which}_from_content']} from the content, {row[f'{which}_from_style']} from the style"
+            for which in ("painted", "blend")
+        )
+        losses = f"losses at the end {row['last_content']}, {row['last_style']}"
+        print(f"{row['content']}, {row['style']}, {row['image_size']} px: {far}; {losses}, {row['seconds']} s")
+    times = {row["image_size"]: float(row["seconds"]) for row in rows if row["way"] == "sizes"}
+    small, large = map(str, SIZES)
+    if small in times and large in times:
+        print(f"{large} px over {small} px: {times[large] / times[small]:.2f} x the time")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Pictures in the style of paintings.")
+    parser.add_argument("ways", nargs="*", default=["pairs", "sizes"], metavar="pairs|sizes")
+    parser.add_argument("--image-size", type=int, default=512, help="of pairs; default: %(default)s")
+    parser.add_argument("--photograph", nargs="+", default=list(PHOTOGRAPHS), choices=PHOTOGRAPHS)
+    parser.add_argument("--painting", nargs="+", default=list(PAINTINGS), choices=PAINTINGS)
+    parser.add_argument("--model", default="squeezenet1_0")
+    parser.add_argument("--weights", type=Path, default=WEIGHTS)
+    options = parser.parse_args()
+    for way in options.ways:
+        if way == "pairs":
+            settings = StyleSettings(model=options.model, weights=options.weights, image_size=options.image_size)
+            for content in options.photograph:
+                for style in options.painting:
+                    measure(way, content, style, settings)
+        else:
+            for side in SIZES:
+                settings = StyleSettings(model=options.model, weights=options.weights, image_size=side)
+                measure(way, options.photograph[0], options.painting[0], settings)
+    tell()

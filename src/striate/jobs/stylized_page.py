@@ -1,0 +1,55 @@
+"""A painted picture in words and on a page: beside its content and style, with its losses and what it is worth."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from striate.data.images import read_image
+from striate.files import replace_file
+from striate.jobs.stylizing import StyleStep, Stylized
+from striate.reporting.figures import losses_by_step
+from striate.reporting.page import Page
+from striate.units import format_bytes, format_duration, format_size
+
+SHOWN = 512  # Pixels of the longer side.
+NAMES = {"painted": "the picture", "blend": "half of each", "content": "the content", "style": "the style"}
+
+
+def in_words(done: Stylized) -> list[str]:
+    """Say what was painted, and how far it is from content and style."""
+    painted, blend = done.worth.painted, done.worth.blend
+    peak = "" if done.peak is None else f", predicted to take {format_bytes(done.peak)} at most"
+    return [
+        f"{done.path}: {format_size(done.size)} pixels, took {format_duration(done.seconds)}{peak}",
+        "on maps that it was not painted by, squares of differences over squares: "
+        f"{painted.content:.3f} from the content, {painted.style:.3f} from the style; "
+        f"half of each blended: {blend.content:.3f}, {blend.style:.3f}",
+    ]
+
+
+def write_stylized_page(path: Path, content: Path, style: Path, done: Stylized, course: Sequence[StyleStep]) -> None:
+    """Write a page about a picture.
+
+    Args:
+        path: of the page.
+        content: the image that says what is shown.
+        style: the image in whose style.
+        done: the picture.
+        course: its steps, those of an earlier call left out.
+    """
+    page = Page(f"{content.name} in the style of {style.name}", in_words(done)[0])
+    shown = ((content, "content"), (style, "style"), (done.path, "the picture"))
+    page.pictures([(read_image(each, 3).thumbnail(SHOWN), name) for each, name in shown])
+    if course:
+        page.heading("Losses")
+        losses = {name: [getattr(step.losses, name) for step in course] for name in ("content", "style", "variation")}
+        page.figure(losses_by_step([step.done for step in course], losses))
+        page.text("Where the picture becomes larger, it has new detail to find.")
+    page.heading("How far it is from both")
+    page.text(
+        "On maps of the network that it was not painted by: the squares of the differences over the squares of what is "
+        "aimed at, for the content of the last of them, for the style of the Gram matrices of all."
+    )
+    rows = [(words, *getattr(done.worth, name)) for name, words in NAMES.items()]
+    page.table(["", "from the content", "from the style"], rows)
+    text = page.html()
+    replace_file(path, lambda beside: beside.write_text(text, encoding="utf-8"))

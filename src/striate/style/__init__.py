@@ -1,0 +1,1 @@
+"""Pictures painted in another's style."""
