@@ -11,9 +11,9 @@ import argparse
 from pathlib import Path
 
 from record import ROOT, append_row, commit, read_rows
-from striate.jobs.style_settings import StyleSettings
-from striate.jobs.stylized_page import write_stylized_page
-from striate.jobs.stylizing import StyleStep, Stylized, stylize
+from striate.jobs.painting.page import write_stylized_page
+from striate.jobs.painting.settings import StyleSettings
+from striate.jobs.painting.stylizing import StyleStep, Stylized, stylize
 
 SHARED = (ROOT.parent / "shared" / "data").resolve()
 PHOTOGRAPHS = {

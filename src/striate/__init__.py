@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from striate.jobs.maps import map_classes as map_classes
     from striate.jobs.masks import Segmented as Segmented
     from striate.jobs.masks import segment_images as segment_images
+    from striate.jobs.painting.settings import StyleSettings as StyleSettings
+    from striate.jobs.painting.stylizing import StyleStep as StyleStep
+    from striate.jobs.painting.stylizing import Stylized as Stylized
+    from striate.jobs.painting.stylizing import stylize as stylize
     from striate.jobs.plan import plan as plan
     from striate.jobs.predict import Prediction as Prediction
     from striate.jobs.predict import predict as predict
-    from striate.jobs.style_settings import StyleSettings as StyleSettings
-    from striate.jobs.stylizing import StyleStep as StyleStep
-    from striate.jobs.stylizing import Stylized as Stylized
-    from striate.jobs.stylizing import stylize as stylize
     from striate.jobs.train import Finished as Finished
     from striate.jobs.train import Started as Started
     from striate.jobs.train import train as train
@@ -76,9 +76,9 @@ _HOMES = {
     "Started": "striate.jobs.train",
     "StepRecord": "striate.training.records",
     "StriateError": "striate.errors",
-    "StyleSettings": "striate.jobs.style_settings",
-    "StyleStep": "striate.jobs.stylizing",
-    "Stylized": "striate.jobs.stylizing",
+    "StyleSettings": "striate.jobs.painting.settings",
+    "StyleStep": "striate.jobs.painting.stylizing",
+    "Stylized": "striate.jobs.painting.stylizing",
     "Plan": "striate.planning.plan",
     "Prediction": "striate.jobs.predict",
     "Preprocessing": "striate.data.preprocessing",
@@ -107,7 +107,7 @@ _HOMES = {
     "save_weights": "striate.weights",
     "segment_images": "striate.jobs.masks",
     "selective_search": "striate.detection.selective_search",
-    "stylize": "striate.jobs.stylizing",
+    "stylize": "striate.jobs.painting.stylizing",
     "train": "striate.jobs.train",
     "val": "striate.jobs.val",
 }

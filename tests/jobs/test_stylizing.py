@@ -18,11 +18,11 @@ from striate.costing.verify import measure_peak
 from striate.data.images import read_image
 from striate.errors import BudgetError, InterruptedRunError, NotFiniteError, StriateError, UsageError
 from striate.files import save_tensors
-from striate.jobs.easel import Easel
-from striate.jobs.style_memory import Fitting, make_optimizer, painting_step
-from striate.jobs.style_network import Eye, open_eye
-from striate.jobs.style_settings import StyleOptimizer, StyleSettings, find_source
-from striate.jobs.stylizing import StylePlan, StyleStep, Stylized, aside_of, preview_of, stylize
+from striate.jobs.painting.easel import Easel
+from striate.jobs.painting.eye import Eye, open_eye
+from striate.jobs.painting.memory import Fitting, make_optimizer, painting_step
+from striate.jobs.painting.settings import StyleOptimizer, StyleSettings, find_source
+from striate.jobs.painting.stylizing import StylePlan, StyleStep, Stylized, aside_of, preview_of, stylize
 from striate.style.painting import look
 from striate.units import parse_bytes
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from striate.cli.allocator import return_freed_memory
-from striate.jobs.style_settings import Device, Init, StyleOptimizer, StyleSettings, check_style
+from striate.jobs.painting.settings import Device, Init, StyleOptimizer, StyleSettings, check_style
 from striate.jobs.usage import check_page
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from striate.jobs.stylizing import StylePlan, Stylized
+    from striate.jobs.painting.stylizing import StylePlan, Stylized
 
 USUAL = StyleSettings()
 
@@ -81,9 +81,9 @@ def stylize(
 
     from striate.cli.bars import bars
     from striate.cli.tables import say
-    from striate.jobs.stylized_page import in_words, write_stylized_page
-    from striate.jobs.stylizing import StylePlan, StyleStep, Stylized, preview_of
-    from striate.jobs.stylizing import stylize as job
+    from striate.jobs.painting.page import in_words, write_stylized_page
+    from striate.jobs.painting.stylizing import StylePlan, StyleStep, Stylized, preview_of
+    from striate.jobs.painting.stylizing import stylize as job
     from striate.units import format_size
 
     out, err = Console(), Console(stderr=True)

@@ -58,24 +58,6 @@ def courses(values: Mapping[str, Sequence[tuple[float, float]]], metric: str) ->
     return _svg(figure)
 
 
-def losses_by_step(steps: Sequence[int], losses: Mapping[str, Sequence[float]]) -> str:
-    """Draw several losses by step; a loss of 0 is left out.
-
-    Args:
-        steps: their numbers.
-        losses: at each of them, by the losses' names.
-    """
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    axes: Axes = figure.subplots()
-    for name, values in losses.items():
-        axes.plot(steps, [value or float("nan") for value in values], label=name)
-    axes.set(xlabel="step", ylabel="loss", yscale="log")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
-    return _svg(figure)
-
-
 def confusion_matrix(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
     """Draw how many images of each class (rows) were taken for each class (columns); mistakes stand out."""
     size = min(max(3.2, 0.5 * len(classes)), 14)

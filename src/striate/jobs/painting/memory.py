@@ -13,9 +13,9 @@ from striate.data.frames import Size
 from striate.errors import BudgetError, UsageError
 from striate.graph.programs import Inference, Training
 from striate.jobs.cost import find_device
+from striate.jobs.painting.eye import Eye
+from striate.jobs.painting.settings import SMALLEST, StyleSettings
 from striate.jobs.plan_search import MARGIN, make_search
-from striate.jobs.style_network import Eye
-from striate.jobs.style_settings import SMALLEST, StyleSettings
 from striate.planning.search import Candidate, Search
 from striate.style.ladder import scaled, with_area_of
 from striate.style.layers import map_shapes

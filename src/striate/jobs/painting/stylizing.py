@@ -19,12 +19,12 @@ from striate.data.frames import Size
 from striate.data.images import read_image
 from striate.errors import InterruptedRunError, NotFiniteError, UsageError
 from striate.files import make_folder, replace_file
-from striate.jobs.easel import Easel, Worth
 from striate.jobs.memory import find_budget
-from striate.jobs.style_memory import Fit, Fitting, expect_room, make_optimizer, painting_step
-from striate.jobs.style_network import Eye, open_eye
-from striate.jobs.style_settings import StyleSettings, check_style
-from striate.jobs.style_state import State, fingerprint, resumed
+from striate.jobs.painting.easel import Easel, Worth
+from striate.jobs.painting.eye import Eye, open_eye
+from striate.jobs.painting.memory import Fit, Fitting, expect_room, make_optimizer, painting_step
+from striate.jobs.painting.settings import StyleSettings, check_style
+from striate.jobs.painting.state import State, fingerprint, resumed
 from striate.style.ladder import Rung, ladder
 from striate.style.painting import Losses, look
 from striate.training.signals import stop_signals

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from striate.data.images import read_image
 from striate.files import replace_file
-from striate.jobs.stylizing import StyleStep, Stylized
-from striate.reporting.figures import losses_by_step
+from striate.jobs.painting.stylizing import StyleStep, Stylized
+from striate.reporting.figures import lines
 from striate.reporting.page import Page
 from striate.units import format_bytes, format_duration, format_size
 
@@ -41,8 +41,11 @@ def write_stylized_page(path: Path, content: Path, style: Path, done: Stylized, 
     page.pictures([(read_image(each, 3).thumbnail(SHOWN), name) for each, name in shown])
     if course:
         page.heading("Losses")
-        losses = {name: [getattr(step.losses, name) for step in course] for name in ("content", "style", "variation")}
-        page.figure(losses_by_step([step.done for step in course], losses))
+        losses = {
+            name: [(float(step.done), value) for step in course if (value := getattr(step.losses, name)) > 0]
+            for name in ("content", "style", "variation")
+        }
+        page.figure(lines(losses, "step", "loss", log=True))
         page.text("Where the picture becomes larger, it has new detail to find.")
     page.heading("How far it is from both")
     page.text(

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from striate.data.frames import Size, whole
 from striate.data.images import Picture
 from striate.data.keyed import Use, key
-from striate.jobs.style_network import Eye
-from striate.jobs.style_settings import StyleSettings
+from striate.jobs.painting.eye import Eye
+from striate.jobs.painting.settings import StyleSettings
 from striate.style.colours import luminance, match_luminance, recoloured
 from striate.style.ladder import scaled, with_area_of
 from striate.style.losses import content_loss, gram, style_loss

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from striate.data.preprocessing import Preprocessing
 from striate.errors import UsageError
 from striate.inference.folding import make_ready
-from striate.jobs.style_settings import Source
+from striate.jobs.painting.settings import Source
 from striate.pretrained import open_pretrained, usual_preprocessing
 from striate.style.layers import Layers, Row, choose_layers, row_of
 from striate.weights import load_features
