@@ -101,7 +101,7 @@ def divided(photographs: Path) -> Path:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Average precision on BCCD and Penn-Fudan.")
-    parser.add_argument("ways", nargs="*", default=["bccd", "pennfudan"], metavar="WAY", choices=[*WAYS, *LEARNERS])
+    parser.add_argument("ways", nargs="*", default="bccd", metavar="WAY", choices=[*WAYS, *LEARNERS])
     parser.add_argument("--compare", choices=COMPARED, help="set what was trained on these beside each other")
     parser.add_argument("--data", type=Path, default=SHARED, help="with bccd and pennfudan; default: %(default)s")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
@@ -109,6 +109,7 @@ if __name__ == "__main__":
     parser.add_argument("--minutes", type=float, default=30, help="after which a run is cut off; default: %(default)s")
     parser.add_argument("-j", "--workers", type=int, default=min(2, os.cpu_count() or 1))
     options = parser.parse_args()
+    ways = [options.ways] if isinstance(options.ways, str) else options.ways
     timer = threading.Timer(60 * options.minutes, os.kill, (os.getpid(), signal.SIGTERM))
     timer.daemon = True
     timer.start()
@@ -120,7 +121,7 @@ if __name__ == "__main__":
         return divided(place) if name == "pennfudan" else place
 
     try:
-        for way in [] if options.compare else options.ways:
+        for way in [] if options.compare else ways:
             name = way.partition("-")[0]
             for seed in options.seeds:
                 done = {(row["way"], row["seed"]) for row in read_rows("detectors") if row["commit"] == here}
@@ -132,7 +133,7 @@ if __name__ == "__main__":
         for seed in options.seeds:
             compare(options.compare, compared(options.compare, asked, images_of(options.compare), seed))
         raise SystemExit
-    for way in options.ways:
+    for way in ways:
         rows = [row for row in read_rows("detectors") if (row["commit"], row["way"]) == (here, way)]
         for name in ("ap50", "ap", *(["mask_ap"] if rows[0]["test_mask_ap"] else [])):
             values = [float(row[f"test_{name}"]) for row in rows]

@@ -254,6 +254,7 @@ def test_the_page_about_images_of_any_size(copy: Path) -> None:
     assert (copy / "masks" / "large-mask.tif").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_published_weights(copy: Path) -> None:
     """With weights of that network that nobody trained, and noise for a cat."""
     torch.manual_seed(0)
@@ -393,10 +394,10 @@ def test_figures_of_things_are_those_of_the_rows() -> None:
 
     seconds = [f"{float(row['seconds']):.0f} s" for row in (cells, people)]
     assert f"| {share(cells, 'ap50')}, {seconds[0]} | `benchmarks/detectors.py bccd` |" in README
-    for way in ("bccd-yolov3", "bccd-fast-rcnn"):
-        (other,) = rows_of("detectors", way=way)
+    for model in ("rcnn", "fast_rcnn", "faster_rcnn", "yolo", "yolov3"):
+        (other,) = rows_of("detectors", way=f"bccd-{model}")
         figures = f"{share(other, 'ap50')}, {float(other['seconds']):.0f} s"
-        assert f"| {figures} | `benchmarks/detectors.py {way}` |" in README
+        assert f"| {figures} | `benchmarks/detectors.py bccd-{model}` |" in README
         assert f"| {share(other, 'ap50')} | {share(other, 'ap')} | | {float(other['seconds']):.0f} s |" in page
     assert (
         f"| {share(people, 'ap')}, {share(people, 'mask_ap')}, {seconds[1]} | `benchmarks/detectors.py penn" in README
@@ -404,6 +405,22 @@ def test_figures_of_things_are_those_of_the_rows() -> None:
     assert f"| {share(cells, 'ap50')} | {share(cells, 'ap')} | | {seconds[0]} |" in page
     boxes, masks = (share(people, name) for name in ("ap", "mask_ap"))
     assert f"| {share(people, 'ap50')} | {boxes} | {masks} | {seconds[1]} |" in page
+
+
+def test_figures_of_compared_detectors_are_those_of_the_rows() -> None:
+    page = (ROOT / "docs" / "things.md").read_text(encoding="utf-8")
+    rows = rows_of("compared_detectors", data="bccd")
+    assert len(rows) == 5
+    for row in rows:
+        seconds = [float(row[f"{part}_seconds"]) for part in ("proposals", "features", "heads")]
+        peaks = [f"{int(row[name]) / 1e6:.0f} MB" for name in ("predicting", "training")]
+        disk = f"{int(row['disk']) / 1e6:.0f} MB" if int(row["disk"]) else ""
+        figures = [f"{each:.2f}" for each in (sum(seconds), *seconds)]
+        cells = [f"{float(row['ap50']) * 100:.1f} %", *figures, *peaks, disk, f"{float(row['trained']) / 60:.0f} min"]
+        assert f"| `{row['model']}` | {' | '.join(cells)} |" in page
+    totals = [sum(float(row[f"{part}_seconds"]) for part in ("proposals", "features", "heads")) for row in rows]
+    said = ", ".join(f"{total:.2f} s" for total in totals)
+    assert f"| {said} | `benchmarks/detectors.py --compare bccd` |" in README
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from conftest import Done
 
 Run = Callable[..., Done]
@@ -34,6 +36,7 @@ def test_a_plan_in_words_and_as_a_document(program: Run, tmp_path: Path) -> None
     assert told["frontier"][0]["relative_time"] == 1.0
 
 
+@pytest.mark.slow
 def test_where_nothing_fits_it_says_what_would(program: Run) -> None:
     done = program("plan", *NETWORK, "--memory", "5MB", "--json")
     told = json.loads(done.stdout)

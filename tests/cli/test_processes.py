@@ -72,6 +72,7 @@ def test_two_processes_learn_what_one_learns(undisturbed: tuple[Path, str]) -> N
     assert "on each of 2 devices" in out
 
 
+@pytest.mark.slow
 def test_batch_norms_are_judged_as_those_that_are_kept(tmp_path: Path, program: Callable[..., Done]) -> None:
     """Each process has statistics of its own images; the first one's are saved."""
     asked = ("train", "digits", "--model", "strided_cnn_28", "--image-size", "17", "--batch-size", "40", "--lr", "0.02")

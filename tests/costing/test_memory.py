@@ -40,7 +40,7 @@ def program_of(model: str, what: Any, batch: int, side: int, channels_last: bool
 
 
 # Networks of many operators are left to the slow tests, and to the benchmark of the whole zoo.
-SLOW = ("googlenet", "xception")
+SLOW = ("googlenet", "xception", "mobilenet_v2")
 
 
 @pytest.mark.parametrize(

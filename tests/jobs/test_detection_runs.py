@@ -207,6 +207,7 @@ def test_figures_are_counted_in_the_images_own_pixels(masks: Run, tmp_path: Path
     assert "<figure>" in report
 
 
+@pytest.mark.slow
 def test_drawn_shapes_are_judged_and_shown_at_another_size_than_they_were_made_in(tmp_path: Path) -> None:
     """The embedded set is in memory, scaled for the network; with weights of batch norm frozen, all else learning."""
     small = SMALL | {"stem_stride": 4}
