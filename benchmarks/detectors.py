@@ -51,8 +51,7 @@ def planned(way: str, asked: dict[str, Any], images: Path, seed: int) -> Planned
         return compared(name, asked, images, seed, [model])[0]
     _, recipe, settings = WAYS[way]
     usual = read_recipe(recipe)
-    options = {**usual.get("model_kwargs", {}), **settings.get("model_kwargs", {}), "padding": "same"}
-    own = {"model_kwargs": options, "data": str(images), "seed": seed, "output": str(folder)}
+    own = {"model_kwargs": {"padding": "same"}, "data": str(images), "seed": seed, "output": str(folder)}
     config = load_config(usual, COMMON, settings, asked, own)
     return PlannedRun(config.model, config, folder)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,9 +97,9 @@ def test_modules_of_ones_own_are_explained(photo: Path) -> None:
         ("lenet5", {"image_size": (8, 8)}, "at least 16x16"),
     ],
 )
-def test_refuses_what_it_cannot_explain(photo: Path, model: str, options: dict[str, object], said: str) -> None:
+def test_refuses_what_it_cannot_explain(photo: Path, model: str, options: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        list(explain(model, photo, **options))  # type: ignore[arg-type]
+        list(explain(model, photo, **options))
 
 
 def test_a_file_that_is_no_image_is_refused(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -218,9 +219,9 @@ def test_within_too_little_memory_the_picture_is_smaller_or_refused(
         ({"memory": "much"}, "a number of bytes"),
     ],
 )
-def test_settings_that_cannot_be_are_refused(change: dict[str, object], said: str) -> None:
+def test_settings_that_cannot_be_are_refused(change: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        StyleSettings(**change)  # type: ignore[arg-type]
+        StyleSettings(**change)
 
 
 @pytest.mark.parametrize(
@@ -241,12 +242,12 @@ def test_weights_that_are_not_there_or_another_networks_are_refused(
     settings: StyleSettings,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    change: dict[str, object],
+    change: dict[str, Any],
     said: str,
 ) -> None:
     monkeypatch.setenv("STRIATE_WEIGHTS", str(tmp_path / "none"))
     with pytest.raises(StriateError, match=said):
-        painted(shared_folder, tmp_path / "a.png", replace(settings, **change))  # type: ignore[arg-type]
+        painted(shared_folder, tmp_path / "a.png", replace(settings, **change))
 
 
 def test_weights_that_are_at_hand_are_found(

@@ -3,17 +3,17 @@
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from rich.console import Console
 
 from striate.cli.asked import Asked
 from striate.cli.sweeping import tell
 from striate.cli.tables import say
 from striate.errors import UsageError
-from striate.files import replace_file, unlike
+from striate.files import unlike
 from striate.jobs.maps import Mapped, map_classes
 from striate.jobs.questions import check_map, expect_class
 from striate.reporting.heatmaps import paint
+from striate.reporting.pictures import write_png
 from striate.units import format_bytes, format_number, format_size
 
 TOO_LARGE = 2.5  # Times a window, of an image's shorter side: one thing fills more than a window then.
@@ -40,9 +40,8 @@ def map_images(asked: Asked, heatmap: str | None) -> None:
 
 def _paint(record: Mapped, name: str, folder: Path, painted: set[str]) -> Path:
     """Write a picture; of files of one name, each has its own."""
-    picture = Image.fromarray(paint(record.image, record.result, name))
     path = folder / f"{unlike(f'{Path(record.source).stem}-{name}', painted)}.png"
-    replace_file(path, lambda beside: picture.save(beside, format="PNG"))
+    write_png(path, paint(record.image, record.result, name))
     return path
 
 

@@ -137,8 +137,7 @@ class Picture:
         """Return it for people to look at: of ``side`` pixels at most, grey or the first three channels."""
         scale = min(side / max(self.size), 1)
         small = (max(round(self.size[0] * scale), 1), max(round(self.size[1] * scale), 1))
-        pixels = self.cut(whole(self.size), small)
-        return pixels[: 3 if len(pixels) >= 3 else 1].permute(1, 2, 0).contiguous().numpy()
+        return visible(self.cut(whole(self.size), small))
 
 
 def _scale(layer: Image.Image, frame: Frame, image_size: Size, method: Image.Resampling) -> Image.Image:
@@ -156,6 +155,11 @@ def _scale(layer: Image.Image, frame: Frame, image_size: Size, method: Image.Res
         *(min(frame.left + frame.width, layer.width), min(frame.top + frame.height, layer.height)),
     )
     return layer.resize((width, height), method, box=box)
+
+
+def visible(pixels: UInt8[Tensor, "C h w"]) -> UInt8[np.ndarray, "h w c"]:
+    """Return pixels for people to look at: the first three channels, or the one that there is."""
+    return pixels[: 3 if len(pixels) >= 3 else 1].permute(1, 2, 0).contiguous().numpy()
 
 
 def picture_of(pixels: UInt8[Tensor, "C H W"]) -> Picture:

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import UInt8
 
 from striate.counted import Counted
-from striate.data.images import read_image
+from striate.data.images import visible
 from striate.data.listing import list_images
-from striate.data.transforms import fit, normalise
 from striate.errors import UsageError
-from striate.explanation.points import Point, maps_at
+from striate.explanation.points import Point, run_to
 from striate.jobs.subjects import Subject
 
 KEPT = 9
@@ -86,14 +86,14 @@ def find_answers(
         )
     found: list[Answer] = []
     for done, path in enumerate(paths, 1):
-        pixels = fit(read_image(path, subject.preprocessing.channels), subject.preprocessing)
-        maps = maps_at(subject.network, normalise(pixels, subject.preprocessing), [point])[point][0, channel]
+        pixels, given = subject.read(path)
+        with torch.no_grad():
+            maps = run_to(subject.network, given, point)[0, channel]
         row, column = divmod(int(maps.argmax()), maps.shape[1])
         rows, columns = (
             span.clipped(size) for span, size in zip(point.seen(row, column), pixels.shape[2:], strict=True)
         )
-        seen = pixels[0, : 3 if pixels.shape[1] >= 3 else 1, rows.start : rows.end, columns.start : columns.end]
-        shown = np.ascontiguousarray(seen.permute(1, 2, 0).numpy())
+        shown = visible(pixels[0, :, rows.start : rows.end, columns.start : columns.end])
         found = sorted([*found, Answer(str(path), float(maps.max()), (row, column), shown)], key=_by_value)[:kept]
         yield Answering(done, len(paths))
     yield Answers(point.name, channel, len(paths), tuple(found))

@@ -23,7 +23,7 @@ from striate.data.names import find_data
 from striate.data.reading import Inspecting, Reading, inspect_all, list_files
 from striate.data.source import tensor_reader
 from striate.errors import UsageError
-from striate.files import replace_file, spell
+from striate.files import spell
 from striate.reporting.boxes import box_colours, draw_boxes
 from striate.reporting.masks import lay_over, usual_colours
 from striate.reporting.page import Page
@@ -188,8 +188,7 @@ def write_check_page(path: Path, checked: Checked, max_pixels: int) -> None:
                     if (pixels := _thumbnail(file, max_pixels, listing)) is not None
                 ]
             )
-    text = page.html()
-    replace_file(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+    page.write(path)
 
 
 def _thumbnail(file: Inspected, max_pixels: int, listing: Listing | None = None) -> NDArray[np.uint8] | None:

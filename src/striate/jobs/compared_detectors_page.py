@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from striate.files import replace_file
 from striate.jobs.comparing_detectors import ComparedDetectors
 from striate.reporting.figures import times_split
 from striate.reporting.page import Page
@@ -72,5 +71,4 @@ def write_compared_detectors_page(path: Path, found: ComparedDetectors) -> None:
         "long as the timed ones took, and R-CNN's last stages since they were last begun."
     )
     page.table(list(HEADINGS), rows_of(found))
-    text = page.html()
-    replace_file(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+    page.write(path)

@@ -17,7 +17,6 @@ from striate.detection.proposals import SearchMode
 from striate.detection.recall import COUNTS as COUNTS
 from striate.detection.recall import mean_average_best_overlap, recall
 from striate.errors import UsageError
-from striate.files import replace_file
 from striate.jobs.judging_boxes import RIGHT as RIGHT
 from striate.jobs.proposing import Searched, Searching, search_images
 from striate.reporting.figures import by_count
@@ -191,5 +190,4 @@ def write_compared_proposals_page(path: Path, compared: ComparedProposals) -> No
     page.heading("What it takes")
     page.text("Seconds of one process, the mean over the images that had not been searched before.")
     page.table(*cost_rows(compared))
-    text = page.html()
-    replace_file(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+    page.write(path)

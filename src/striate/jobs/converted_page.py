@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from striate.files import replace_file
 from striate.jobs.convert import Converted
 from striate.reporting.page import Page
 from striate.units import format_size
@@ -56,5 +55,4 @@ def write_converted_page(path: Path, run: str, done: Converted) -> None:
         if layers:
             page.heading(title)
             page.text(", ".join(layers))
-    text = page.html()
-    replace_file(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+    page.write(path)

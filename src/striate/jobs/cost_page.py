@@ -5,7 +5,6 @@ from pathlib import Path
 
 from striate.costing.layers import LayerCost
 from striate.costing.memory import INSIDE, Moment, largest_alive
-from striate.files import replace_file
 from striate.graph.operators import Role
 from striate.jobs.cost import Cost
 from striate.reporting.charts import Step, bars, columns, timeline
@@ -39,8 +38,7 @@ def write_cost_page(path: Path, costs: Sequence[tuple[str, Cost, int | None]]) -
             page.heading(program)
             page.text(_peak(found))
             _network(page, found, measured, level=3)
-    text = page.html()
-    replace_file(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+    page.write(path)
 
 
 def _comparison(page: Page, costs: Sequence[tuple[str, Cost, int | None]]) -> None:

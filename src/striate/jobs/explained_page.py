@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
 
-from striate.files import replace_file, unlike
+from striate.files import unlike
 from striate.jobs.explaining import Explained
 from striate.reporting.figures import lines
 from striate.reporting.insides import draw_field, draw_filter, draw_map, draw_saliency, enlarged
 from striate.reporting.page import Page
+from striate.reporting.pictures import write_png
 
 TOP = 5
 LARGE = 224  # Pixels of the longer side of a picture in a file, as far as repeating its pixels brings it.
@@ -89,39 +89,36 @@ def write_pictures(folder: Path, found: Explained) -> int:
         shown += {each.name: each for each in (*strong, *different)}.values()
     taken = set[str]()
     for each in shown:
-        pixels = enlarged(each.pixels, LARGE)
-        picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-        path = folder / f"{unlike(each.name, taken)}.png"
-        replace_file(path, lambda beside, picture=picture: picture.save(beside, format="PNG"))  # type: ignore[misc]
+        write_png(folder / f"{unlike(each.name, taken)}.png", enlarged(each.pixels, LARGE))
     return len(shown)
 
 
 def in_words(found: Explained) -> list[str]:
     """Say what a network makes of an image."""
-    lines = []
+    said = []
     if found.result is not None:
         classes = "  ".join(f"{name} {share:.2%}" for name, share in found.result.top(TOP))
-        lines.append(f"{found.source}  {classes}")
+        said.append(f"{found.source}  {classes}")
     if not found.is_trained:
-        lines.append(f"note: {FRESH}; --pretrained gives it others")
-    lines += [
+        said.append(f"note: {FRESH}; --pretrained gives it others")
+    said += [
         f"{each.way}: with what it points at gone first, {found.label} is {each.area:.3f} probable in the mean"
         for each in found.why
     ]
     if found.chance_area is not None:
-        lines.append(f"{CHANCE}, {found.chance_area:.3f}: a picture that is right is below that")
-    lines += [
+        said.append(f"{CHANCE}, {found.chance_area:.3f}: a picture that is right is below that")
+    said += [
         f"{each.layer or 'the network'}: a unit sees {_sides(each.rows.size, each.columns.size)} pixels; "
         f"{each.effective} x {each.effective} hold 95 % of what matters to the middle one"
         for each in found.fields
     ]
     if found.answers is not None:
-        lines += [
+        said += [
             f"filter {found.answers.channel} of {found.answers.layer}: {each.value:.3g} at row {each.unit[0]}, column "
             f"{each.unit[1]} of {each.source}"
             for each in found.answers.strongest
         ]
-    return lines
+    return said
 
 
 def write_explained_page(path: Path, found: Explained) -> None:
@@ -170,8 +167,7 @@ def write_explained_page(path: Path, found: Explained) -> None:
         page.heading("Filters of the first convolution")
         page.text("Middle grey is 0.")
         _pictures(page, filters)
-    text = page.html()
-    replace_file(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+    page.write(path)
 
 
 def _lead(found: Explained) -> str:

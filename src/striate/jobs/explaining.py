@@ -10,8 +10,7 @@ from jaxtyping import Float32, UInt8
 from torch import Tensor
 
 from striate.counted import Counted
-from striate.data.images import read_image
-from striate.data.transforms import fit, normalise
+from striate.data.images import visible
 from striate.errors import UsageError, nearest
 from striate.explanation.deletion import area_below, deletion_curve
 from striate.explanation.feature_maps import first_filters, most_different, strongest
@@ -85,13 +84,16 @@ class Why:
         way: how it was found.
         saliency: how much each pixel speaks for it, 0 or more.
         curve: how probable the class is with more and more of the image gone, what speaks for it most first.
-        area: below the curve.
     """
 
     way: str
     saliency: Float32[np.ndarray, "H W"]
     curve: tuple[float, ...]
-    area: float
+
+    @property
+    def area(self) -> float:
+        """Below the curve."""
+        return area_below(self.curve)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +110,7 @@ class Explained:
         layers: maps of some layers, from the image on.
         fields: what units of the same layers see.
         why: what speaks for the class, by several ways.
-        chance: curves of orders of chance, their mean.
-        chance_area: below it.
+        chance: curves of orders of chance, their mean; empty where no class is explained.
         is_trained: whether the network has weights that were learned.
         answers: what a filter answers to most; None where none was asked for.
     """
@@ -124,9 +125,13 @@ class Explained:
     fields: tuple[SeenBy, ...]
     why: tuple[Why, ...]
     chance: tuple[float, ...]
-    chance_area: float | None
     is_trained: bool
     answers: Answers | None
+
+    @property
+    def chance_area(self) -> float | None:
+        """Below the curve of chance; None where there is none."""
+        return area_below(self.chance) if self.chance else None
 
 
 def explain(
@@ -168,9 +173,7 @@ def explain(
             remedy="Give both, or none: --filter LAYER:NUMBER --images FOLDER.",
         )
     subject = open_subject(str(model), pretrained=pretrained, image_size=image_size, mean=mean, std=std, seed=seed)
-    picture = read_image(Path(image), subject.preprocessing.channels)
-    pixels = fit(picture, subject.preprocessing)
-    given = normalise(pixels, subject.preprocessing)
+    pixels, given = subject.read(Path(image))
     points = find_points(subject.network, given)
     chosen = choose_points(points, layers)
     result, place = _classified(subject, given, label)
@@ -190,20 +193,18 @@ def explain(
             why.append(_weighed(subject, given, place, f"Grad-CAM of {last.name}", _cam(subject, given, last, place)))
         why.append((yield from _occluded(subject, given, place)))
         chance = [_by_chance(subject, given, place, seed + draw) for draw in range(CHANCES)]
-    mean_chance = tuple(sum(shares) / len(chance) for shares in zip(*chance, strict=True))
     filters = first_filters(subject.network)
     yield Explained(
         model=str(model),
         source=str(image),
-        pixels=pixels[0, : 3 if pixels.shape[1] >= 3 else 1].permute(1, 2, 0).contiguous().numpy(),
+        pixels=visible(pixels[0]),
         result=result,
         label=None if place is None else subject.classes[place],
         filters=None if filters is None else filters.float().numpy(),
         layers=tuple(_layer_maps(point, maps[0]) for point, maps in maps_at(subject.network, given, chosen).items()),
         fields=tuple(_seen_by(subject, given, point, seed) for point in chosen),
         why=tuple(why),
-        chance=mean_chance,
-        chance_area=area_below(mean_chance) if mean_chance else None,
+        chance=tuple(sum(shares) / len(chance) for shares in zip(*chance, strict=True)),
         is_trained=subject.is_trained,
         answers=answers,
     )
@@ -255,7 +256,7 @@ def _cam(subject: Subject, given: Tensor, point: Point, place: int) -> Tensor:
 def _occluded(subject: Subject, given: Tensor, place: int) -> Generator[Explaining, None, Why]:
     """Cover the image square by square, and return what came of it."""
     height, width = given.shape[2:]
-    side = max(min(height, width) // COVERED, 1)
+    side = _square(given)
     step = max(side // 2, 1)
     rows, columns = occlusion_places((height, width), side, step)
     found: list[Tensor] = []
@@ -268,15 +269,19 @@ def _occluded(subject: Subject, given: Tensor, place: int) -> Generator[Explaini
     return _weighed(subject, given, place, f"occlusion by squares of {side} pixels", saliency)
 
 
+def _square(given: Tensor) -> int:
+    """Return the side of the squares that an image is covered with."""
+    return max(min(given.shape[2:]) // COVERED, 1)
+
+
 def _weighed(subject: Subject, given: Tensor, place: int, way: str, saliency: Tensor) -> Why:
-    curve = deletion_curve(subject.network, given, saliency, place)
-    return Why(way, saliency.numpy(), tuple(curve), area_below(curve))
+    return Why(way, saliency.numpy(), tuple(deletion_curve(subject.network, given, saliency, place)))
 
 
 def _by_chance(subject: Subject, given: Tensor, place: int, seed: int) -> list[float]:
     """Return the curve of an order of chance, in blots about as large as those of occlusion."""
     height, width = given.shape[2:]
-    side = max(min(height, width) // COVERED, 1)
+    side = _square(given)
     draws = torch.Generator().manual_seed(seed)
     values = torch.rand(-(-height // side), -(-width // side), generator=draws)
     saliency = spread(values, (side / 2, side / 2), (float(side), float(side)), (height, width))

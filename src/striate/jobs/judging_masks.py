@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float64, UInt8
 from torch import Tensor
 
+from striate.data.images import visible
 from striate.data.masked import MaskedFiles
 from striate.data.preprocessing import Preprocessing
 from striate.jobs.judging import shown_places
@@ -132,6 +133,5 @@ def _picture(
     with torch.inference_mode():
         logits = show(labelled(preprocessing, Samples(image, 0, [place])))
     said = logits[0].argmax(0).to(torch.uint8).cpu().numpy()
-    pixels = image.pixels()[0]
-    shown = pixels[: 3 if len(pixels) >= 3 else 1].permute(1, 2, 0).contiguous().numpy()
+    shown = visible(image.pixels()[0])
     return MaskPicture(place, iou, shown, image.known()[0].numpy(), said)

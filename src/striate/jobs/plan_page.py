@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from striate.files import replace_file
 from striate.planning.plan import Plan
 from striate.reporting.figures import frontier
 from striate.reporting.page import Page
@@ -25,8 +24,7 @@ def write_plan_page(path: Path, program: str, plan: Plan) -> None:
     if plan.recompute:
         page.heading("Made again for the gradients")
         page.table(["operator", "layer"], [(again.operator, again.layer) for again in plan.recompute])
-    text = page.html()
-    replace_file(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+    page.write(path)
 
 
 def add_plan(page: Page, plan: Plan) -> None:

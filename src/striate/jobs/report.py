@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from striate.costing.layers import LayerCost, total_parameters
 from striate.data.sets import ImageSet, Splits
-from striate.files import replace_file
 from striate.jobs.judged_page import add_judged, in_words
 from striate.jobs.judgement import Judgement, judge_any
 from striate.jobs.judging_boxes import JudgedBoxes
@@ -133,5 +132,4 @@ def write_report(
     page.heading("Repeat it")
     page.text("Saved as a file, these lines repeat the run: striate train -c FILE")
     page.code(config.to_yaml())
-    text = page.html()
-    replace_file(folder.report, lambda beside: beside.write_text(text, encoding="utf-8"))
+    page.write(folder.report)

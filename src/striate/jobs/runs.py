@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from striate.errors import StriateError, UsageError
-from striate.files import replace_file
 from striate.planning.plan import Plan, read_plan
 from striate.reporting.figures import courses
 from striate.reporting.page import Page
@@ -183,8 +182,7 @@ def write_runs_page(path: Path, found: Found) -> None:
     if found.damaged:
         page.heading("Not readable")
         page.table(["folder", "why"], [(str(folder), why) for folder, why in found.damaged])
-    text = page.html()
-    replace_file(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+    page.write(path)
 
 
 def _by_metric(runs: Sequence[Run]) -> Iterator[tuple[str, list[Run]]]:

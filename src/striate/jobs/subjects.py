@@ -4,14 +4,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from jaxtyping import Float32, UInt8
+from torch import Tensor, nn
 
+from striate.blocks.classifier import find_stem
 from striate.blocks.network import Network
+from striate.data.images import read_image
 from striate.data.preprocessing import Preprocessing
+from striate.data.transforms import fit, normalise
 from striate.errors import UsageError
 from striate.jobs.networks import build_network, check_network
 from striate.pretrained import open_pretrained, usual_preprocessing
-from striate.weights import find_weights, read_weights_config
 from striate.zoo import ZOO, Entry, create_model, load_network
 
 SIDE = 224  # Pixels of an image for a module that does not say what it takes.
@@ -35,6 +38,15 @@ class Subject:
     classes: tuple[str, ...]
     is_classifier: bool
     is_trained: bool
+
+    def read(self, path: Path) -> tuple[UInt8[Tensor, "1 C H W"], Float32[Tensor, "1 C H W"]]:
+        """Return the part of an image that the network sees, as pixels and as it takes them.
+
+        Raises:
+            ImageFileError: where the file cannot be read.
+        """
+        pixels = fit(read_image(path, self.preprocessing.channels), self.preprocessing)
+        return pixels, normalise(pixels, self.preprocessing)
 
 
 def open_subject(
@@ -70,19 +82,21 @@ def open_subject(
         )
     torch.manual_seed(seed)
     classes: tuple[str, ...] = ()
-    is_trained = True
+    task: str | None = None
     if model in ZOO:
-        entry, is_trained = ZOO[model], pretrained is not None
+        entry = ZOO[model]
+        task = entry.task
         given = None if pretrained is None else open_pretrained(pretrained, model)
         network: nn.Module = create_model(model, pretrained=pretrained, image_size=image_size)
         preprocessing = _usual(entry) if given is None or given.preprocessing is None else given.preprocessing
         classes = () if given is None or given.config is None else given.config.classes
     elif ":" in model:
         network = build_network(model, {})
-        preprocessing = _plain(_channels(network), (SIDE, SIDE))
+        stem = find_stem(network)
+        preprocessing = _plain(3 if stem is None else stem.in_channels, (SIDE, SIDE))
     else:
         network, config = load_network(model)
-        preprocessing, classes = config.preprocessing, config.classes
+        preprocessing, classes, task = config.preprocessing, config.classes, config.task
     changed = {
         "image_size": image_size,
         "mean": None if mean is None else (mean,) * preprocessing.channels,
@@ -91,7 +105,7 @@ def open_subject(
     preprocessing = preprocessing.model_copy(
         update={name: value for name, value in changed.items() if value is not None}
     )
-    return _subject(network.eval(), preprocessing, classes, _task(model), is_trained)
+    return _subject(network.eval(), preprocessing, classes, task, model not in ZOO or pretrained is not None)
 
 
 def _subject(
@@ -106,18 +120,6 @@ def _subject(
     if is_classifier and len(classes) != said.shape[1]:
         classes = tuple(f"class {place}" for place in range(said.shape[1]))
     return Subject(network, preprocessing, classes if is_classifier else (), is_classifier, is_trained)
-
-
-def _task(model: str) -> str | None:
-    """Return what a network is for; None where nobody says."""
-    if model in ZOO:
-        return ZOO[model].task
-    return None if ":" in model else read_weights_config(find_weights(model)).task
-
-
-def _channels(network: nn.Module) -> int:
-    first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
-    return 3 if first is None else first.in_channels
 
 
 def _usual(entry: Entry) -> Preprocessing:

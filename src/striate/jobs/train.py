@@ -155,7 +155,7 @@ def _train(
     found = yield from read_data(config.data, config.seed, reading)
     _refuse_sharing(group, found, config)
     record = record_of(found)
-    if folder is not None and not is_new and folder.data.is_file():
+    if folder is not None and folder.data.is_file():
         refuse_other_data(folder.data_record().fingerprint, record.fingerprint)
     found = yield from searched_splits(found, search, config.workers, group)
     begun = None if folder is None or not folder.plan.is_file() else read_plan(folder.plan)

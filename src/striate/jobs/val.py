@@ -13,7 +13,6 @@ from striate.data.classes import find_classes_file
 from striate.data.names import MaskOptions
 from striate.data.reading import Reading
 from striate.data.source import Opening, part_of, read_part
-from striate.files import replace_file
 from striate.jobs.judged_page import add_judged, in_words, metrics_in_words
 from striate.jobs.judgement import Judgement, answers, judge_any
 from striate.jobs.own_data import box_options, classes_of, count_seen, own_splits
@@ -130,8 +129,7 @@ def write_val_page(path: Path, model: str, found: Validated) -> None:
     if found.seen:
         page.text(seen_in_words(found))
     add_judged(page, found.judged, found.part)
-    text = page.html()
-    replace_file(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+    page.write(path)
 
 
 def seen_in_words(found: Validated) -> str:

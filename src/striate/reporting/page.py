@@ -7,11 +7,13 @@ import base64
 import io
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from striate.files import replace_file
+from striate.reporting.pictures import to_image
 from striate.reporting.scripts import SORTING
 
 STYLE = """
@@ -125,6 +127,15 @@ class Page:
         script = "".join(f"<script>{text}</script>\n" for text in self._scripts)
         return TEMPLATE.format(title=escape(self._title), style=STYLE, body="\n".join(self._parts), script=script)
 
+    def write(self, path: Path) -> None:
+        """Write the file, whole or not at all.
+
+        Raises:
+            StriateError: where the file system refuses.
+        """
+        text = self.html()
+        replace_file(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+
 
 def _sorting_heading(heading: str, cells: Sequence[object]) -> str:
     """Return a heading to click on, which the script enables; a column of numbers and empty cells is one of numbers."""
@@ -144,7 +155,7 @@ def _cell(value: object, sortable: bool = False) -> str:
 
 
 def _data_url(pixels: NDArray[np.uint8]) -> str:
-    buffer, image = io.BytesIO(), Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    buffer, image = io.BytesIO(), to_image(pixels)
     kind = "jpeg" if max(image.size) > SMALL else "png"
     image.save(buffer, format=kind, optimize=True)
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

@@ -10,6 +10,7 @@ from striate.training.checkpoint import Progress
 from striate.training.config import TrainConfig
 from striate.training.folder import RunFolder
 from striate.training.group import Group
+from striate.training.signals import spoken
 
 
 def bad_tensor(tensors: Mapping[str, Tensor]) -> str | None:
@@ -31,10 +32,9 @@ def not_finite(received: str, at: str, progress: Progress, config: TrainConfig, 
 
 def interrupted(received: Sequence[str], done: str, folder: RunFolder, group: Group) -> InterruptedRunError:
     """Return the error of a run that was asked to stop, by signals to this process or another, after so much."""
-    signal = received[0] if received else "a signal to another process"
     return InterruptedRunError(
         expected="the run to its end",
-        received=f"{'Ctrl-C' if signal == 'SIGINT' else signal} after {done}; everything is saved",
+        received=f"{spoken(received)} after {done}; everything is saved",
         remedy=f"Go on with: {group.command(f'train --resume {folder.path}')}",
     )
 

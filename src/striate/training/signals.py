@@ -1,9 +1,15 @@
 """Signals that ask a run to stop, noted instead of obeyed at once."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+
+
+def spoken(received: Sequence[str]) -> str:
+    """Return what people call the first of some signals; where there is none, another process had it."""
+    first = received[0] if received else "a signal to another process"
+    return "Ctrl-C" if first == "SIGINT" else first
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from striate.files import replace_file
 from striate.jobs.experiments.outcome import Outcome
 from striate.reporting.figures import lines
 from striate.reporting.page import Page
@@ -15,5 +14,4 @@ def write_outcome_page(path: Path, found: Outcome) -> None:
     for chart in found.charts:
         page.heading(chart.title)
         page.figure(lines(chart.curves, chart.across, chart.up, log=chart.log))
-    text = page.html()
-    replace_file(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+    page.write(path)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from striate.data.images import read_image
-from striate.files import replace_file
 from striate.jobs.painting.stylizing import StyleStep, Stylized
 from striate.reporting.figures import lines
 from striate.reporting.page import Page
@@ -54,5 +53,4 @@ def write_stylized_page(path: Path, content: Path, style: Path, done: Stylized, 
     )
     rows = [(words, *getattr(done.worth, name)) for name, words in NAMES.items()]
     page.table(["", "from the content", "from the style"], rows)
-    text = page.html()
-    replace_file(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+    page.write(path)

@@ -27,7 +27,7 @@ from striate.jobs.painting.settings import StyleSettings, check_style
 from striate.jobs.painting.state import State, fingerprint, resumed
 from striate.style.ladder import Rung, ladder
 from striate.style.painting import Losses, look
-from striate.training.signals import stop_signals
+from striate.training.signals import spoken, stop_signals
 from striate.units import format_number
 
 OFTEN = 10  # Steps from one preview to the next.
@@ -193,8 +193,7 @@ def _paint(
                     state.save(aside_of(path))
                     raise InterruptedRunError(
                         expected="the picture to its end",
-                        received=f"{'Ctrl-C' if received[0] == 'SIGINT' else received[0]} after "
-                        f"{format_number(done, 'step')}; everything is saved",
+                        received=f"{spoken(received)} after {format_number(done, 'step')}; everything is saved",
                         remedy="The same command goes on.",
                     )
             state.rung, state.step, state.optimizer = place + 1, 0, {}
