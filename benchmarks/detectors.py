@@ -35,7 +35,11 @@ COMMON: dict[str, Any] = {
 # Data, recipe and what differs from it.
 WAYS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "bccd": ("bccd", "detect", {"model_kwargs": {"pyramid": True}, "image_size": "360x480"}),
-    "pennfudan": ("pennfudan", "detect", {"model": "mask_rcnn", "model_kwargs": {}, "image_size": "320x352"}),
+    "pennfudan": (
+        "pennfudan",
+        "detect",
+        {"model": "mask_rcnn", "model_kwargs": {"pyramid": True}, "image_size": "320x352"},
+    ),
 }
 # Images that all networks are compared on, their size, and the cells that `yolo` has there, of 64 pixels.
 COMPARED = {"bccd": ("384x512", [6, 8]), "pennfudan": ("320x352", [5, 6])}
