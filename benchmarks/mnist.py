@@ -1,4 +1,4 @@
-"""MNIST from scratch: python benchmarks/mnist.py [mnist-fast|mnist-best|lenet5-mnist] --data FOLDER.
+"""MNIST from scratch: python benchmarks/mnist.py [RECIPE] --data FOLDER.
 
 The folder holds the four files of the set. Beside the recipe, in the same run, one epoch of the yardstick: the network
 of an introductory course (`mnist_cnn`) trained by Nadam on batches of 32, in plain PyTorch, 32-bit floats, the usual
@@ -43,7 +43,7 @@ def yardstick(data: str) -> float:
 
 
 if __name__ == "__main__":
-    recipes = ("mnist-fast", "mnist-best", "lenet5-mnist")
+    recipes = ("mnist-fast", "mnist-best", "lenet5-mnist", "mnist_cnn-mnist")
     options = main(recipes, str(ROOT.parent / "shared" / "data" / "mnist"), seeds=5)
     one = yardstick(options.data)
     print(f"{options.recipe} takes {options.seconds / one:.2f} times as long as one epoch of the yardstick")

@@ -4,6 +4,7 @@ from collections.abc import Generator, Iterator
 from itertools import combinations
 from math import sqrt
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -15,8 +16,8 @@ from striate.errors import UsageError
 from striate.jobs.experiments import im2col, pooling, ravine, residual, translation
 from striate.jobs.experiments.fitting import SmallSet, accuracy, fit, read_small
 from striate.jobs.experiments.initialisation import DEPTH, compare_initialisation, deep_network, signals
-from striate.jobs.experiments.outcome import Outcome, Trying
-from striate.jobs.experiments.page import write_outcome_page
+from striate.jobs.experiments.outcome import Chart, Outcome, Trying
+from striate.jobs.experiments.page import write_charts, write_outcome_page
 from striate.jobs.experiments.table import EXPERIMENTS
 
 
@@ -240,3 +241,13 @@ def test_each_experiment_has_a_question_and_a_page(tmp_path_factory: pytest.Temp
     assert page.count("<svg") == len(found.charts) == 3
     assert "ReLU, Xavier, batch norm" in page
     assert isinstance(read_small("digits", 8, 0), SmallSet)
+
+
+def test_charts_are_files_of_their_own(tmp_path: Path) -> None:
+    points = {"one": [(0.0, 1.0), (1.0, 2.0)], "two": [(0.0, 2.0), (1.0, 1.0)]}
+    charts = (Chart("Loss of each step", "step", "loss", points), Chart("Loss of each step", "step", "loss", points))
+    assert write_charts(tmp_path / "charts", Outcome("Title?", "Setting.", ("way",), (("one",),), charts)) == 2
+    files = sorted(path.name for path in (tmp_path / "charts").iterdir())
+    assert files == ["Loss_of_each_step-2.svg", "Loss_of_each_step.svg"]
+    root = ElementTree.fromstring((tmp_path / "charts" / files[0]).read_bytes())
+    assert {text.text for text in root.iter("{http://www.w3.org/2000/svg}text")} >= {"one", "two", "step", "loss"}

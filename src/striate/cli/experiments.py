@@ -26,6 +26,10 @@ def _verb(experiment: Experiment) -> Callable[..., None]:
         html: Annotated[
             Path | None, typer.Option(metavar="FILE", help="write all of it as one page", show_default=False)
         ] = None,
+        output: Annotated[
+            Path | None,
+            typer.Option("-o", "--output", metavar="FOLDER", help="write each chart as SVG", show_default=False),
+        ] = None,
         as_json: Annotated[bool, typer.Option("--json", help="one document on standard output")] = False,
     ) -> None:
         find_data(data)
@@ -36,11 +40,12 @@ def _verb(experiment: Experiment) -> Callable[..., None]:
         from striate.cli.bars import to_the_end
         from striate.cli.tables import aligned, say
         from striate.jobs.experiments.outcome import Outcome
-        from striate.jobs.experiments.page import write_outcome_page
+        from striate.jobs.experiments.page import write_charts, write_outcome_page
 
         found = to_the_end(experiment.run(data, seed), Outcome)
         if html is not None:
             write_outcome_page(html, found)
+        written = 0 if output is None else write_charts(output, found)
         if as_json:
             print(json.dumps(asdict(found), indent=2))
             return
@@ -52,5 +57,7 @@ def _verb(experiment: Experiment) -> Callable[..., None]:
             say(out, line)
         if html is not None:
             say(out, f"page: {html}")
+        if output is not None:
+            say(out, f"{written:,} charts: {output}")
 
     return verb

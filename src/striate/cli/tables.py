@@ -1,6 +1,7 @@
 """Tables and pictures for the terminal."""
 
 from collections.abc import Iterable, Sequence
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from striate.costing.layers import LayerCost
 
 RAMP = " .:-=+*#%@"
+HEADING = 16  # Letters of a heading in one line, where what is below it is no wider.
 
 
 def say(console: Console, text: str) -> None:
@@ -39,11 +41,28 @@ def fill(table: Table, *cells: str) -> None:
 def aligned(columns: Sequence[tuple[str, bool]], rows: Iterable[Sequence[str]]) -> list[str]:
     """Return a table as lines that are as wide as they have to be, so that names and paths stay whole.
 
+    Headings that are wider than all below them are broken into lines.
+
     Args:
         columns: each one's heading, and whether its cells are numbers.
         rows: cells.
+
+    >>> for line in aligned([("way", False), ("accuracy on others", True)], [["one", "98 %"], ["another", "7 %"]]):
+    ...     print(line)
+             accuracy on
+    way           others
+    one             98 %
+    another          7 %
     """
-    lines = [[heading for heading, _ in columns], *rows]
+    cells = [list(row) for row in rows]
+    widest = [max((len(row[place]) for row in cells), default=0) for place in range(len(columns))]
+    headings = [
+        wrap(text, max(width, HEADING), break_long_words=False, break_on_hyphens=False)
+        for (text, _), width in zip(columns, widest, strict=True)
+    ]
+    height = max(map(len, headings))
+    above = [list(line) for line in zip(*([""] * (height - len(each)) + each for each in headings), strict=True)]
+    lines = [*above, *cells]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return [
         "  ".join(

@@ -1,8 +1,10 @@
-"""What came of an experiment, on a page."""
+"""What came of an experiment: on a page, and its charts as files."""
 
+from functools import partial
 from pathlib import Path
 
-from striate.jobs.experiments.outcome import Outcome
+from striate.files import replace_file, unlike
+from striate.jobs.experiments.outcome import Chart, Outcome
 from striate.reporting.figures import lines
 from striate.reporting.page import Page
 
@@ -13,5 +15,22 @@ def write_outcome_page(path: Path, found: Outcome) -> None:
     page.table(list(found.headings), found.rows)
     for chart in found.charts:
         page.heading(chart.title)
-        page.figure(lines(chart.curves, chart.across, chart.up, log=chart.log))
+        page.figure(_draw(chart))
     page.write(path)
+
+
+def write_charts(folder: Path, found: Outcome) -> int:
+    """Write each chart as an SVG file of its title's name; return how many there are.
+
+    Raises:
+        StriateError: where the file system refuses.
+    """
+    taken = set[str]()
+    for chart in found.charts:
+        drawn = partial(Path.write_text, data=_draw(chart), encoding="utf-8")
+        replace_file(folder / f"{unlike(chart.title, taken)}.svg", drawn)
+    return len(found.charts)
+
+
+def _draw(chart: Chart) -> str:
+    return lines(chart.curves, chart.across, chart.up, log=chart.log)
