@@ -1,5 +1,7 @@
 """The house in order: short files, and nothing loaded before it is needed."""
 
+import doctest
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -9,10 +11,20 @@ import pytest
 import striate
 
 ROOT = Path(__file__).resolve().parents[1]
+SOURCES = sorted(ROOT.glob("src/**/*.py"))
+WITH_EXAMPLES = [path for path in SOURCES if ">>>" in path.read_text(encoding="utf-8")]
 HEAVY = {"torch", "lightning_fabric", "torchmetrics", "matplotlib", "sklearn", "numpy", "PIL"}
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("src/**/*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_examples_in_docstrings_print_what_they_say(path: Path) -> None:
+    name = ".".join(path.relative_to(ROOT / "src").with_suffix("").parts)
+    failed, tried = doctest.testmod(importlib.import_module(name))
+    assert tried > 0
+    assert failed == 0
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_file_is_longer_than_350_lines(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 350
 
