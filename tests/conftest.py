@@ -128,3 +128,14 @@ def striate(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A copy of the project to do in what its pages say."""
+    from pages import write_copy
+
+    folder = tmp_path_factory.mktemp("copy") / "striate"
+    write_copy(folder)
+    yield folder
+    (folder / ".venv").unlink()

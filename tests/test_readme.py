@@ -1,14 +1,9 @@
 """What the README says, done as it says."""
 
 import csv
-import os
 import re
-import shutil
 import statistics
-import struct
-import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,9 +11,9 @@ import torch
 from PIL import Image
 from tifffile import imwrite
 
-from boxed_scenes import write_voc
+from pages import README, ROOT, blocks, run, run_python
 from paintings import write_network, write_pictures
-from photographs import write_class, write_folder
+from photographs import write_class
 from scenes import write_scenes
 from segmenters import picture, write_segmenter
 from striate.data.embedded import load_digits
@@ -26,72 +21,20 @@ from striate.files import save_tensors
 from striate.units import format_count
 from striate.zoo import ZOO, create_model
 
-ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def blocks(language: str, page: str = README) -> list[str]:
-    """Return a page's fenced blocks of one language; "" is output."""
-    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    return [text for found, text in fenced if found == language]
-
-
-@pytest.fixture(scope="module")
-def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A copy of the project with this environment in it, and a small folder of MNIST-style files."""
-    folder = tmp_path_factory.mktemp("readme") / "striate"
-    ignored = shutil.ignore_patterns(".*", "runs", "__pycache__", "*.egg-info", "mnist")
-    shutil.copytree(ROOT, folder, ignore=ignored)
-    (folder / ".venv").symlink_to(sys.prefix)
-    write_mnist(folder / "mnist")
-    write_folder(folder / "flowers", {"train": 9, "val": 4})
-    write_scenes(folder / "streets", {"train": 12, "val": 3, "test": 3})
-    write_voc(folder / "cells", {"train": 12, "val": 3, "test": 3})
-    for part in ("train", "val"):
-        (folder / "flowers" / part / "red").rename(folder / "flowers" / part / "daisy")
-    yield folder
-    (folder / ".venv").unlink()
-
-
-def write_mnist(folder: Path) -> None:
-    digits = load_digits()
-    pixels, labels = digits.prepared(1, (28, 28), None).pixels()[:, 0].numpy(), digits.labels.byte().numpy()
-    folder.mkdir()
-    for part, chosen in (("train", slice(0, 400)), ("t10k", slice(400, 500))):
-        images = pixels[chosen]
-        (folder / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">4I", 2051, *images.shape) + images.tobytes())
-        header = struct.pack(">2I", 2049, len(images))
-        (folder / f"{part}-labels-idx1-ubyte").write_bytes(header + labels[chosen].tobytes())
-
-
-def run(command: str, folder: Path) -> str:
-    # `make test` inside the tests only collects them.
-    environment = {**os.environ, "PYTEST_ADDOPTS": "--collect-only -q"}
-    done = subprocess.run(
-        ["bash", "-ec", command], cwd=folder, env=environment, capture_output=True, text=True, timeout=500, check=False
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
-    return done.stdout
-
-
-def run_python(code: str, folder: Path) -> list[str]:
-    (folder / "block.py").write_text(code, encoding="utf-8")
-    return run("./.venv/bin/python block.py", folder).splitlines()
-
 
 def test_the_two_commands(copy: Path) -> None:
     ready = Path(sys.prefix) / ".ready"
     sources = (ROOT / "pyproject.toml", ROOT / "constraints.txt")
     if not ready.exists() or any(path.stat().st_mtime > ready.stat().st_mtime for path in sources):
         pytest.skip("this environment is not the one that make makes: run `make setup`")
-    (both,) = (block for block in blocks("bash") if block.startswith("make"))
+    (both,) = (block for block in blocks("bash", README) if block.startswith("make"))
     out = run(both, copy)
     assert "61,706 parameters" in out
     assert "test accuracy" in out
     assert "digits test 3" in out
     assert "tests collected" in out or "selected" in out
     assert (copy / "runs/classify/demo/report.html").stat().st_size < 2_000_000
-    (table,) = blocks("")
+    (table,) = blocks("", README)
     for line in table.splitlines():
         cells = re.split(r"  +", line.strip())
         assert line == "..." or any(cells == re.split(r"  +", printed.strip()) for printed in out.splitlines()), line
@@ -99,7 +42,9 @@ def test_the_two_commands(copy: Path) -> None:
 
 def tour() -> tuple[str, list[str]]:
     """Return the commands that need no data of one's own, and all others, block by block."""
-    first, *others = (block for block in blocks("bash") if not block.startswith("make") and "cat.jpg" not in block)
+    first, *others = (
+        block for block in blocks("bash", README) if not block.startswith("make") and "cat.jpg" not in block
+    )
     return first, others
 
 
@@ -112,7 +57,7 @@ def test_the_tour_and_the_same_from_python(copy: Path) -> None:
     assert "12,613,600 bytes" in out
     (error,) = re.findall(r"predicted ([+-][\d.]+)%", out)
     assert abs(float(error)) < 0.5
-    from_python, architectures, _ = blocks("python")
+    from_python, architectures, _ = blocks("python", README)
     lines = run_python(from_python, copy)
     assert len(lines) == 7
     assert float(lines[2].split()[1]) > 0.9
@@ -262,9 +207,9 @@ def test_published_weights(copy: Path) -> None:
     (copy / "imagenet_classes.txt").write_text("\n".join(f"class {number}" for number in range(1000)))
     pixels = torch.randint(0, 256, (300, 400, 3), dtype=torch.uint8)
     Image.fromarray(pixels.numpy()).save(copy / "cat.jpg")
-    *_, published = blocks("python")
+    *_, published = blocks("python", README)
     assert run_python(published, copy) == []
-    (command,) = (block for block in blocks("bash") if "cat.jpg" in block)
+    (command,) = (block for block in blocks("bash", README) if "cat.jpg" in block)
     out = run(f"export PATH=$PWD/.venv/bin:$PATH\n{command}", copy)
     assert "class" in out
     assert "begins with weights/mobilenet_v2; classifier.output afresh" in out
