@@ -90,6 +90,7 @@ def test_what_runs_again_and_again_alike_is_told_once() -> None:
         assert layer.parameters == alike[layer.name].parameters
         assert layer.macs == times * alike[layer.name].macs
         assert layer.activation_bytes == times * alike[layer.name].activation_bytes
+        assert layer.column_bytes == times * alike[layer.name].column_bytes
     assert told[0].arithmetic.macs == f"3 times {alike['body.0'].arithmetic.macs}"
     assert told[0].arithmetic.parameters == "(3·3·3 + 1)·5 = 140"
 
@@ -152,6 +153,45 @@ def test_the_arithmetic_of_a_convolution_is_the_lectures() -> None:
     assert graph.tensors[graph.operators[0].outputs[0]].size == 1_200_000_000
 
 
+def test_columns_of_vgg16_are_those_of_the_arithmetic() -> None:
+    """The second convolution has a window of 3 x 3 on 64 maps at each of 224 x 224 places, 4 bytes each."""
+    with torch.device("meta"):
+        network = striate.create_model("vgg16")
+    _, _, second, *others = layer_costs(network, (3, 224, 224))
+    assert second.column_bytes == 64 * 9 * 224 * 224 * 4 == 115_605_504
+    assert second.arithmetic.columns == "3·3·64·224·224·4 = 115,605,504"
+    assert "115,605,504 bytes as columns" in str(second.arithmetic)
+    assert {layer.kind for layer in others if layer.column_bytes} == {"Conv2d"}
+
+
+@pytest.mark.parametrize(
+    "convolution",
+    [
+        nn.Conv2d(4, 6, 3),
+        nn.Conv2d(4, 6, (5, 3), 2, (2, 1), bias=False),
+        nn.Conv2d(4, 6, 3, dilation=2, groups=2),
+        nn.Conv2d(4, 4, 3, padding=1, groups=4),
+        nn.Conv2d(4, 6, 1),
+        nn.Conv2d(4, 6, 3).to(torch.bfloat16),
+    ],
+    ids=str,
+)
+def test_columns_are_as_many_as_torch_unfolds(convolution: nn.Conv2d) -> None:
+    """Of one image, and of the maps that one group sees, whatever the batch."""
+    settings = [getattr(convolution, name) for name in ("kernel_size", "dilation", "padding", "stride")]
+    images = torch.zeros(2, 4, 11, 9, dtype=convolution.weight.dtype)
+    (layer,) = layer_table(convolution, trace(Inference(convolution, [images])))
+    one_group = images[:1, : 4 // convolution.groups]
+    assert layer.column_bytes == nn.functional.unfold(one_group, *settings).nbytes
+
+
+def test_columns_of_a_transposed_convolution_are_what_its_product_gives() -> None:
+    network = nn.ConvTranspose2d(6, 4, 3, stride=2, groups=2)
+    (layer,) = layer_costs(network, (6, 5, 7))
+    maps, kernels = torch.zeros(3, 5 * 7), network.weight[:3].flatten(1)
+    assert layer.column_bytes == (kernels.T @ maps).nbytes == 9 * 2 * 5 * 7 * 4
+
+
 @pytest.mark.parametrize(
     ("network", "size", "output"),
     [
@@ -189,6 +229,7 @@ def test_every_equation_of_a_network_is_true(name: str) -> None:
             (layer.arithmetic.parameters, layer.parameters),
             (layer.arithmetic.macs, layer.macs),
             (layer.arithmetic.activation, layer.activation_bytes),
+            (layer.arithmetic.columns, layer.column_bytes),
         ):
             if text:
                 left, right = text.split(" = ")
@@ -212,7 +253,7 @@ def test_modules_fold_at_a_depth() -> None:
     ]
     assert folded[2].kind == "Sequential"
     assert folded[2].output_shape == (64, 56, 56)
-    for what in ("parameters", "macs", "activation_bytes"):
+    for what in ("parameters", "macs", "activation_bytes", "column_bytes"):
         assert sum(getattr(layer, what) for layer in folded) == sum(getattr(layer, what) for layer in layers)
     assert fold(layers, 99, {}) == layers
 

@@ -91,18 +91,20 @@ def test_every_layer_stands_in_the_table_with_all_its_numbers(tmp_path: Path) ->
     head, *rows = page(tmp_path / "a.html", ("small", found, None)).tables[0]
     assert head == [
         *("layer", "kind", "output", "parameters", "multiply-adds", "backward"),
-        *("bytes out", "sees", "stride", "from", "arithmetic"),
+        *("bytes out", "bytes as columns", "sees", "stride", "from", "arithmetic"),
     ]
     assert [row[0] for row in rows] == ["stem", EVIL, "pool", "flat", "head"]
     for row, layer in zip(rows, found.layers, strict=True):
-        assert [number(cell) for cell in row[3:7]] == [
-            *(layer.parameters, layer.macs, layer.backward_macs, layer.activation_bytes)
+        assert [number(cell) for cell in row[3:8]] == [
+            *(layer.parameters, layer.macs, layer.backward_macs, layer.activation_bytes, layer.column_bytes)
         ]
-        assert row[10] == str(layer.arithmetic)
-    # By hand: 3·3·3·4·16·12·2 multiply-adds; sides 3 + (5 - 1)·2 and 3 + (3 - 1)·2 of the image.
+        assert row[11] == str(layer.arithmetic)
+    # By hand: 3·3·3·4·16·12·2 multiply-adds; 3·3·3 and 5·3·4 values, at 16·12 places; sides 3 + (5 - 1)·2 and
+    # 3 + (3 - 1)·2 of the image.
     assert rows[0][:5] == ["stem", "Conv2d", "4x16x12", "112", "41,472"]
-    assert rows[0][7:10] == ["3", "2", "-1"]
-    assert rows[1][7:10] == ["11 x 7", "2", "-5 x -3"]
+    assert [row[7] for row in rows] == ["20,736", "46,080", "0", "0", "0"]
+    assert rows[0][8:11] == ["3", "2", "-1"]
+    assert rows[1][8:11] == ["11 x 7", "2", "-5 x -3"]
 
 
 def test_prediction_has_no_backward_column(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ class Arithmetic:
         output: sizes of the maps, such as ``⌈300/8⌉ = 38``.
         macs: multiply-adds forward.
         activation: bytes of the output.
+        columns: bytes of a convolution's windows, written out as columns.
         dense: the weights of a dense layer in place of a convolution.
     """
 
@@ -31,6 +32,7 @@ class Arithmetic:
     output: str = ""
     macs: str = ""
     activation: str = ""
+    columns: str = ""
     dense: str = ""
 
     def __str__(self) -> str:
@@ -39,15 +41,21 @@ class Arithmetic:
             (self.output, ""),
             (self.macs, "multiply-adds"),
             (self.activation, "bytes out"),
+            (self.columns, "bytes as columns"),
             (self.dense, ""),
         )
         return "; ".join(f"{text} {what}".strip() for text, what in parts if text)
 
 
 def explain(
-    network: nn.Module, graph: OperatorGraph, layer: Layer, products: Products, fields: Sequence[Field]
+    network: nn.Module,
+    graph: OperatorGraph,
+    layer: Layer,
+    products: Products,
+    columns: Products,
+    fields: Sequence[Field],
 ) -> Arithmetic:
-    """Write out how a layer's numbers come about."""
+    """Write out how a layer's numbers come about; multiply-adds and columns are given as factors."""
     output = None if layer.output is None else graph.tensors[layer.output]
     activation = ""
     if output is not None and output.shape and not layer.shares:
@@ -57,6 +65,7 @@ def explain(
         output=_sizes(graph, layer, fields),
         macs=_equation(products) if products else "",
         activation=activation,
+        columns=f"{written(columns)} = {count(columns):,}" if columns else "",
         dense=_as_dense(graph, layer),
     )
 

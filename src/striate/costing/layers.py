@@ -14,9 +14,10 @@ from striate.costing.compute import Products, count, multiply_adds
 from striate.costing.fields import Fields
 from striate.costing.forward import Layer, find_layers
 from striate.errors import UsageError
-from striate.graph.operators import OperatorGraph, Phase
+from striate.graph.operators import Operator, OperatorGraph, Phase
 from striate.graph.programs import Inference
 from striate.graph.trace import trace
+from striate.graph.windows import CONVOLUTION, is_transposed
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,9 @@ class LayerCost:
         backward_macs: multiply-adds backward, of the whole batch; 0 at prediction.
         activation_bytes: of its output, of the whole batch; 0 where it shares that of the layer before, as an
             activation function does.
+        column_bytes: what a convolution's windows see in one image, written out as the columns of one matrix (im2col),
+            of which the kernels' product with it would be the output: of one group at a time, and of a transposed
+            convolution what the product gives, before it is added up; 0 for other layers.
         receptive_field: pixels of the image that one unit of its output sees, along each side; empty where the network
             does not take images.
         stride: pixels from what one unit sees to what the next one sees; 0 where all see the same.
@@ -46,6 +50,7 @@ class LayerCost:
     macs: int
     backward_macs: int
     activation_bytes: int
+    column_bytes: int
     receptive_field: tuple[int, ...]
     stride: tuple[int | float, ...]
     offset: tuple[int | float, ...]
@@ -115,12 +120,13 @@ def _loops_told_once(rows: Sequence[LayerCost]) -> list[LayerCost]:
 
 
 def _times(row: LayerCost, count: int) -> LayerCost:
-    told = {what: getattr(row.arithmetic, what) for what in ("macs", "activation")}
+    told = {what: getattr(row.arithmetic, what) for what in ("macs", "activation", "columns")}
     return replace(
         row,
         macs=count * row.macs,
         backward_macs=count * row.backward_macs,
         activation_bytes=count * row.activation_bytes,
+        column_bytes=count * row.column_bytes,
         arithmetic=replace(row.arithmetic, **{what: f"{count} times {text}" for what, text in told.items() if text}),
     )
 
@@ -141,7 +147,7 @@ def fold(layers: Sequence[LayerCost], depth: int, kinds: Mapping[str, str]) -> l
             continue
         sums = {
             what: sum(getattr(layer, what) for layer in group)
-            for what in ("parameters", "macs", "backward_macs", "activation_bytes")
+            for what in ("parameters", "macs", "backward_macs", "activation_bytes", "column_bytes")
         }
         ran = [layer for layer in group if layer.output_shape] or group
         rows.append(replace(ran[-1], name=name, kind=kinds.get(name, ""), arithmetic=Arithmetic(), **sums))
@@ -178,7 +184,9 @@ def recomputed_macs(graph: OperatorGraph) -> int:
 def _cost(
     network: nn.Module, graph: OperatorGraph, layer: Layer, fields: Fields, backward: dict[int, Products]
 ) -> LayerCost:
-    products = tuple(product for index in layer.operators for product in multiply_adds(graph.operators[index], graph))
+    operators = [graph.operators[index] for index in layer.operators]
+    products = tuple(product for operator in operators for product in multiply_adds(operator, graph))
+    columns = tuple(_columns(operator, graph) for operator in operators if operator.kind == CONVOLUTION)
     output = None if layer.output is None else graph.tensors[layer.output]
     seen = None if layer.output is None else fields.of(layer.output, layer.last)
     sides = () if seen is None else seen.fields
@@ -190,11 +198,20 @@ def _cost(
         macs=count(products),
         backward_macs=sum(count(backward.get(index, ())) for index in layer.operators),
         activation_bytes=0 if output is None or layer.shares else output.size,
+        column_bytes=count(columns),
         receptive_field=tuple(int(side.size) for side in sides),
         stride=tuple(_plain(side.stride) for side in sides),
         offset=tuple(_plain(side.start) for side in sides),
-        arithmetic=explain(network, graph, layer, products, sides),
+        arithmetic=explain(network, graph, layer, products, columns, sides),
     )
+
+
+def _columns(operator: Operator, graph: OperatorGraph) -> tuple[int, ...]:
+    """Return the factors of the bytes of a convolution's columns: a window's values, times places, for one image."""
+    kernel, images = graph.tensor(operator, "weight").shape, graph.tensor(operator, "input")
+    # Where it is transposed, the windows lie in the result, one for each place of what comes in.
+    places = images.shape if is_transposed(operator) else graph.tensors[operator.outputs[0]].shape
+    return (*kernel[2:], kernel[1], *places[2:], images.itemsize)
 
 
 def _plain(number: Fraction) -> int | float:

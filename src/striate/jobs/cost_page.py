@@ -95,7 +95,7 @@ def _layers(page: Page, found: Cost) -> None:
         [
             *("layer", "kind", "output", "parameters", "multiply-adds"),
             *backward,
-            *("bytes out", "sees", "stride", "from", "arithmetic"),
+            *("bytes out", "bytes as columns", "sees", "stride", "from", "arithmetic"),
         ],
         [
             (
@@ -106,6 +106,7 @@ def _layers(page: Page, found: Cost) -> None:
                 layer.macs,
                 *([layer.backward_macs] if training else []),
                 layer.activation_bytes,
+                layer.column_bytes,
                 _square(layer.receptive_field),
                 _square(layer.stride),
                 _square(layer.offset),
@@ -121,7 +122,13 @@ def _layers(page: Page, found: Cost) -> None:
         page.text(
             "One unit of a layer's output sees so many pixels of the image along each side (one number where the sides "
             "are alike), the next one as many but a stride further; the first sees them from the pixel given, which is "
-            "negative in the padding. Multiply-adds and bytes are of the whole batch."
+            "negative in the padding. Multiply-adds and bytes out are of the whole batch."
+        )
+    if any(layer.column_bytes for layer in found.layers):
+        page.text(
+            "As columns: what a convolution's windows see in one image, each written out as a column of a matrix, so "
+            "that the convolution is one product of matrices (im2col). The peak is of the program as it runs, without "
+            "them."
         )
 
 

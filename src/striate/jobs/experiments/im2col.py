@@ -1,9 +1,9 @@
 """How a convolution becomes one product of matrices, on a few pixels, and what that takes in a real network."""
 
 from collections.abc import Iterator
+from math import prod
 
 import torch
-from torch import nn
 
 from striate.costing.layers import layer_costs
 from striate.explanation.columns import columns, convolve
@@ -38,17 +38,13 @@ def compare_im2col(data: str = "digits", seed: int = 0) -> Iterator[Trying | Out
     with torch.device("meta"):
         network = create_model(NETWORK)
     curves: dict[str, list[tuple[float, float]]] = {"maps that come in": [], "columns": [], "maps that come out": []}
-    before = (3, 224, 224)
+    before: tuple[int, ...] = (3, 224, 224)
     for layer in layer_costs(network, before):
-        module = network.get_submodule(layer.name)
-        if isinstance(module, nn.Conv2d):
-            channels, height, width = before
-            _, down, across = layer.output_shape
-            counts = channels * height * width, channels * module.weight[0, 0].numel() * down * across
-            for values, count in zip(curves.values(), (*counts, torch.Size(layer.output_shape).numel()), strict=True):
-                values.append((float(len(values) + 1), 4e-6 * count))
-        if len(layer.output_shape) == 3:
-            before = (layer.output_shape[0], layer.output_shape[1], layer.output_shape[2])
+        if layer.column_bytes:
+            sizes = 4 * prod(before), layer.column_bytes, layer.activation_bytes
+            for values, size in zip(curves.values(), sizes, strict=True):
+                values.append((float(len(values) + 1), 1e-6 * size))
+        before = layer.output_shape
     yield Trying(1, 1)
     yield Outcome(
         "How does a convolution become a product of matrices?",

@@ -20,7 +20,7 @@ SIDE, DEPTH, WIDTH, BATCH = 8, 20, 64, 256
 NAIVE = 0.01  # Standard deviation of weights that are merely small.
 WAYS = ("naive", "Xavier", "He")
 ACTIVATIONS = {"tanh": nn.Tanh, "ReLU": nn.ReLU}
-BINS = 60
+LARGEST, BINS = 4.0, 160  # Of a histogram's values; larger ones are counted with these.
 
 
 def deep_network(way: str, activation: str, classes: int, *, norm: bool) -> nn.Sequential:
@@ -77,7 +77,7 @@ def compare_initialisation(data: str = "digits", seed: int = 0) -> Iterator[Tryi
     ways = [(act, way, norm) for act in ACTIVATIONS for way in WAYS for norm in (False, True)]
     rows: list[tuple[Cell, ...]] = []
     sizes: dict[str, dict[str, list[tuple[float, float]]]] = {"activations": {}, "gradients": {}}
-    histograms: dict[str, list[tuple[float, float]]] = {}
+    histograms: dict[str, dict[str, list[tuple[float, float]]]] = {"without": {}, "with": {}}
     for done, (activation, way, norm) in enumerate(ways, 1):
         torch.manual_seed(seed)
         found, gradients = signals(deep_network(way, activation, given.classes, norm=norm).train(), given)
@@ -85,8 +85,7 @@ def compare_initialisation(data: str = "digits", seed: int = 0) -> Iterator[Tryi
         forward = [_size(each) for each in found]
         sizes["activations"][name] = _numbered(forward)
         sizes["gradients"][name] = _numbered(gradients)
-        if not norm:
-            histograms[name] = _histogram(found[-1])
+        histograms["with" if norm else "without"][name] = _histogram(found[-1])
         same = float((found[-1].std(0) == 0).float().mean())
         ends = [forward[0], forward[-1], gradients[-1], gradients[0]]
         rows.append((name, *(f"{each:.2g}" for each in ends), f"{same:.0%}"))
@@ -107,7 +106,10 @@ def compare_initialisation(data: str = "digits", seed: int = 0) -> Iterator[Tryi
         (
             Chart("Activations through the layers", "layer", "size", sizes["activations"], log=True),
             Chart("Gradients through the layers", "layer", "size", sizes["gradients"], log=True),
-            Chart("Values of the last layer, without batch norm", "value", "share", histograms, log=True),
+            *(
+                Chart(f"Values of the last layer, {norm} batch norm", "value", "share", curves, log=True)
+                for norm, curves in histograms.items()
+            ),
         ),
     )
 
@@ -121,7 +123,7 @@ def _size(values: Tensor) -> float:
 
 
 def _histogram(values: Tensor) -> list[tuple[float, float]]:
-    counts, edges = torch.histogram(values.flatten().clamp(-1.5, 1.5), BINS, range=(-1.5, 1.5))
+    counts, edges = torch.histogram(values.flatten().clamp(-LARGEST, LARGEST), BINS, range=(-LARGEST, LARGEST))
     shares = counts / counts.sum()
     middles = (edges[1:] + edges[:-1]) / 2
     return [(float(x), float(share)) for x, share in zip(middles, shares, strict=True) if share > 0]

@@ -1,90 +1,37 @@
 """Why residual networks work: their paths, and what is left when blocks are taken out or exchanged.
 
-Veit, Wilber and Belongie, "Residual networks behave like ensembles of relatively shallow networks", 2016. Of n blocks
-y = x + f(x) each doubles the ways through the network: n over k paths lead through k of the f. Blocks can be taken out
+Veit, Wilber and Belongie, "Residual networks behave like ensembles of relatively shallow networks", 2016. Of n blocks y
+= x + f(x) each doubles the ways through the network: n over k paths lead through k of the f. Blocks can be taken out
 (section 4.1), several of them (4.2), or exchanged (4.3), and little happens; in a network without shortcuts, each is
-all that there is. Which paths carry the gradient (section 5) is measured by letting it back through the f of k blocks,
-and past those of all others. He, Zhang, Ren and Sun, "Deep residual learning for image recognition", 2016: the deeper a
-plain network is, the worse it learns, although it could do what a shallow one does.
+all that there is, and VGG without any one of its layers is left to chance (figure 3). Which paths carry the gradient
+(section 5) is measured by letting it back through the f of k blocks, and past those of all others. He, Zhang, Ren and
+Sun, "Deep residual learning for image recognition", 2016: the deeper a plain network is, the worse it learns, although
+it could do what a shallow one does.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from math import comb
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from striate.jobs.experiments.blocks import STAGES, WIDTH, Blocks, Chain, Ordered
 from striate.jobs.experiments.fitting import SmallSet, accuracy, fit, read_small
 from striate.jobs.experiments.outcome import Cell, Chart, Outcome, Trying
 
-SIDE, WIDTH = 8, 16
+SIDE = 8
 DEEP, SHALLOW = 16, 4  # Blocks.
 BATCH, EPOCHS, RATE = 32, 6, 3e-3
 DRAWS = 5  # Of blocks that are taken out or exchanged, and of paths.
 SEEN = 64  # Images whose gradients are looked at.
 
 
-class Blocks(nn.Module):
-    """Blocks of two convolutions each, with shortcuts past them or without, and a dense layer behind their mean.
-
-    Args:
-        count: of blocks.
-        classes: of images.
-        shortcuts: whether a block adds to what comes in, or replaces it.
-    """
-
-    def __init__(self, count: int, classes: int, *, shortcuts: bool) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(1, WIDTH, 3, padding=1)
-        self.blocks = nn.ModuleList(_block() for _ in range(count))
-        self.norm, self.head = nn.BatchNorm2d(WIDTH), nn.Linear(WIDTH, classes)
-        self.shortcuts = shortcuts
-
-    def forward(self, x: Tensor, order: Sequence[int] | None = None, through: Collection[int] | None = None) -> Tensor:
-        """Return logits.
-
-        Args:
-            x: images.
-            order: which blocks run, one after the other; all by default.
-            through: blocks through which gradients go back, while they go past all others; None for both ways.
-        """
-        x = self.stem(x)
-        for place in range(len(self.blocks)) if order is None else order:
-            made = self.blocks[place](x)
-            if not self.shortcuts:
-                x = made
-            elif through is None:
-                x = x + made
-            else:
-                x = x.detach() + made if place in through else x + made.detach()
-        logits: Tensor = self.head(F.relu(self.norm(x)).mean((2, 3)))
-        return logits
-
-
-def _block() -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for _ in range(2):
-        layers += [nn.BatchNorm2d(WIDTH), nn.ReLU(), nn.Conv2d(WIDTH, WIDTH, 3, padding=1, bias=False)]
-    return nn.Sequential(*layers)
-
-
-class _Ordered(nn.Module):
-    """A network with only some of its blocks, in some order."""
-
-    def __init__(self, network: Blocks, order: Sequence[int]) -> None:
-        super().__init__()
-        self.network, self.order = network, order
-
-    def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.network(x, self.order)
-        return logits
-
-
-def without(network: Blocks, given: SmallSet, gone: Collection[int]) -> float:
+def without(network: Blocks | Chain, given: SmallSet, gone: Collection[int]) -> float:
     """Return the accuracy of a network with some blocks taken out."""
     left = [place for place in range(len(network.blocks)) if place not in gone]
-    return accuracy(_Ordered(network, left), given.unseen, given.truth)
+    return accuracy(Ordered(network, left), given.unseen, given.truth)
 
 
 def gradient_through(network: Blocks, given: SmallSet, through: Collection[int] | None) -> Tensor:
@@ -105,47 +52,49 @@ def gradient_through(network: Blocks, given: SmallSet, through: Collection[int] 
 
 
 def compare_residual(data: str = "digits", seed: int = 0) -> Iterator[Trying | Outcome]:
-    """Train networks with and without shortcuts, deep and shallow, and take them apart; the last record is the outcome.
+    """Train networks with and without shortcuts and one like VGG, and take them apart; the last record is the outcome.
 
     Args:
         data: grey images in memory.
         seed: of weights, of the images' order, of what is kept to test on, and of blocks and paths that are drawn.
     """
     given = read_small(data, SIDE, seed)
-    kinds = [(count, shortcuts) for shortcuts in (True, False) for count in (DEEP, SHALLOW)]
+    builders = _builders(given.classes)
     rows: list[tuple[Cell, ...]] = []
+    alone: dict[str, list[tuple[float, float]]] = {}
     fewer: dict[str, list[tuple[float, float]]] = {}
     losses: dict[str, list[tuple[float, float]]] = {}
     paths: tuple[Chart, ...] = ()
-    for place, (count, shortcuts) in enumerate(kinds):
+    for place, (name, build) in enumerate(builders.items()):
         torch.manual_seed(seed)
-        network = Blocks(count, given.classes, shortcuts=shortcuts)
-        name = f"{count} {'residual' if shortcuts else 'plain'} blocks"
+        network = build()
         optimizer = torch.optim.Adam(network.parameters(), RATE)
-        losses[name] = yield from fit(network, given, optimizer, EPOCHS, BATCH, seed, (place, len(kinds)))
+        losses[name] = yield from fit(network, given, optimizer, EPOCHS, BATCH, seed, (place, len(builders)))
         draws = torch.Generator().manual_seed(seed)
-        one = [without(network, given, {block}) for block in range(count)]
-        fewer[name] = [
-            (float(gone), _mean_without(network, given, gone, draws)) for gone in range(0, count, max(count // 8, 1))
-        ]
-        orders = [torch.randperm(count, generator=draws).tolist() for _ in range(DRAWS)]
-        shuffled = [accuracy(_Ordered(network, order), given.unseen, given.truth) for order in orders]
+        loose = [block for group in network.alike for block in group]
+        one = [without(network, given, {block}) for block in loose]
+        alone[name] = [(float(block + 1), share) for block, share in zip(loose, one, strict=True)]
+        numbers = range(0, len(loose), max(len(loose) // 8, 1))
+        fewer[name] = [(float(gone), _mean_without(network, given, loose, gone, draws)) for gone in numbers]
+        orders = [_exchanged(network, draws) for _ in range(DRAWS)]
+        shuffled = [accuracy(Ordered(network, order), given.unseen, given.truth) for order in orders]
         rows.append(
             (
                 name,
-                2 * count + 2,
+                sum(isinstance(layer, nn.Conv2d | nn.Linear) for layer in network.modules()),
                 sum(parameter.numel() for parameter in network.parameters()),
                 *(f"{share:.1%}" for share in (accuracy(network, given.images, given.labels), fewer[name][0][1])),
-                *(f"{share:.1%}" for share in (sum(one) / count, min(one), sum(shuffled) / DRAWS)),
+                *(f"{share:.1%}" for share in (sum(one) / len(one), min(one), sum(shuffled) / DRAWS)),
             )
         )
-        if shortcuts and count == DEEP:
+        if isinstance(network, Blocks) and not paths:
             paths = _paths(network, given, draws)
     yield Outcome(
         "Why do residual networks work?",
         f"Blocks of two 3x3 convolutions of {WIDTH} maps with batch norm, on {len(given.images):,} images of "
-        f"{given.name}; {EPOCHS} epochs with Adam, batches of {BATCH}, seed {seed}; judged by {len(given.unseen):,} "
-        "others.",
+        f"{given.name}, and one like VGG, where a block is a layer and the first of each stage stays; {EPOCHS} epochs "
+        f"with Adam, batches of {BATCH}, seed {seed}; judged by {len(given.unseen):,} others of {given.classes} "
+        "classes.",
         (
             "network",
             "layers",
@@ -158,6 +107,7 @@ def compare_residual(data: str = "digits", seed: int = 0) -> Iterator[Trying | O
         ),
         tuple(rows),
         (
+            Chart("One block taken out", "which block", "accuracy", alone),
             Chart("Blocks taken out", "blocks gone, at random", "accuracy", fewer),
             *paths,
             Chart("Loss of each step", "step", "loss", losses, log=True),
@@ -165,10 +115,31 @@ def compare_residual(data: str = "digits", seed: int = 0) -> Iterator[Trying | O
     )
 
 
-def _mean_without(network: Blocks, given: SmallSet, gone: int, draws: torch.Generator) -> float:
-    count = len(network.blocks)
-    chosen = [torch.randperm(count, generator=draws)[:gone].tolist() for _ in range(DRAWS if gone else 1)]
-    return sum(without(network, given, each) for each in chosen) / len(chosen)
+def _builders(classes: int) -> dict[str, Callable[[], Blocks | Chain]]:
+    builders: dict[str, Callable[[], Blocks | Chain]] = {
+        f"{count} {kind} blocks": partial(Blocks, count, classes, shortcuts=shortcuts)
+        for kind, shortcuts in (("residual", True), ("plain", False))
+        for count in (DEEP, SHALLOW)
+    }
+    return builders | {f"{sum(count for _, count in STAGES)} layers like VGG": partial(Chain, classes)}
+
+
+def _mean_without(
+    network: Blocks | Chain, given: SmallSet, loose: Sequence[int], gone: int, draws: torch.Generator
+) -> float:
+    """Return the mean accuracy without so many of the blocks that can be taken out, over some drawn sets of them."""
+    drawn = [torch.randperm(len(loose), generator=draws)[:gone].tolist() for _ in range(DRAWS if gone else 1)]
+    return sum(without(network, given, [loose[place] for place in each]) for each in drawn) / len(drawn)
+
+
+def _exchanged(network: Blocks | Chain, draws: torch.Generator) -> list[int]:
+    """Return an order of all blocks in which those that are alike have changed places."""
+    order = list(range(len(network.blocks)))
+    for group in network.alike:
+        moved = torch.randperm(len(group), generator=draws).tolist()
+        for place, other in zip(group, moved, strict=True):
+            order[place] = group[other]
+    return order
 
 
 def _paths(network: Blocks, given: SmallSet, draws: torch.Generator) -> tuple[Chart, ...]:
