@@ -41,6 +41,10 @@ EXPERIMENTS = {
         "pooling:compare_pooling",
         "Train one small network with max pooling, average pooling, strided convolutions and neither.",
     ),
+    "normalisation": Experiment(
+        "local_response:compare_normalisation",
+        "Train AlexNet's small sibling with and without local response normalization, and see whether maps spread.",
+    ),
     "im2col": Experiment(
         "im2col:compare_im2col",
         "Write a small convolution out as a product of matrices, and count what that takes in VGG-16.",
