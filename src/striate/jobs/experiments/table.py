@@ -37,6 +37,10 @@ EXPERIMENTS = {
         "residual:compare_residual",
         "Train networks with and without shortcuts, take blocks out, exchange them, and follow gradients along paths.",
     ),
+    "symmetry": Experiment(
+        "symmetry:compare_symmetry",
+        "Train filters that begin alike, read alike or not, beside filters that begin at random.",
+    ),
     "pooling": Experiment(
         "pooling:compare_pooling",
         "Train one small network with max pooling, average pooling, strided convolutions and neither.",
