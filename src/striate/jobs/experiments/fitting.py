@@ -108,12 +108,21 @@ def fit(
     return losses
 
 
-@torch.no_grad()
 def accuracy(network: nn.Module, images: Float32[Tensor, "N 1 H W"], labels: Int64[Tensor, " N"]) -> float:
     """Return the share of images whose class a network says."""
+    return int((logits(network, images).argmax(1) == labels).sum()) / len(images)
+
+
+def mean_loss(network: nn.Module, images: Float32[Tensor, "N 1 H W"], labels: Int64[Tensor, " N"]) -> float:
+    """Return the cross-entropy of what a network says, the mean over images."""
+    return F.cross_entropy(logits(network, images), labels).item()
+
+
+@torch.no_grad()
+def logits(network: nn.Module, images: Float32[Tensor, "N 1 H W"]) -> Float32[Tensor, "N K"]:
+    """Return what a network says in evaluation mode; it is left in the mode that it was in."""
+    was_training = network.training
     network.eval()
-    right = [
-        int((network(part).argmax(1) == truth).sum())
-        for part, truth in zip(torch.split(images, AT_ONCE), torch.split(labels, AT_ONCE), strict=True)
-    ]
-    return sum(right) / len(images)
+    said = torch.cat([network(part) for part in torch.split(images, AT_ONCE)])
+    network.train(was_training)
+    return said

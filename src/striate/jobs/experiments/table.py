@@ -37,9 +37,17 @@ EXPERIMENTS = {
         "residual:compare_residual",
         "Train networks with and without shortcuts, take blocks out, exchange them, and follow gradients along paths.",
     ),
+    "symmetry": Experiment(
+        "symmetry:compare_symmetry",
+        "Train filters that begin alike, read alike or not, beside filters that begin at random.",
+    ),
     "pooling": Experiment(
         "pooling:compare_pooling",
         "Train one small network with max pooling, average pooling, strided convolutions and neither.",
+    ),
+    "normalisation": Experiment(
+        "local_response:compare_normalisation",
+        "Train AlexNet's small sibling with and without local response normalization, and see whether maps spread.",
     ),
     "im2col": Experiment(
         "im2col:compare_im2col",
