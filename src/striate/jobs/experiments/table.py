@@ -53,4 +53,8 @@ EXPERIMENTS = {
         "ravine:compare_optimizers",
         "Let SGD, momentum, AdaGrad, RMSProp, Adam and Nadam walk down a ravine, and train a small network with each.",
     ),
+    "gradients": Experiment(
+        "gradients:compare_gradients",
+        "Check formulas for gradients of activations, softmax, losses and a dense layer against finite differences.",
+    ),
 }
