@@ -57,4 +57,12 @@ EXPERIMENTS = {
         "gradients:compare_gradients",
         "Check formulas for gradients of activations, softmax, losses and a dense layer against finite differences.",
     ),
+    "losses": Experiment(
+        "losses:compare_losses",
+        "Move a network's weights a little, and see what loss and accuracy say of it; train it with three losses.",
+    ),
+    "activations": Experiment(
+        "activations:compare_activations",
+        "Train five dense layers with sigmoid, tanh, ReLU and nothing between them, and multiply the last into one.",
+    ),
 }
