@@ -65,4 +65,8 @@ EXPERIMENTS = {
         "activations:compare_activations",
         "Train five dense layers with sigmoid, tanh, ReLU and nothing between them, and multiply the last into one.",
     ),
+    "kernels": Experiment(
+        "kernels:compare_kernels",
+        "Train one small network with a 7x7 or a 5x5 kernel, and with the 3x3 kernels that see as far.",
+    ),
 }
