@@ -1,6 +1,6 @@
 """A plain loop for small networks that are no zoo's, on images in memory."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 import torch
@@ -80,8 +80,9 @@ def fit(
     batch_size: int,
     seed: int,
     part: tuple[int, int] = (0, 1),
+    loss_of: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
 ) -> Generator[Trying, None, list[tuple[float, float]]]:
-    """Train a network, and return each step's number from 0, and its loss: cross-entropy, the mean over its batch.
+    """Train a network, and return each step's number from 0, and its loss, the mean over its batch.
 
     Args:
         network: of logits.
@@ -91,6 +92,7 @@ def fit(
         batch_size: images of a step.
         seed: of their order.
         part: which of how many networks it is, for what is told of how far an experiment is.
+        loss_of: logits and labels.
     """
     place, count = part
     draws = torch.Generator().manual_seed(seed)
@@ -100,7 +102,7 @@ def fit(
     for _ in range(epochs):
         for chosen in torch.split(torch.randperm(len(given.images), generator=draws), batch_size):
             optimizer.zero_grad()
-            loss = F.cross_entropy(network(given.images[chosen]), given.labels[chosen])
+            loss = loss_of(network(given.images[chosen]), given.labels[chosen])
             torch.autograd.backward(loss)
             optimizer.step()
             losses.append((float(len(losses)), loss.item()))

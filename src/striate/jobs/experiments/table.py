@@ -61,4 +61,20 @@ EXPERIMENTS = {
         "ravine:compare_optimizers",
         "Let SGD, momentum, AdaGrad, RMSProp, Adam and Nadam walk down a ravine, and train a small network with each.",
     ),
+    "gradients": Experiment(
+        "gradients:compare_gradients",
+        "Check formulas for gradients of activations, softmax, losses and a dense layer against finite differences.",
+    ),
+    "losses": Experiment(
+        "losses:compare_losses",
+        "Move a network's weights a little, and see what loss and accuracy say of it; train it with three losses.",
+    ),
+    "activations": Experiment(
+        "activations:compare_activations",
+        "Train five dense layers with sigmoid, tanh, ReLU and nothing between them, and multiply the last into one.",
+    ),
+    "kernels": Experiment(
+        "kernels:compare_kernels",
+        "Train one small network with a 7x7 or a 5x5 kernel, and with the 3x3 kernels that see as far.",
+    ),
 }

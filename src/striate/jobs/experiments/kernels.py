@@ -1,0 +1,89 @@
+"""Large kernels against several small ones that see as far.
+
+Simonyan and Zisserman, "Very deep convolutional networks for large-scale image recognition", 2015, section 2.3: two
+3x3 convolutions see 5x5 pixels, three see 7x7; of C maps they have 2 · 9 C² = 18 C² weights against 25 C², and 27 C²
+against 49 C², and an activation behind each in place of a single one.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import nn
+
+from striate.blocks.initialisation import initialise
+from striate.costing.layers import layer_costs, total_parameters
+from striate.jobs.cost import cost
+from striate.jobs.experiments.fitting import accuracy, fit, read_small
+from striate.jobs.experiments.outcome import Cell, Chart, Outcome, Trying
+from striate.shapes import same_padding
+
+SIDE, WIDTH = 8, 32
+BATCH, EPOCHS, RATE = 32, 8, 3e-3
+MOST = 2000  # Images to learn from.
+WAYS = {"one 3x3": (3,), "one 5x5": (5,), "two 3x3": (3, 3), "one 7x7": (7,), "three 3x3": (3, 3, 3)}
+
+
+def small_network(kernels: Sequence[int], classes: int) -> nn.Sequential:
+    """Build convolutions of `WIDTH` maps, each as large as the image, behind a 1x1 one and before the maps' means.
+
+    The first makes `WIDTH` maps of one and sees a pixel each, the means see all: how far what is between them sees is
+    how large the patterns are that the network knows.
+    """
+    layers = OrderedDict[str, nn.Module](stem=nn.Conv2d(1, WIDTH, 1), act=nn.ReLU())
+    for place, kernel in enumerate(kernels, 1):
+        layers[f"conv{place}"] = nn.Conv2d(WIDTH, WIDTH, kernel, padding=same_padding(kernel))
+        layers[f"act{place}"] = nn.ReLU()
+    layers |= OrderedDict(mean=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), output=nn.Linear(WIDTH, classes))
+    network = nn.Sequential(layers)
+    initialise(network, "he")
+    return network
+
+
+def compare_kernels(data: str = "digits", seed: int = 0) -> Iterator[Trying | Outcome]:
+    """Train the network with large kernels and with small ones on the same images; the last record is the outcome.
+
+    Args:
+        data: grey images in memory.
+        seed: of weights, of the images' order, and of what is kept to test on.
+    """
+    given = read_small(data, SIDE, seed, MOST)
+    rows: list[tuple[Cell, ...]] = []
+    curves: dict[str, list[tuple[float, float]]] = {}
+    for place, (way, kernels) in enumerate(WAYS.items()):
+        torch.manual_seed(seed)
+        network = small_network(kernels, given.classes)
+        convolutions = [each for each in layer_costs(network, (1, SIDE, SIDE)) if each.name.startswith("conv")]
+        peak = cost(network, (1, SIDE, SIDE), batch_size=BATCH, mode="training", optimizer="adam", channels_last=False)
+        optimizer = torch.optim.Adam(network.parameters(), RATE)
+        curves[way] = yield from fit(network, given, optimizer, EPOCHS, BATCH, seed, (place, len(WAYS)))
+        sees = convolutions[-1].receptive_field
+        rows.append(
+            (
+                way,
+                f"{sees[0]} x {sees[1]}",
+                total_parameters(convolutions),
+                sum(layer.macs for layer in convolutions),
+                len(kernels),
+                peak.peak.size,
+                f"{accuracy(network, given.unseen, given.truth):.2%}",
+            )
+        )
+    yield Outcome(
+        "One large kernel, or several small ones that see as far?",
+        f"Convolutions of {WIDTH} maps, each with ReLU, between a 1x1 convolution and the means of the maps, "
+        f"on {len(given.images):,} images of {given.name} at {SIDE} x {SIDE}; {EPOCHS} epochs with Adam, batches of "
+        f"{BATCH}, seed {seed}; judged by {len(given.unseen):,} others. Parameters and multiply-adds are those of the "
+        "kernels named, the latter for one image.",
+        (
+            "kernels",
+            "a unit sees",
+            "parameters",
+            "multiply-adds",
+            "non-linearities",
+            "peak of a step, bytes",
+            "accuracy",
+        ),
+        tuple(rows),
+        (Chart("Loss of each step", "step", "loss", curves, log=True),),
+    )
