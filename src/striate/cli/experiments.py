@@ -45,7 +45,8 @@ def _verb(experiment: Experiment) -> Callable[..., None]:
         found = to_the_end(experiment.run(data, seed), Outcome)
         if html is not None:
             write_outcome_page(html, found)
-        written = 0 if output is None else write_charts(output, found)
+        if output is not None:
+            write_charts(output, found)
         if as_json:
             print(json.dumps(asdict(found), indent=2))
             return
@@ -58,6 +59,6 @@ def _verb(experiment: Experiment) -> Callable[..., None]:
         if html is not None:
             say(out, f"page: {html}")
         if output is not None:
-            say(out, f"{written:,} charts: {output}")
+            say(out, f"charts: {output}")
 
     return verb

@@ -19,8 +19,8 @@ def write_outcome_page(path: Path, found: Outcome) -> None:
     page.write(path)
 
 
-def write_charts(folder: Path, found: Outcome) -> int:
-    """Write each chart as an SVG file of its title's name; return how many there are.
+def write_charts(folder: Path, found: Outcome) -> None:
+    """Write each chart as an SVG file of its title's name.
 
     Raises:
         StriateError: where the file system refuses.
@@ -29,7 +29,6 @@ def write_charts(folder: Path, found: Outcome) -> int:
     for chart in found.charts:
         drawn = partial(Path.write_text, data=_draw(chart), encoding="utf-8")
         replace_file(folder / f"{unlike(chart.title, taken)}.svg", drawn)
-    return len(found.charts)
 
 
 def _draw(chart: Chart) -> str:
