@@ -77,11 +77,13 @@ def test_boxes_around_things(copy: Path) -> None:
 
 @pytest.mark.slow
 def test_data_of_ones_own(copy: Path) -> None:
+    (copy / "daisy.jpg").write_bytes(next((copy / "flowers" / "val" / "daisy").iterdir()).read_bytes())
     out = run("export PATH=$PWD/.venv/bin:$PATH\n" + "\n".join(each for each in tour()[1] if "cells" not in each), copy)
     assert len(re.findall(r"test accuracy ([\d.]+)%", out)) == 3
     assert "two" in (copy / "runs.html").read_text(encoding="utf-8")
     assert "nothing to mend before training" in out
     assert "of the validation images right" in out
+    assert "<svg" in (copy / "daisy.html").read_text(encoding="utf-8")
     assert "% on 3 test images" in out
     assert "the same outputs in ONNX Runtime on 12 images" in out
 
@@ -178,8 +180,8 @@ def test_the_page_about_seeing_inside(copy: Path) -> None:
     assert out.count("filter 4 of features.c3: ") == 4
     assert "note: its weights are fresh" not in out
     assert '"trained": false' in out
-    assert out.count("judged by 359 others") == 2
     assert "ReLU, Xavier, batch norm" in out
+    assert "<svg" in (copy / "charts" / "Activations_through_the_layers.svg").read_text(encoding="utf-8")
     assert len(run_python(code, copy)) == 2
 
 
@@ -239,6 +241,12 @@ def test_figures_are_those_of_the_measured_rows(script: str, recipe: str) -> Non
     last = [float(row["test_accuracy"]) for row in rows_of("accuracy", recipe=recipe)]
     assert len(last) == 3
     assert f"{statistics.mean(last):.2%}" == f"{said}%"
+
+
+def test_the_figure_of_the_courses_network_is_that_of_its_row() -> None:
+    (said,) = re.findall(r"\| ([\d.]+) % \| `benchmarks/mnist.py mnist_cnn-mnist` \|", README)
+    (row,) = rows_of("accuracy", recipe="mnist_cnn-mnist")
+    assert f"{float(row['test_accuracy']):.2%}" == f"{said}%"
 
 
 @pytest.mark.parametrize("recipe", ["mnist-fast", "mnist-best"])
