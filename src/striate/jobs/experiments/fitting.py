@@ -121,10 +121,10 @@ def mean_loss(network: nn.Module, images: Float32[Tensor, "N 1 H W"], labels: In
 
 
 @torch.no_grad()
-def logits(network: nn.Module, images: Float32[Tensor, "N 1 H W"]) -> Float32[Tensor, "N K"]:
+def logits(network: nn.Module, images: Float32[Tensor, "N 1 H W"], at_once: int = AT_ONCE) -> Float32[Tensor, "N K"]:
     """Return what a network says in evaluation mode; it is left in the mode that it was in."""
     was_training = network.training
     network.eval()
-    said = torch.cat([network(part) for part in torch.split(images, AT_ONCE)])
+    said = torch.cat([network(part) for part in torch.split(images, at_once)])
     network.train(was_training)
     return said

@@ -53,6 +53,10 @@ EXPERIMENTS = {
         "im2col:compare_im2col",
         "Write a small convolution out as a product of matrices, and count what that takes in VGG-16.",
     ),
+    "batchnorm": Experiment(
+        "batchnorm:compare_batchnorm",
+        "Judge images by batch norm with statistics of many kinds, and train with and without it at two rates.",
+    ),
     "initialisation": Experiment(
         "initialisation:compare_initialisation",
         "Follow activations and gradients through 20 layers by how their weights begin, with and without batch norm.",
