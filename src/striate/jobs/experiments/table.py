@@ -81,4 +81,8 @@ EXPERIMENTS = {
         "kernels:compare_kernels",
         "Train one small network with a 7x7 or a 5x5 kernel, and with the 3x3 kernels that see as far.",
     ),
+    "inception": Experiment(
+        "inception:compare_inception",
+        "Count GoogLeNet's modules with their 1x1 reductions and without, and train small ones beside a chain.",
+    ),
 }
