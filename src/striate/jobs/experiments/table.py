@@ -57,6 +57,14 @@ EXPERIMENTS = {
         "batchnorm:compare_batchnorm",
         "Judge images by batch norm with statistics of many kinds, and train with and without it at two rates.",
     ),
+    "overfitting": Experiment(
+        "overfitting:compare_overfitting",
+        "Train a large network on 100 images with weight decay, dropout, both, shifts and more images.",
+    ),
+    "tuning": Experiment(
+        "tuning:compare_tuning",
+        "Choose the best of 100 networks by the test set or by a validation set, and judge it by fresh images.",
+    ),
     "initialisation": Experiment(
         "initialisation:compare_initialisation",
         "Follow activations and gradients through 20 layers by how their weights begin, with and without batch norm.",
