@@ -93,4 +93,8 @@ EXPERIMENTS = {
         "inception:compare_inception",
         "Count GoogLeNet's modules with their 1x1 reductions and without, and train small ones beside a chain.",
     ),
+    "images": Experiment(
+        "images:compare_images",
+        "Train a dense network and convolutions on 50 images and more, whose things lie in the middle or anywhere.",
+    ),
 }
