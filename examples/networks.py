@@ -7,6 +7,7 @@ them side by side.
 from torch import Tensor, nn
 
 from striate.blocks.inception import Inception, Widths
+from striate.zoo import create_model
 
 
 def three_convolutions() -> nn.Sequential:
@@ -70,3 +71,8 @@ def inception_without_reductions() -> Inception:
 
 def _inception(*, reductions: bool) -> Inception:
     return Inception(192, Widths(64, 96, 128, 16, 32, 32), reductions=reductions)
+
+
+def googlenet_with_heads() -> nn.Module:
+    """Return GoogLeNet as it is trained, with its two auxiliary heads; on 3x224x224."""
+    return create_model("googlenet", aux_heads=True)
