@@ -1,0 +1,113 @@
+"""The exercises' answers: each is there, and its commands print what the page says they do."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from pages import README, ROOT, blocks, run, run_python
+from paintings import write_network, write_pictures
+from striate.data.preprocessing import Preprocessing
+from striate.weights import WeightsConfig, save_weights
+from striate.zoo import create_model
+
+DOCS = ROOT / "docs"
+PAGE = (DOCS / "exercises.md").read_text(encoding="utf-8")
+BEFORE, *SECTIONS = re.split(r"^(?=## )", PAGE, flags=re.MULTILINE)
+COMMANDS = re.compile(r"^```bash\n(.*?)^```\n(?:\n```\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
+ROUNDING = 1e-8  # Differences below that come of how numbers are rounded.
+POINTS = 6.0  # By which accuracies may differ on another machine, whose sums are of another order.
+
+
+def number(section: str) -> int:
+    (found,) = re.findall(r"^## (\d+)\. ", section)
+    return int(found)
+
+
+def test_each_question_has_an_answer_and_a_command() -> None:
+    assert [number(section) for section in SECTIONS] == list(range(1, 39))
+    for section in SECTIONS:
+        title, answer, *_ = section.split("\n\n")
+        assert title.endswith("?"), title
+        assert len(answer.split()) >= 8, title
+        assert "striate " in COMMANDS.findall(section)[0][0], title
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=number)
+def test_figures_of_an_answer_are_those_that_are_printed(section: str) -> None:
+    printed = "".join(blocks("", section))
+    measured = "\n".join(line for line in README.splitlines() if "`benchmarks/" in line)
+    sources = f"{printed}\n{measured}".replace(" %", "%")
+    for figure in re.findall(r"\*\*(\d[^*]*)\*\*", section):
+        found = re.search(rf"(?<![\d.,]){re.escape(figure.replace(' %', '%'))}(?!\d|[.,]\d)", sources)
+        assert found, figure
+
+
+def anchor(heading: str) -> str:
+    """Return what a heading is called in links, as GitHub does it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def test_links_and_pictures_are_there() -> None:
+    anchors = {anchor(heading) for heading in re.findall(r"^#+ (.*)$", PAGE, re.MULTILINE)}
+    targets = re.findall(r"\]\(([^)]+)\)", re.sub(r"^```.*?^```$", "", PAGE, flags=re.MULTILINE | re.DOTALL))
+    assert targets
+    for target in targets:
+        path, _, place = target.partition("#")
+        assert (DOCS / path).exists() if path else place in anchors, target
+
+
+@pytest.fixture(scope="module")
+def prepared(copy: Path) -> Path:
+    """A copy in which everything lies that the commands read."""
+    for source, name in zip(write_pictures(copy), ("photo.jpg", "painting.jpg"), strict=True):
+        Image.open(source).save(copy / name)
+    write_network(copy)
+    torch.manual_seed(0)
+    config = WeightsConfig(
+        model="mobilenet_v2",
+        classes=tuple(f"class {number}" for number in range(1000)),
+        preprocessing=Preprocessing(image_size=(64, 64), mean=(0.5,) * 3, std=(0.5,) * 3),
+    )
+    save_weights(copy / "weights" / "mobilenet_v2", create_model("mobilenet_v2").state_dict(), config)
+    (commands,), (code,) = blocks("bash", BEFORE), blocks("python", BEFORE)
+    run(f"export PATH=$PWD/.venv/bin:$PATH\n{commands}", copy)
+    run_python(code, copy)
+    return copy
+
+
+def alike(said: str, printed: str) -> bool:
+    """Return whether two words are the same, or figures that training on another machine may have made differ."""
+    if said == printed:
+        return True
+    try:
+        ours, theirs = (float(word.removesuffix("%")) for word in (said, printed))
+    except ValueError:
+        return False
+    if said.endswith("%") or said[0] in "+-":  # Points of a percentage, too.
+        return printed.endswith("%") == said.endswith("%") and abs(ours - theirs) <= POINTS
+    if said.isdecimal() and printed.isdecimal():
+        return False
+    return max(ours, theirs) <= max(2 * min(ours, theirs), ROUNDING)
+
+
+def prints(said: str, line: str, *, exact: bool) -> bool:
+    """Return whether a line of the page, which may leave parts out, was printed; times differ each time."""
+    ours, theirs = (" ".join(re.sub(r"\bx [\d.]+", "x", each).split()) for each in (said, line))
+    if exact:
+        return re.fullmatch(re.escape(ours).replace(r"\.\.\.", ".*"), theirs) is not None
+    words = ours.split(), theirs.split()
+    return len(words[0]) == len(words[1]) and all(map(alike, *words))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("section", SECTIONS, ids=number)
+def test_commands_print_what_the_page_says(prepared: Path, section: str) -> None:
+    for commands, said in COMMANDS.findall(section):
+        out = run(f"export PATH=$PWD/.venv/bin:$PATH\n{commands}", prepared)
+        exact = all(line.startswith(("striate cost ", "striate plan ")) for line in commands.splitlines())
+        for line in said.splitlines():
+            if line != "...":
+                assert any(prints(line, each, exact=exact) for each in out.splitlines()), line
