@@ -20,8 +20,10 @@ def register(app: typer.Typer) -> None:
 
 
 def _verb(experiment: Experiment) -> Callable[..., None]:
+    takes = "small grey images, such as digits or mnist" if experiment.data == "digits" else "images of things"
+
     def verb(
-        data: Annotated[str, typer.Option(help="small grey images, such as digits or mnist")] = "digits",
+        data: Annotated[str, typer.Option(help=takes)] = experiment.data,
         seed: Annotated[int, typer.Option(help="of weights and of the images' order")] = 0,
         html: Annotated[
             Path | None, typer.Option(metavar="FILE", help="write all of it as one page", show_default=False)

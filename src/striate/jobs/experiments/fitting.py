@@ -22,22 +22,22 @@ AT_ONCE = 256
 
 @dataclass(frozen=True, slots=True)
 class SmallSet:
-    """Grey images in memory, to learn from and to test on.
+    """Images in memory, to learn from and to test on.
 
     Args:
         name: of the data.
         images: to learn from, normalised.
-        labels: of these.
+        labels: of these, or of each of their pixels.
         unseen: images to test on.
         truth: their labels.
         classes: how many.
     """
 
     name: str
-    images: Float32[Tensor, "N 1 H W"]
-    labels: Int64[Tensor, " N"]
-    unseen: Float32[Tensor, "M 1 H W"]
-    truth: Int64[Tensor, " M"]
+    images: Float32[Tensor, "N C H W"]
+    labels: Int64[Tensor, " N *place"]
+    unseen: Float32[Tensor, "M C H W"]
+    truth: Int64[Tensor, " M *place"]
     classes: int
 
 

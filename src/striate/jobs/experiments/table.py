@@ -16,10 +16,12 @@ class Experiment:
     Args:
         place: ``module:function``, which takes data and a seed.
         question: that it answers.
+        data: that it takes unless told otherwise; ``shapes`` has things whose pixels are known.
     """
 
     place: str
     question: str
+    data: str = "digits"
 
     def run(self, data: str, seed: int) -> "Iterator[Trying | Outcome]":
         """Yield how far it is, and at last what came of it."""
@@ -96,5 +98,10 @@ EXPERIMENTS = {
     "images": Experiment(
         "images:compare_images",
         "Train a dense network and convolutions on 50 images and more, whose things lie in the middle or anywhere.",
+    ),
+    "decoders": Experiment(
+        "decoders:compare_decoders",
+        "Tell things from the ground pixel by pixel, from maps of stride 32, 16 and 8, and look at their borders.",
+        "shapes",
     ),
 }
