@@ -8,12 +8,13 @@ is SqueezeNet of ImageNet; with --model and --weights, any. Each picture becomes
 """
 
 import argparse
+import time
 from pathlib import Path
 
 from record import ROOT, append_row, commit, read_rows
 from striate.jobs.painting.page import write_stylized_page
 from striate.jobs.painting.settings import StyleSettings
-from striate.jobs.painting.stylizing import StyleStep, Stylized, stylize
+from striate.jobs.painting.stylizing import StylePlan, StyleStep, Stylized, stylize
 
 SHARED = (ROOT.parent / "shared" / "data").resolve()
 PHOTOGRAPHS = {
@@ -37,10 +38,14 @@ def measure(way: str, content: str, style: str, settings: StyleSettings) -> None
     name = f"{way}-{content}-{style}-{size}-{settings.model}-{version}"
     output, course = FOLDER / f"{name}.png", list[StyleStep]()
     output.unlink(missing_ok=True)  # Of a run that ended before its row was there.
+    whole, began = True, time.process_time()
     for record in stylize(PHOTOGRAPHS[content], PAINTINGS[style], output, settings):
-        if isinstance(record, StyleStep):
+        if isinstance(record, StylePlan):
+            whole = record.begun == 0
+        elif isinstance(record, StyleStep):
             course.append(record)
         elif isinstance(record, Stylized):
+            spent = round(time.process_time() - began, 1) if whole else ""  # What came before is not known.
             page = FOLDER / f"{name}.html"
             write_stylized_page(page, PHOTOGRAPHS[content], PAINTINGS[style], record, course)
             distances = {
@@ -51,7 +56,7 @@ def measure(way: str, content: str, style: str, settings: StyleSettings) -> None
             last = {f"last_{what}": round(loss, 4) for what, loss in course[-1].losses._asdict().items()}
             figures = dict(zip(names[:-1], asked[:-1], strict=True))
             steps, seconds = course[-1].total, round(record.seconds, 1)
-            append_row("style", **figures, steps=steps, **distances, **last, seconds=seconds)
+            append_row("style", **figures, steps=steps, **distances, **last, seconds=seconds, cpu_seconds=spent)
 
 
 def tell() -> None:
