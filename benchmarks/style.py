@@ -1,14 +1,16 @@
-"""Two photographs in the style of two paintings: python benchmarks/style.py [pairs|sizes].
+"""Photographs in the style of paintings: python benchmarks/style.py [pairs|others|sizes].
 
-``pairs`` paints each of both with each other, and says how far the picture is from content and style on maps of the
-network that it was not painted by, beside the content and the style themselves and half of each blended. ``sizes``
-paints one of them at 512 and at 1,024 pixels, and says how long each took and with which losses it ended. The network
+``pairs`` paints each of two photographs in the style of each of two paintings, and says how far the picture is from
+content and style on maps of the network that it was not painted by, beside the content and the style themselves and
+half of each blended. ``others`` does the same with two photographs and two paintings that no default was chosen by.
+``sizes`` paints one at 512 and at 1,024 pixels, and says how long each took and with which losses it ended. The network
 is SqueezeNet of ImageNet; with --model and --weights, any. Each picture becomes a row of ``style.csv``, and lies in
 ``runs/benchmarks/style`` with its page; one that was cut off is gone on with.
 """
 
 import argparse
 import time
+from itertools import product
 from pathlib import Path
 
 from record import ROOT, append_row, commit, read_rows
@@ -19,9 +21,16 @@ from striate.jobs.painting.stylizing import StylePlan, StyleStep, Stylized, styl
 SHARED = (ROOT.parent / "shared" / "data").resolve()
 PHOTOGRAPHS = {
     "amber": SHARED / "style-transfer" / "content" / "amber.jpg",
-    "chelsea": SHARED / "photos" / "chelsea.png",
+    **{name: SHARED / "photos" / f"{name}.png" for name in ("chelsea", "astronaut", "coffee")},
 }
-PAINTINGS = {name: SHARED / "style-transfer" / "style" / f"{name}.jpg" for name in ("the_scream", "wave")}
+PAINTINGS = {
+    name: SHARED / "style-transfer" / "style" / f"{name}.jpg"
+    for name in ("the_scream", "wave", "udnie", "the_shipwreck_of_the_minotaur")
+}
+PAIRS = {
+    "pairs": (("amber", "chelsea"), ("the_scream", "wave")),
+    "others": (("astronaut", "coffee"), ("udnie", "the_shipwreck_of_the_minotaur")),
+}
 WEIGHTS = SHARED / "imagenet-pretrained" / "squeezenet1_0_deepcompressed_fp32.safetensors"
 SIZES = 512, 1024
 FOLDER = ROOT / "runs" / "benchmarks" / "style"
@@ -65,33 +74,28 @@ def tell() -> None:
     for row in rows:
         far = "; ".join(
             f"{which} {row[f'{which}_from_content']} from the content, {row[f'{which}_from_style']} from the style"
-            for which in ("painted", "blend")
+            for which in ("painted", "blend", "content", "style")
         )
         losses = f"losses at the end {row['last_content']}, {row['last_style']}"
         print(f"{row['content']}, {row['style']}, {row['image_size']} px: {far}; {losses}, {row['seconds']} s")
-    times = {row["image_size"]: float(row["seconds"]) for row in rows if row["way"] == "sizes"}
-    small, large = map(str, SIZES)
-    if small in times and large in times:
-        print(f"{large} px over {small} px: {times[large] / times[small]:.2f} x the time")
+    for what in ("seconds", "cpu_seconds"):
+        times = {int(row["image_size"]): float(row[what]) for row in rows if row["way"] == "sizes" and row[what]}
+        if set(SIZES) <= set(times):
+            small, large = SIZES
+            print(f"{large} px over {small} px: {times[large] / times[small]:.2f} x the {what.replace('_', ' ')}")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Pictures in the style of paintings.")
-    parser.add_argument("ways", nargs="*", default=["pairs", "sizes"], metavar="pairs|sizes")
-    parser.add_argument("--image-size", type=int, default=512, help="of pairs; default: %(default)s")
-    parser.add_argument("--photograph", nargs="+", default=list(PHOTOGRAPHS), choices=PHOTOGRAPHS)
-    parser.add_argument("--painting", nargs="+", default=list(PAINTINGS), choices=PAINTINGS)
+    parser.add_argument("ways", nargs="*", default=[*PAIRS, "sizes"], metavar="pairs|others|sizes")
+    parser.add_argument("--image-size", type=int, default=512, help="of pairs and others; default: %(default)s")
     parser.add_argument("--model", default="squeezenet1_0")
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
     options = parser.parse_args()
     for way in options.ways:
-        if way == "pairs":
-            settings = StyleSettings(model=options.model, weights=options.weights, image_size=options.image_size)
-            for content in options.photograph:
-                for style in options.painting:
-                    measure(way, content, style, settings)
-        else:
-            for side in SIZES:
-                settings = StyleSettings(model=options.model, weights=options.weights, image_size=side)
-                measure(way, options.photograph[0], options.painting[0], settings)
+        sides = SIZES if way == "sizes" else (options.image_size,)
+        contents, styles = PAIRS.get(way, (("amber",), ("the_scream",)))
+        for side, content, style in product(sides, contents, styles):
+            settings = StyleSettings(model=options.model, weights=options.weights, image_size=side)
+            measure(way, content, style, settings)
     tell()

@@ -50,7 +50,7 @@ class StyleSettings:
     image_size: int = 512
     steps: int = 200
     content_weight: float = 1.0
-    style_weight: float = 5.0
+    style_weight: float = 3.0
     tv_weight: float = 0.01
     preserve_color: bool = False
     opt: StyleOptimizer = "lbfgs"
