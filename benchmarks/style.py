@@ -1,17 +1,22 @@
-"""Photographs in the style of paintings: python benchmarks/style.py [pairs|others|sizes].
+"""Photographs in the style of paintings: python benchmarks/style.py [pairs|others|sizes|pictures].
 
 ``pairs`` paints each of two photographs in the style of each of two paintings, and says how far the picture is from
 content and style on maps of the network that it was not painted by, beside the content and the style themselves and
 half of each blended. ``others`` does the same with two photographs and two paintings that no default was chosen by.
 ``sizes`` paints one at 512 and at 1,024 pixels, and says how long each took and with which losses it ended. The network
 is SqueezeNet of ImageNet; with --model and --weights, any. Each picture becomes a row of ``style.csv``, and lies in
-``runs/benchmarks/style`` with its page; one that was cut off is gone on with.
+``runs/benchmarks/style`` with its page; one that was cut off is gone on with. ``pictures`` makes of the pairs what
+``docs/pictures`` has of them.
 """
 
 import argparse
+import json
 import time
 from itertools import product
 from pathlib import Path
+
+from matplotlib.figure import Figure
+from PIL import Image, ImageOps
 
 from record import ROOT, append_row, commit, read_rows
 from striate.jobs.painting.page import write_stylized_page
@@ -34,18 +39,23 @@ PAIRS = {
 WEIGHTS = SHARED / "imagenet-pretrained" / "squeezenet1_0_deepcompressed_fp32.safetensors"
 SIZES = 512, 1024
 FOLDER = ROOT / "runs" / "benchmarks" / "style"
+SHOWN = 400  # Pixels of a square that each picture is shown in.
 
 
-def measure(way: str, content: str, style: str, settings: StyleSettings) -> None:
+def file_of(way: str, content: str, style: str, size: int, model: str) -> Path:
+    """Return the file of a picture that this commit paints."""
+    return FOLDER / f"{way}-{content}-{style}-{size}-{model}-{commit()}.png"
+
+
+def measure(way: str, content: str, style: str, size: int, model: str, weights: Path) -> None:
     """Paint one picture, unless there is a row of it, and append its row."""
-    size, version = settings.image_size, commit()
-    asked = (way, content, style, str(size), settings.model, version)
+    settings = StyleSettings(model=model, weights=weights, image_size=size)
+    asked = (way, content, style, str(size), model, commit())
     names = ("way", "content", "style", "image_size", "model", "commit")
     if asked in [tuple(row[name] for name in names) for row in read_rows("style")]:
         return
     FOLDER.mkdir(parents=True, exist_ok=True)
-    name = f"{way}-{content}-{style}-{size}-{settings.model}-{version}"
-    output, course = FOLDER / f"{name}.png", list[StyleStep]()
+    output, course = file_of(way, content, style, size, model), list[StyleStep]()
     output.unlink(missing_ok=True)  # Of a run that ended before its row was there.
     whole, began = True, time.process_time()
     for record in stylize(PHOTOGRAPHS[content], PAINTINGS[style], output, settings):
@@ -55,7 +65,8 @@ def measure(way: str, content: str, style: str, settings: StyleSettings) -> None
             course.append(record)
         elif isinstance(record, Stylized):
             spent = round(time.process_time() - began, 1) if whole else ""  # What came before is not known.
-            page = FOLDER / f"{name}.html"
+            output.with_suffix(".json").write_text(json.dumps([step.losses._asdict() for step in course]))
+            page = output.with_suffix(".html")
             write_stylized_page(page, PHOTOGRAPHS[content], PAINTINGS[style], record, course)
             distances = {
                 f"{which}_from_{what}": round(getattr(each, what), 4)
@@ -85,17 +96,53 @@ def tell() -> None:
             print(f"{large} px over {small} px: {times[large] / times[small]:.2f} x the {what.replace('_', ' ')}")
 
 
+def show(size: int, model: str) -> None:
+    """Write the pairs' pictures beside what they are of, and the course of their losses."""
+    folder = ROOT / "docs" / "pictures"
+    folder.mkdir(exist_ok=True)
+    contents, styles = PAIRS["pairs"]
+    sheet = Image.new("RGB", (SHOWN * (1 + len(styles)), SHOWN * (1 + len(contents))), "white")
+
+    def place(path: Path, column: int, row: int) -> None:
+        with Image.open(path) as image:
+            shown = ImageOps.pad(image.convert("RGB"), (SHOWN - 8, SHOWN - 8), color="white")
+        sheet.paste(shown, (SHOWN * column + 4, SHOWN * row + 4))
+
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    panels = figure.subplots(len(contents), len(styles), sharex=True, sharey=True)
+    for column, style in enumerate(styles):
+        place(PAINTINGS[style], column + 1, 0)
+        for row, content in enumerate(contents):
+            path = file_of("pairs", content, style, size, model)
+            place(path, column + 1, row + 1)
+            course = json.loads(path.with_suffix(".json").read_text())
+            axes = panels[row][column]
+            for what in ("content", "style"):
+                axes.plot([losses[what] or None for losses in course], label=what)  # It begins as the content.
+            axes.set(title=f"{content}, {style}", yscale="log")
+            axes.spines[["top", "right"]].set_visible(False)
+    for row, content in enumerate(contents):
+        place(PHOTOGRAPHS[content], 0, row + 1)
+    panels[0][0].legend(frameon=False)
+    figure.supxlabel("step")
+    figure.supylabel("loss")
+    sheet.save(folder / "style.jpg", quality=85, optimize=True)
+    figure.savefig(folder / "style-losses.png", dpi=100)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Pictures in the style of paintings.")
-    parser.add_argument("ways", nargs="*", default=[*PAIRS, "sizes"], metavar="pairs|others|sizes")
+    parser.add_argument("ways", nargs="*", default=[*PAIRS, "sizes"], metavar="pairs|others|sizes|pictures")
     parser.add_argument("--image-size", type=int, default=512, help="of pairs and others; default: %(default)s")
     parser.add_argument("--model", default="squeezenet1_0")
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
     options = parser.parse_args()
     for way in options.ways:
+        if way == "pictures":
+            show(options.image_size, options.model)
+            continue
         sides = SIZES if way == "sizes" else (options.image_size,)
         contents, styles = PAIRS.get(way, (("amber",), ("the_scream",)))
         for side, content, style in product(sides, contents, styles):
-            settings = StyleSettings(model=options.model, weights=options.weights, image_size=side)
-            measure(way, content, style, settings)
+            measure(way, content, style, side, options.model, options.weights)
     tell()

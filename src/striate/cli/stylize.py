@@ -36,7 +36,7 @@ def stylize(
         str | None, typer.Option(help="whose weights these are; their folder may say", show_default=False)
     ] = None,
     image_size: Annotated[int, typer.Option(help="pixels of the longer side")] = USUAL.image_size,
-    steps: Annotated[int, typer.Option(help="on the coarsest size; half as many on each next one")] = USUAL.steps,
+    steps: Annotated[int, typer.Option(help="on the coarsest size; on each next one 5/8 as many")] = USUAL.steps,
     content_weight: Annotated[float, typer.Option(help="how much what is shown counts")] = USUAL.content_weight,
     style_weight: Annotated[float, typer.Option(help="how much the style counts")] = USUAL.style_weight,
     tv_weight: Annotated[float, typer.Option(help="how much smoothness counts")] = USUAL.tv_weight,
