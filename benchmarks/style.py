@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageOps
 
 from record import ROOT, append_row, commit, read_rows
+from striate.cli.allocator import keep_freed_memory
 from striate.jobs.painting.page import write_stylized_page
 from striate.jobs.painting.settings import StyleSettings
 from striate.jobs.painting.stylizing import StylePlan, StyleStep, Stylized, stylize
@@ -137,6 +138,7 @@ if __name__ == "__main__":
     parser.add_argument("--model", default="squeezenet1_0")
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
     options = parser.parse_args()
+    keep_freed_memory()  # As `striate stylize` does.
     for way in options.ways:
         if way == "pictures":
             show(options.image_size, options.model)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from striate.cli.allocator import return_freed_memory
+from striate.cli.allocator import keep_freed_memory, return_freed_memory
 from striate.jobs.painting.settings import Device, Init, StyleOptimizer, StyleSettings, check_style
 from striate.jobs.usage import check_page
 
@@ -74,7 +74,9 @@ def stylize(
     )
     check_style(content, style, output, settings)
     check_page(html)
-    if memory is not None:
+    if memory is None:
+        keep_freed_memory()
+    else:
         return_freed_memory()
 
     from rich.console import Console
