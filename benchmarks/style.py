@@ -1,12 +1,12 @@
-"""Photographs in the style of paintings: python benchmarks/style.py [pairs|others|sizes|pictures].
+"""Photographs in the style of paintings: python benchmarks/style.py [pairs|others|weights|sizes|pictures].
 
 ``pairs`` paints each of two photographs in the style of each of two paintings, and says how far the picture is from
 content and style on maps of the network that it was not painted by, beside the content and the style themselves and
 half of each blended. ``others`` does the same with two photographs and two paintings that no default was chosen by.
-``sizes`` paints one at 512 and at 1,024 pixels, and says how long each took and with which losses it ended. The network
-is SqueezeNet of ImageNet; with --model and --weights, any. Each picture becomes a row of ``style.csv``, and lies in
-``runs/benchmarks/style`` with its page; one that was cut off is gone on with. ``pictures`` makes of the pairs what
-``docs/pictures`` has of them.
+``weights`` paints one with weights of the style from small to large. ``sizes`` paints one at 512 and at 1,024 pixels,
+and says how long each took and with which losses it ended. The network is SqueezeNet of ImageNet; with --model and
+--weights, any. Each picture becomes a row of ``style.csv``, and lies in ``runs/benchmarks/style`` with its page; one
+that was cut off is gone on with. ``pictures`` makes of the pairs and the weights what ``docs/pictures`` has of them.
 """
 
 import argparse
@@ -39,24 +39,26 @@ PAIRS = {
 }
 WEIGHTS = SHARED / "imagenet-pretrained" / "squeezenet1_0_deepcompressed_fp32.safetensors"
 SIZES = 512, 1024
+USUAL = StyleSettings().style_weight
+STYLE_WEIGHTS = 1.0, USUAL, 10.0, 30.0
 FOLDER = ROOT / "runs" / "benchmarks" / "style"
-SHOWN = 400  # Pixels of a square that each picture is shown in.
+SHOWN = 320  # Pixels of a square that each picture is shown in.
 
 
-def file_of(way: str, content: str, style: str, size: int, model: str) -> Path:
+def file_of(way: str, content: str, style: str, size: int, model: str, style_weight: float = USUAL) -> Path:
     """Return the file of a picture that this commit paints."""
-    return FOLDER / f"{way}-{content}-{style}-{size}-{model}-{commit()}.png"
+    return FOLDER / f"{way}-{content}-{style}-{size}-{model}-{style_weight:g}-{commit()}.png"
 
 
-def measure(way: str, content: str, style: str, size: int, model: str, weights: Path) -> None:
+def measure(way: str, content: str, style: str, size: int, model: str, weights: Path, style_weight: float) -> None:
     """Paint one picture, unless there is a row of it, and append its row."""
-    settings = StyleSettings(model=model, weights=weights, image_size=size)
-    asked = (way, content, style, str(size), model, commit())
-    names = ("way", "content", "style", "image_size", "model", "commit")
-    if asked in [tuple(row[name] for name in names) for row in read_rows("style")]:
+    settings = StyleSettings(model=model, weights=weights, image_size=size, style_weight=style_weight)
+    asked = (way, content, style, str(size), model, f"{style_weight:g}", commit())
+    names = ("way", "content", "style", "image_size", "model", "style_weight", "commit")
+    if asked in [tuple(row.get(name) for name in names) for row in read_rows("style")]:
         return
     FOLDER.mkdir(parents=True, exist_ok=True)
-    output, course = file_of(way, content, style, size, model), list[StyleStep]()
+    output, course = file_of(way, content, style, size, model, style_weight), list[StyleStep]()
     output.unlink(missing_ok=True)  # Of a run that ended before its row was there.
     whole, began = True, time.process_time()
     for record in stylize(PHOTOGRAPHS[content], PAINTINGS[style], output, settings):
@@ -89,7 +91,8 @@ def tell() -> None:
             for which in ("painted", "blend", "content", "style")
         )
         losses = f"losses at the end {row['last_content']}, {row['last_style']}"
-        print(f"{row['content']}, {row['style']}, {row['image_size']} px: {far}; {losses}, {row['seconds']} s")
+        asked = f"{row['content']}, {row['style']}, {row['image_size']} px, weight {row['style_weight']}"
+        print(f"{asked}: {far}; {losses}, {row['seconds']} s")
     for what in ("seconds", "cpu_seconds"):
         times = {int(row["image_size"]): float(row[what]) for row in rows if row["way"] == "sizes" and row[what]}
         if set(SIZES) <= set(times):
@@ -124,17 +127,27 @@ def show(size: int, model: str) -> None:
             axes.spines[["top", "right"]].set_visible(False)
     for row, content in enumerate(contents):
         place(PHOTOGRAPHS[content], 0, row + 1)
+    strip = Image.new("RGB", (SHOWN * len(STYLE_WEIGHTS), SHOWN), "white")
+    for column, style_weight in enumerate(STYLE_WEIGHTS):
+        with Image.open(file_of("weights", contents[0], styles[0], size, model, style_weight)) as image:
+            strip.paste(ImageOps.pad(image, (SHOWN - 8, SHOWN - 8), color="white"), (SHOWN * column + 4, 4))
     panels[0][0].legend(frameon=False)
     figure.supxlabel("step")
     figure.supylabel("loss")
-    sheet.save(folder / "style.jpg", quality=85, optimize=True)
+    for name, picture in (("style", sheet), ("style-weights", strip)):
+        picture.save(folder / f"{name}.jpg", quality=80, optimize=True)
     figure.savefig(folder / "style-losses.png", dpi=100)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Pictures in the style of paintings.")
-    parser.add_argument("ways", nargs="*", default=[*PAIRS, "sizes"], metavar="pairs|others|sizes|pictures")
-    parser.add_argument("--image-size", type=int, default=512, help="of pairs and others; default: %(default)s")
+    parser.add_argument(
+        "ways",
+        nargs="*",
+        default=[*PAIRS, "weights", "sizes"],
+        metavar="|".join([*PAIRS, "weights", "sizes", "pictures"]),
+    )
+    parser.add_argument("--image-size", type=int, default=512, help="of all but sizes; default: %(default)s")
     parser.add_argument("--model", default="squeezenet1_0")
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
     options = parser.parse_args()
@@ -143,8 +156,9 @@ if __name__ == "__main__":
         if way == "pictures":
             show(options.image_size, options.model)
             continue
+        style_weights = STYLE_WEIGHTS if way == "weights" else (USUAL,)
         sides = SIZES if way == "sizes" else (options.image_size,)
         contents, styles = PAIRS.get(way, (("amber",), ("the_scream",)))
-        for side, content, style in product(sides, contents, styles):
-            measure(way, content, style, side, options.model, options.weights)
+        for side, content, style, style_weight in product(sides, contents, styles, style_weights):
+            measure(way, content, style, side, options.model, options.weights, style_weight)
     tell()
