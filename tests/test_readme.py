@@ -18,6 +18,7 @@ from scenes import write_scenes
 from segmenters import picture, write_segmenter
 from striate.data.embedded import load_digits
 from striate.files import save_tensors
+from striate.jobs.painting.settings import StyleSettings
 from striate.units import format_count
 from striate.zoo import ZOO, create_model
 
@@ -325,6 +326,56 @@ def test_figures_of_pixels_are_those_of_the_rows() -> None:
             values = sorted(100 * float(row[f"test_{name}"]) for row in rows[way])
             cells.append(f"{statistics.mean(values):.1f} % ({values[0]:.1f} to {values[-1]:.1f})")
         assert f"| `{way}` | {' | '.join(cells)} |" in page
+
+
+@pytest.mark.parametrize("way", ["pairs", "others"])
+def test_figures_of_style_are_those_of_the_rows(way: str) -> None:
+    rows = rows_of("style", way=way, image_size="512")
+    assert len({(row["content"], row["style"]) for row in rows}) == len(rows) == 4
+    page, shares = (ROOT / "docs" / "style.md").read_text(encoding="utf-8"), dict[str, list[float]]()
+    for row in rows:
+        distances = [
+            f"{float(row[f'{which}_from_{what}']):.3f}"
+            for what in ("content", "style")
+            for which in ("painted", "blend", "content", "style")
+        ]
+        assert f"| `{row['content']}`, `{row['style']}` | {' | '.join(distances)} |" in page
+        for what in ("content", "style"):
+            share = float(row[f"painted_from_{what}"]) / float(row[f"blend_from_{what}"])
+            shares.setdefault(what, []).append(share)
+    figures = ", ".join(f"{max(each):.2f}" for each in shares.values())
+    assert f"| {figures} | `benchmarks/style.py {way}` |" in README
+    assert max(map(max, shares.values())) < 1
+
+
+def test_figures_of_weights_of_the_style_are_those_of_the_rows() -> None:
+    rows = rows_of("style", way="weights")
+    page = (ROOT / "docs" / "style.md").read_text(encoding="utf-8")
+    assert f"| `--style-weight` | {' | '.join(row['style_weight'] for row in rows)} | half of each |" in page
+    for what in ("content", "style"):
+        figures = [row[f"painted_from_{what}"] for row in rows] + [rows[0][f"blend_from_{what}"]]
+        assert f"| from the {what} | {' | '.join(f'{float(figure):.3f}' for figure in figures)} |" in page
+
+
+def test_figures_of_twice_the_size_are_those_of_the_rows() -> None:
+    small, large = rows_of("style", way="sizes")
+    assert (small["image_size"], large["image_size"]) == ("512", "1024")
+
+    def loss(row: dict[str, str]) -> float:
+        weights = StyleSettings()
+        return (
+            weights.content_weight * float(row["last_content"])
+            + weights.style_weight * float(row["last_style"])
+            + weights.tv_weight * float(row["last_variation"])
+        )
+
+    times, losses = float(large["cpu_seconds"]) / float(small["cpu_seconds"]), loss(large) / loss(small)
+    assert f"| {times:.2f} x, {losses:.2f} x | `benchmarks/style.py sizes` |" in README
+    page = (ROOT / "docs" / "style.md").read_text(encoding="utf-8")
+    for row in (small, large):
+        figures = [f"{float(row[f'last_{what}']):.4f}" for what in ("content", "style", "variation")]
+        assert f"| {' | '.join(figures)} | {loss(row):.3f} |" in page
+    assert f"{times:.2f} times the time" in page
 
 
 def test_figures_of_suppression_are_those_of_the_rows() -> None:

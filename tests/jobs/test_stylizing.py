@@ -58,14 +58,14 @@ def pixels(path: Path) -> np.ndarray:
 def test_from_noise_a_picture_comes_closer_to_both(
     shared_folder: Path, settings: StyleSettings, tmp_path: Path, opt: StyleOptimizer
 ) -> None:
-    asked = replace(settings, opt=opt, init="noise", steps=12)
+    asked = replace(settings, opt=opt, init="noise", image_size=96, steps=12)
     _, steps, done = painted(shared_folder, tmp_path / "a.png", asked)
     assert [step.done for step in steps] == list(range(1, 13))
     first, last = steps[0].losses, steps[-1].losses
     assert last.content < 0.95 * first.content
     assert last.style < 0.8 * first.style
-    assert done.size == (48, 64)
-    assert pixels(done.path).shape == (48, 64, 3)
+    assert done.size == (72, 96)
+    assert pixels(done.path).shape == (72, 96, 3)
     assert done.worth.content.content == 0.0
     assert 0 < done.worth.painted.style < done.worth.content.style
 
@@ -118,8 +118,8 @@ def test_what_was_asked_for_differently_is_not_gone_on_with(
         for record in records:
             if isinstance(record, StyleStep):
                 os.kill(os.getpid(), signal.SIGTERM)
-    with pytest.raises(UsageError, match="style_weight 3.0, not 5.0"):
-        painted(shared_folder, output, replace(settings, style_weight=3.0))
+    with pytest.raises(UsageError, match="style_weight 5.0, not 3.0"):
+        painted(shared_folder, output, replace(settings, style_weight=5.0))
     aside_of(output).write_bytes(b"damaged")
     with pytest.raises(StriateError, match=r"a\.png\.state"):
         painted(shared_folder, output, settings)

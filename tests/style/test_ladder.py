@@ -16,9 +16,9 @@ def test_each_size_is_half_of_the_next_and_none_is_too_small(side: int) -> None:
     assert sides[0] < 2 * COARSEST
 
 
-def test_each_next_size_has_half_as_many_steps_and_none_has_too_few() -> None:
-    assert [rung.steps for rung in ladder(1024, 200)] == [200, 100, 50, 25]
-    assert [rung.steps for rung in ladder(4096, 100)] == [100, 50, 25, FEWEST, FEWEST, FEWEST]
+def test_each_next_size_has_five_eighths_as_many_steps_and_none_has_too_few() -> None:
+    assert [rung.steps for rung in ladder(1024, 200)] == [200, 125, 79, 49]
+    assert [rung.steps for rung in ladder(4096, 100)] == [100, 63, 40, 25, FEWEST, FEWEST]
     assert [rung.steps for rung in ladder(512, 3)] == [3, 3, 3]
     assert [rung.steps for rung in ladder(100, 50)] == [50]
 

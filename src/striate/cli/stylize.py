@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from striate.cli.allocator import return_freed_memory
+from striate.cli.allocator import keep_freed_memory, return_freed_memory
 from striate.jobs.painting.settings import Device, Init, StyleOptimizer, StyleSettings, check_style
 from striate.jobs.usage import check_page
 
@@ -36,7 +36,7 @@ def stylize(
         str | None, typer.Option(help="whose weights these are; their folder may say", show_default=False)
     ] = None,
     image_size: Annotated[int, typer.Option(help="pixels of the longer side")] = USUAL.image_size,
-    steps: Annotated[int, typer.Option(help="on the coarsest size; half as many on each next one")] = USUAL.steps,
+    steps: Annotated[int, typer.Option(help="on the coarsest size; on each next one 5/8 as many")] = USUAL.steps,
     content_weight: Annotated[float, typer.Option(help="how much what is shown counts")] = USUAL.content_weight,
     style_weight: Annotated[float, typer.Option(help="how much the style counts")] = USUAL.style_weight,
     tv_weight: Annotated[float, typer.Option(help="how much smoothness counts")] = USUAL.tv_weight,
@@ -74,7 +74,9 @@ def stylize(
     )
     check_style(content, style, output, settings)
     check_page(html)
-    if memory is not None:
+    if memory is None:
+        keep_freed_memory()
+    else:
         return_freed_memory()
 
     from rich.console import Console

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 PAIRS = 10
-FIRST, LARGEST = 0.05, 0.25
+FIRST, LARGEST = 0.02, 0.25
 CURVED = 1e-6  # Of |y| · |s|, above which a pair's curvature counts.
 TINY = 1e-20
 

@@ -10,6 +10,17 @@ from torch import Tensor, nn
 from striate.style.layers import Layers, Row
 from striate.style.losses import AnyGrams, AnyMaps, Scalar, content_loss, gram, style_loss, total_variation
 
+MARGIN = 8  # Pixels on each side; a first window of 7 by 7 then sees the corners as often as anything.
+
+
+def with_margin(row: Row) -> list[tuple[str, nn.Module]]:
+    """Return a network's layers that see an image with a margin, which mirrors what is near its edge.
+
+    Without, a network that pads nothing sees the pixels at the edge in but one window each, and they would stay nearly
+    as they were begun. The image is longer and wider than `MARGIN`.
+    """
+    return [("margin", nn.ReflectionPad2d(MARGIN)), *row]
+
 
 class Looking(nn.Module):
     """A network as far as some of its maps.
@@ -66,7 +77,7 @@ class Painting(nn.Module):
 
     def __init__(self, row: Row, layers: Layers, image: Float[Tensor, "1 3 H W"]) -> None:
         super().__init__()
-        self.looking = Looking(row, (layers.content, *layers.style))
+        self.looking = Looking(with_margin(row), (layers.content, *layers.style))
         self.image = nn.Parameter(image)
 
     def forward(self) -> Seen:
@@ -106,8 +117,8 @@ class Losses(NamedTuple):
 @torch.no_grad()
 def look(row: Row, layers: Layers, content: Tensor, style: Tensor) -> Aims:
     """Return what a picture is to become, of two images as the network takes them."""
-    (shown,) = Looking(row, [layers.content])(content)
-    return Aims(shown, Looking(row, layers.style, gram)(style))
+    (shown,) = Looking(with_margin(row), [layers.content])(content)
+    return Aims(shown, Looking(with_margin(row), layers.style, gram)(style))
 
 
 class Weighing:

@@ -21,7 +21,7 @@ from striate.style.ladder import scaled, with_area_of
 from striate.style.layers import map_shapes
 from striate.style.lbfgs import LBFGS
 from striate.style.losses import gram
-from striate.style.painting import Aims, Looking, Painting, Weighing, Weights
+from striate.style.painting import Aims, Looking, Painting, Weighing, Weights, with_margin
 from striate.training.optimizers import build_optimizer
 from striate.units import format_bytes
 
@@ -151,7 +151,7 @@ class Fitting:
         return make_search(lambda _parts, _dtype: step, 1, self.gpu, None, amp_dtypes=(None,), updates_early=False)
 
     def _step(self, size: Size) -> Training:
-        eye, shapes = self._eye, map_shapes(self._eye.row, size)
+        eye, shapes = self._eye, map_shapes(with_margin(self._eye.row), size)
         content = torch.empty(shapes[eye.layers.content], device="meta").contiguous(memory_format=eye.layout)
         channels = [shapes[name][1] for name in eye.layers.style]
         style = [torch.empty(count, count, device="meta") for count in channels]
@@ -163,14 +163,14 @@ class Fitting:
     def _looking(self, size: Size, other: Size) -> int:
         """Return what it takes to look at content and style before, and at all pictures at the end."""
         eye, peaks = self._eye, []
-        held_out = eye.layers.held_out
-        for wanted, then, sides in (
-            ([eye.layers.content], None, size),
-            (eye.layers.style, gram, other),
-            (held_out, None, size),
-            (held_out, gram, other),
+        row, held_out = with_margin(eye.row), eye.layers.held_out
+        for layers, wanted, then, sides in (
+            (row, [eye.layers.content], None, size),
+            (row, eye.layers.style, gram, other),
+            (eye.row, held_out, None, size),
+            (eye.row, held_out, gram, other),
         ):
-            program = Inference(Looking(eye.row, wanted, then), [torch.empty(1, 3, *sides, device="meta")])
+            program = Inference(Looking(layers, wanted, then), [torch.empty(1, 3, *sides, device="meta")])
             peaks.append(find_peak(timeline(self._device.traced(program), self._device)).size)
         return max(peaks)
 
@@ -196,6 +196,7 @@ def expect_room(eye: Eye, what: str, size: Size) -> None:
         UsageError: with the size.
     """
     try:
+        map_shapes(with_margin(eye.row), size)
         smallest = min(min(shape[-2:]) for shape in map_shapes(eye.row, size).values())
     except RuntimeError:
         smallest = 0

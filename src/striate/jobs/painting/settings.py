@@ -30,7 +30,7 @@ class StyleSettings:
         weights: a safetensors file, a folder of weights, a run, or ``hub``; by default what is at hand of vgg19, vgg16
             or squeezenet1_0.
         image_size: pixels of the longer side.
-        steps: on the coarsest size; half as many on each next one.
+        steps: on the coarsest size; five eighths as many on each next one.
         content_weight: how much what the picture shows counts.
         style_weight: how much its style counts.
         tv_weight: how much it counts that neighbours differ little.
@@ -50,7 +50,7 @@ class StyleSettings:
     image_size: int = 512
     steps: int = 200
     content_weight: float = 1.0
-    style_weight: float = 5.0
+    style_weight: float = 3.0
     tv_weight: float = 0.01
     preserve_color: bool = False
     opt: StyleOptimizer = "lbfgs"
