@@ -17,7 +17,9 @@ DOCS = ROOT / "docs"
 PAGE = (DOCS / "exercises.md").read_text(encoding="utf-8")
 BEFORE, *SECTIONS = re.split(r"^(?=## )", PAGE, flags=re.MULTILINE)
 COMMANDS = re.compile(r"^```bash\n(.*?)^```\n(?:\n```\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
+SHELL = "export PATH=$PWD/.venv/bin:$PATH OMP_NUM_THREADS=2\n"  # As the page says.
 ROUNDING = 1e-8  # Differences below that come of how numbers are rounded.
+PEAKS = 1.1  # By which factor peaks may differ, on a processor with other kernels.
 POINTS = 6.0  # By which accuracies may differ on another machine, whose sums are of another order.
 
 
@@ -73,7 +75,7 @@ def prepared(copy: Path) -> Path:
     )
     save_weights(copy / "weights" / "mobilenet_v2", create_model("mobilenet_v2").state_dict(), config)
     (commands,), (code,) = blocks("bash", BEFORE), blocks("python", BEFORE)
-    run(f"export PATH=$PWD/.venv/bin:$PATH\n{commands}", copy)
+    run(SHELL + commands, copy)
     run_python(code, copy)
     return copy
 
@@ -83,14 +85,14 @@ def alike(said: str, printed: str) -> bool:
     if said == printed:
         return True
     try:
-        ours, theirs = (float(word.removesuffix("%")) for word in (said, printed))
+        ours, theirs = (float(word.removesuffix("%").replace(",", "")) for word in (said, printed))
     except ValueError:
         return False
     if said.endswith("%") or said[0] in "+-":  # Points of a percentage, too.
         return printed.endswith("%") == said.endswith("%") and abs(ours - theirs) <= POINTS
-    if said.isdecimal() and printed.isdecimal():
-        return False
-    return max(ours, theirs) <= max(2 * min(ours, theirs), ROUNDING)
+    if "," in said:  # Peaks hang on the processor a little.
+        return max(ours, theirs) <= PEAKS * min(ours, theirs)
+    return not said.isdecimal() and max(ours, theirs) <= max(2 * min(ours, theirs), ROUNDING)
 
 
 def prints(said: str, line: str, *, exact: bool) -> bool:
@@ -106,7 +108,7 @@ def prints(said: str, line: str, *, exact: bool) -> bool:
 @pytest.mark.parametrize("section", SECTIONS, ids=number)
 def test_commands_print_what_the_page_says(prepared: Path, section: str) -> None:
     for commands, said in COMMANDS.findall(section):
-        out = run(f"export PATH=$PWD/.venv/bin:$PATH\n{commands}", prepared)
+        out = run(SHELL + commands, prepared)
         exact = all(line.startswith(("striate cost ", "striate plan ")) for line in commands.splitlines())
         for line in said.splitlines():
             if line != "...":
