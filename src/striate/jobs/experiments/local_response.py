@@ -136,11 +136,13 @@ def compare_normalisation(data: str = "digits", seed: int = 0) -> Iterator[Tryin
     yield Outcome(
         "What does local response normalization do?",
         f"{NETWORK} on {len(given.images):,} images of {given.name} at {SIDE} x {SIDE}; {EPOCHS} epochs with Adam, "
-        f"batches of {BATCH}, seed {seed}; judged by {len(given.unseen):,} others, so that each accuracy may be off by "
-        f"{error:.1%} (one standard error). A value a becomes a / (k + alpha · S)^beta, where S is the sum of a² over "
-        f"the n maps around it, at its place: {'; '.join(_told())}. Here alpha is that of each map, as in the paper; "
+        f"batches of {BATCH}, seed {seed}; judged by {len(given.unseen):,} others. Which images these are puts each "
+        f"accuracy off by {error:.1%} (one standard error); which weights it began with matters besides. A "
+        "value a becomes a / (k + alpha · S)^beta, where S is the sum of a² over the n maps around it, at its place: "
+        f"{'; '.join(_told())}. Here alpha is that of each map, as in the paper; "
         "torch is given n times as much, and divides it by n. The n maps are n // 2 to each side: the lecture's radius "
-        "r is n - 1 (r / 2 to each side), TensorFlow's half as much (r to each side). Correlation is that of the "
+        "r is n - 1 (r / 2 to each side), TensorFlow's half as much (r to each side). Left of the values: their sum "
+        "behind the normalization, as a share of that before it. Correlation is that of the "
         f"values of two maps at most {NEAR} apart, over all places of {len(given.unseen[:LOOKED])} unseen images, its "
         "absolute value, mean of all pairs, before the normalization and behind it: the lower, the more different "
         "things the maps say.",
