@@ -28,7 +28,9 @@ def _forking() -> "subprocess.Popen[str]":
 
 def main() -> None:
     """Measure each program that comes in as a line."""
-    import striate.jobs.measure  # noqa: F401
+    # What the module that measures imports; it is itself run anew in each fork.
+    import striate.costing.verify
+    import striate.jobs.programs  # noqa: F401
 
     for line in sys.stdin:
         child = os.fork()
