@@ -2,8 +2,10 @@
 
 import csv
 import re
+import shlex
 import statistics
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import torch
 from PIL import Image
 from tifffile import imwrite
 
+from conftest import Done
 from pages import README, ROOT, blocks, run, run_python
 from paintings import write_network, write_pictures
 from photographs import write_class
@@ -21,6 +24,17 @@ from striate.files import save_tensors
 from striate.jobs.painting.settings import StyleSettings
 from striate.units import format_count
 from striate.zoo import ZOO, create_model
+
+
+def run_here(commands: str, program: Callable[..., Done]) -> str:
+    """Run commands of striate in this process, which has imported already what each of them would import anew."""
+    out = []
+    for name, *words in filter(None, (shlex.split(line, comments=True) for line in commands.splitlines())):
+        assert name == "striate", name
+        done = program(*words)
+        assert done.returncode == 0, f"{words}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+        out.append(done.stdout)
+    return "".join(out)
 
 
 def test_the_two_commands(copy: Path) -> None:
@@ -49,28 +63,46 @@ def tour() -> tuple[str, list[str]]:
     return first, others
 
 
-def test_the_tour_and_the_same_from_python(copy: Path) -> None:
-    out = run(tour()[0], copy)
+def parts_of_tour() -> tuple[str, str]:
+    """Return the tour's commands that take seconds, and those that take longer: what they say is tested on less."""
+    _, *lines = tour()[0].splitlines()
+    longer = [line for line in lines if "--verify" in line or line.startswith("striate plan")]
+    assert len(longer) == 2
+    return "\n".join(line for line in lines if line not in longer), "\n".join(longer)
+
+
+def test_the_tour_and_the_same_from_python(
+    copy: Path, program: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(copy)
+    out = run_here(parts_of_tour()[0], program)
     accuracies = [float(share) for share in re.findall(r"test accuracy ([\d.]+)%", out)]
     assert len(accuracies) == 2
     assert min(accuracies) > 80
     assert "truth:" in out
     assert "12,613,600 bytes" in out
-    (error,) = re.findall(r"predicted ([+-][\d.]+)%", out)
-    assert abs(float(error)) < 0.5
     from_python, architectures, _ = blocks("python", README)
-    lines = run_python(from_python, copy)
+    # Each by itself, so that neither takes the other's names.
+    *lines, peak, line = run_python(f"for code in {[from_python, architectures]!r}:\n    exec(code, {{}})", copy)
     assert len(lines) == 7
     assert float(lines[2].split()[1]) > 0.9
     assert lines[-1] == "(3·3·1 + 1)·32 = 320"
-    peak, line = run_python(architectures, copy)
     assert int(peak) > 1e9
     assert "'stage4': (2048, 28, 28)" in line
 
 
-def test_boxes_around_things(copy: Path) -> None:
+@pytest.mark.slow
+def test_the_tours_longer_commands(copy: Path) -> None:
+    out = run(". .venv/bin/activate\n" + parts_of_tour()[1], copy)
+    (error,) = re.findall(r"predicted ([+-][\d.]+)%", out)
+    assert abs(float(error)) < 0.5
+    assert "predicted of 110.00 MB" in out
+
+
+def test_boxes_around_things(copy: Path, program: Callable[..., Done], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(copy)
     (commands,) = (block for block in tour()[1] if "cells" in block)
-    out = run(f"export PATH=$PWD/.venv/bin:$PATH\n{commands}", copy)
+    out = run_here(commands, program)
     assert "nothing to mend before training" in out
     assert "test AP " in out
     assert re.search(r"detections/\d+-things\.png", out)

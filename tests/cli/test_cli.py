@@ -128,8 +128,8 @@ def test_debug_shows_the_traceback(striate: Run) -> None:
     assert "Traceback" in done.stderr
 
 
-def test_a_failed_job_is_status_1(striate: Run, tmp_path: Path) -> None:
-    done = striate(*QUICK[:-4], "--opt", "sgd", "--lr", "1e30", "--sched", "constant", "--output", "run")
+def test_a_failed_job_is_status_1(program: Program, tmp_path: Path) -> None:
+    done = program(*QUICK[:-4], "--opt", "sgd", "--lr", "1e30", "--sched", "constant", "--output", "run")
     assert done.returncode == 1
     assert "Try a lower --lr" in done.stderr
     assert "Traceback" not in done.stderr
@@ -154,7 +154,7 @@ def test_ctrl_c_before_anything_has_begun_ends_the_program_without_a_word() -> N
 
 
 @pytest.mark.parametrize("workers", [pytest.param("0", marks=pytest.mark.slow), "2"])
-def test_sigterm_to_the_whole_group_saves_and_the_run_goes_on(striate: Run, tmp_path: Path, workers: str) -> None:
+def test_sigterm_to_the_whole_group_saves_and_the_run_goes_on(program: Program, tmp_path: Path, workers: str) -> None:
     options = ("--epochs", "6", "--batch-size", "16", "--workers", workers)
     command = [sys.executable, "-m", "striate", *QUICK, *options, "--output", "run"]
     process = subprocess.Popen(
@@ -171,11 +171,11 @@ def test_sigterm_to_the_whole_group_saves_and_the_run_goes_on(striate: Run, tmp_
     assert "SIGTERM after step" in err
     assert "striate train --resume run" in err
     assert "Traceback" not in err
-    resumed = striate("train", "--resume", "run")
+    resumed = program("train", "--resume", "run")
     assert resumed.returncode == 0, resumed.stderr
     assert "goes on after step" in resumed.stdout
     assert len(results.read_text().splitlines()) == 7
-    refused = striate("train", "--resume", "run", "--lr", "0.5")
+    refused = program("train", "--resume", "run", "--lr", "0.5")
     assert refused.returncode == 2
     assert "lr 0.01 -> 0.5" in refused.stderr
 

@@ -54,11 +54,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder, out
 
 
-def test_two_processes_learn_what_one_learns(undisturbed: tuple[Path, str]) -> None:
+def test_two_processes_learn_what_one_learns(undisturbed: tuple[Path, str], program: Callable[..., Done]) -> None:
     """Batches of 99 and 100 images: the halves differ, and so do the two shares of 143 and of 359."""
     folder, out = undisturbed
-    alone = start(folder, *RUN, "--epochs", "4", "--output", "one", processes=1)
-    said = finish(alone)
+    said = program(*RUN, "--epochs", "4", "--output", str(folder / "one")).stdout
     for ours, theirs in zip(rows(folder / "two"), rows(folder / "one"), strict=True):
         assert ours == pytest.approx(theirs, rel=1e-4)
     tested = [re.search(r"test accuracy (\S+)%", text) for text in (out, said)]

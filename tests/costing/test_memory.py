@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import odd_networks
+from measured import measured
 from odd_networks import ODD
 from striate.costing.devices.cpu import cpu
 from striate.costing.devices.device import Device
@@ -52,7 +53,7 @@ def test_the_predicted_peak_is_the_measured_one(case: tuple[str, Any, int, int, 
     program = program_of(*case)
     predicted = cost_of_model(program).peak.size
     # Scratch in proportion to the channels, a few kB, is not predicted.
-    assert predicted == pytest.approx(program.measure(predicted), rel=0.005, abs=4096)
+    assert predicted == pytest.approx(measured(program), rel=0.005, abs=4096)
 
 
 ODD_CASES: list[tuple[str, dict[str, Any]]] = [
@@ -81,7 +82,7 @@ def test_so_is_that_of_networks_that_are_odd(case: tuple[str, dict[str, Any]]) -
     inputs = tuple(parse_input(shape) for shape in ODD[name][1])
     program = ModelProgram(f"{odd_networks.__file__}:{name}", inputs, Settings(4, **settings))
     predicted = cost_of_model(program).peak.size
-    assert predicted == pytest.approx(program.measure(predicted), rel=0.01)
+    assert predicted == pytest.approx(measured(program), rel=0.01)
 
 
 def exercise() -> nn.Sequential:

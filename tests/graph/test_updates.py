@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from measured import measured
 from planned import deep, same
 from striate.graph.updates import update_early
 from striate.jobs.cost import cost_of_model
@@ -97,4 +98,4 @@ def test_the_predicted_peak_is_the_measured_one(optimizer: OptimizerName) -> Non
     early = ModelProgram("alexnet_28", (InputSpec((1, 28, 28)),), settings, 10, optimizer_in_backward=True)
     predicted = cost_of_model(early).peak.size
     assert predicted < cost_of_model(plain).peak.size
-    assert predicted == pytest.approx(early.measure(predicted), rel=0.001)
+    assert predicted == pytest.approx(measured(early), rel=0.001)

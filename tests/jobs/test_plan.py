@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import striate
+from measured import measured
 from planned import deep
 from striate.errors import UsageError
 from striate.jobs.cost import cost_of_model
@@ -88,9 +89,9 @@ def test_a_plan_takes_what_it_says(model: str, batch: int, share: float, lossles
     budget = int(cost_of_model(program).peak.size * share)
     plan = plan_of_model(program, budget, lossless=lossless, frontier=False)
     assert plan.fits
-    measured = program.planned(plan).measure(plan.peak_bytes)
-    assert measured <= budget
-    assert plan.peak_bytes == pytest.approx(measured, rel=0.005)
+    taken = measured(program.planned(plan))
+    assert taken <= budget
+    assert plan.peak_bytes == pytest.approx(taken, rel=0.005)
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from measured import measured
 from planned import gradients_of
 from striate.errors import UsageError
 from striate.files import load_tensors
@@ -58,7 +59,7 @@ def test_the_predicted_peak_is_the_measured_one(opt: OptimizerName, masters: boo
     program = ModelProgram("mnist_cnn", (InputSpec((1, 28, 28)),), settings, 10)
     cost = cost_of_model(program)
     assert cost.peak.size > bytes_a_weight * cost.parameters  # Weights, gradients, two means, and masters.
-    assert cost.peak.size == pytest.approx(program.measure(cost.peak.size), rel=0.001)
+    assert cost.peak.size == pytest.approx(measured(program), rel=0.001)
 
 
 def test_a_run_in_16_bits_stays_within_its_budget_and_can_be_used(tmp_path: Path) -> None:

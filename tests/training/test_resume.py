@@ -55,6 +55,7 @@ def undisturbed(root: Path) -> tuple[list[str], dict[str, object]]:
     return end["events"], outcome(root / "killed-never")
 
 
+@pytest.mark.slow
 def test_the_undisturbed_run_learned_and_moved_its_weights(
     undisturbed: tuple[list[str], dict[str, object]], root: Path
 ) -> None:
