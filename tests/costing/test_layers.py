@@ -90,7 +90,8 @@ def test_what_runs_again_and_again_alike_is_told_once() -> None:
         assert layer.parameters == alike[layer.name].parameters
         assert layer.macs == times * alike[layer.name].macs
         assert layer.activation_bytes == times * alike[layer.name].activation_bytes
-        assert layer.column_bytes == times * alike[layer.name].column_bytes
+        assert layer.column_bytes == alike[layer.name].column_bytes  # They come and go each time.
+        assert layer.arithmetic.columns == alike[layer.name].arithmetic.columns
     assert told[0].arithmetic.macs == f"3 times {alike['body.0'].arithmetic.macs}"
     assert told[0].arithmetic.parameters == "(3·3·3 + 1)·5 = 140"
 
@@ -192,6 +193,16 @@ def test_columns_of_a_transposed_convolution_are_what_its_product_gives() -> Non
     assert layer.column_bytes == (kernels.T @ maps).nbytes == 9 * 2 * 5 * 7 * 4
 
 
+def test_columns_of_several_convolutions_in_one_layer_are_those_of_the_largest() -> None:
+    class Twice(nn.Conv2d):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(super().forward(x))
+
+    (layer,) = layer_costs(nn.Sequential(Twice(4, 4, 3)), (4, 9, 8))
+    assert layer.column_bytes == nn.functional.unfold(torch.zeros(1, 4, 9, 8), 3).nbytes
+    assert layer.arithmetic.columns == "3·3·4·7·6·4 = 6,048"
+
+
 @pytest.mark.parametrize(
     ("network", "size", "output"),
     [
@@ -253,8 +264,11 @@ def test_modules_fold_at_a_depth() -> None:
     ]
     assert folded[2].kind == "Sequential"
     assert folded[2].output_shape == (64, 56, 56)
-    for what in ("parameters", "macs", "activation_bytes", "column_bytes"):
+    for what in ("parameters", "macs", "activation_bytes"):
         assert sum(getattr(layer, what) for layer in folded) == sum(getattr(layer, what) for layer in layers)
+    # Columns come and go with each convolution; the largest of the stage's, by hand: 3·3·64 values at 56·56 places.
+    assert folded[2].column_bytes == 3 * 3 * 64 * 56 * 56 * 4
+    assert max(layer.column_bytes for layer in folded) == max(layer.column_bytes for layer in layers)
     assert fold(layers, 99, {}) == layers
 
 

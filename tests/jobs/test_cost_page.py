@@ -91,7 +91,7 @@ def test_every_layer_stands_in_the_table_with_all_its_numbers(tmp_path: Path) ->
     head, *rows = page(tmp_path / "a.html", ("small", found, None)).tables[0]
     assert head == [
         *("layer", "kind", "output", "parameters", "multiply-adds", "backward"),
-        *("bytes out", "bytes as columns", "sees", "stride", "from", "arithmetic"),
+        *("bytes out", "bytes as columns, one image", "sees", "stride", "from", "arithmetic"),
     ]
     assert [row[0] for row in rows] == ["stem", EVIL, "pool", "flat", "head"]
     for row, layer in zip(rows, found.layers, strict=True):

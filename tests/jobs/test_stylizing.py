@@ -22,8 +22,8 @@ from striate.files import save_tensors
 from striate.jobs.painting.easel import Easel
 from striate.jobs.painting.eye import Eye, open_eye
 from striate.jobs.painting.memory import Fitting, make_optimizer, painting_step
-from striate.jobs.painting.settings import StyleOptimizer, StyleSettings, find_source
-from striate.jobs.painting.stylizing import StylePlan, StyleStep, Stylized, aside_of, preview_of, stylize
+from striate.jobs.painting.settings import StyleOptimizer, StyleSettings, aside_of, find_source, preview_of
+from striate.jobs.painting.stylizing import StylePlan, StyleStep, Stylized, stylize
 from striate.style.painting import look
 from striate.units import parse_bytes
 
@@ -84,6 +84,49 @@ def test_nothing_is_left_but_the_picture_and_the_preview_was_like_it(
     assert list(output.parent.iterdir()) == [output]
     with pytest.raises(UsageError, match="which is there"):
         painted(shared_folder, output, settings)
+
+
+@pytest.mark.parametrize("place", ["content", "style"])
+@pytest.mark.parametrize("name", ["photo-preview.png", "photo.png.state"])
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_a_picture_is_not_painted_over_what_it_is_painted_from(
+    shared_folder: Path, settings: StyleSettings, tmp_path: Path, place: str, name: str, is_stopped: bool
+) -> None:
+    names = {each: shared_folder / f"{each}.png" for each in ("content", "style")}
+    if is_stopped:
+        preview_of(tmp_path / "photo.png").touch()
+        aside_of(tmp_path / "photo.png").touch()
+    users = tmp_path / name
+    users.write_bytes(names[place].read_bytes())
+    (tmp_path / "sub").mkdir()
+    with pytest.raises(UsageError, match=rf"{name} can be written while it is painted.*as content or style"):
+        list(
+            stylize(**names | {place: tmp_path / "sub" / ".." / name}, output=tmp_path / "photo.png", settings=settings)
+        )
+    assert users.read_bytes() == names[place].read_bytes()
+
+
+def test_a_file_of_the_users_is_not_taken_for_the_preview(
+    shared_folder: Path, settings: StyleSettings, tmp_path: Path
+) -> None:
+    users = tmp_path / "photo-preview.png"
+    users.write_bytes(b"the user's")
+    with pytest.raises(UsageError, match="one that is there, without"):
+        painted(shared_folder, tmp_path / "photo.png", settings)
+    assert users.read_bytes() == b"the user's"
+
+
+def test_what_is_given_up_leaves_no_preview_in_the_way(
+    shared_folder: Path, settings: StyleSettings, tmp_path: Path
+) -> None:
+    output = tmp_path / "a.png"
+    records = stylize(shared_folder / "content.png", shared_folder / "style.png", output, settings)
+    assert isinstance(next(records), StylePlan)
+    assert isinstance(next(records), StyleStep)
+    assert preview_of(output).exists()
+    records.close()  # type: ignore[attr-defined]
+    assert list(tmp_path.iterdir()) == []
+    painted(shared_folder, output, settings)
 
 
 @pytest.mark.parametrize("preserve_color", [False, pytest.param(True, marks=pytest.mark.slow)])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from striate.cli.allocator import keep_freed_memory, return_freed_memory
-from striate.jobs.painting.settings import Device, Init, StyleOptimizer, StyleSettings, check_style
+from striate.jobs.painting.settings import Device, Init, StyleOptimizer, StyleSettings, check_style, preview_of
 from striate.jobs.usage import check_page
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def stylize(
     from striate.cli.bars import bars
     from striate.cli.tables import say
     from striate.jobs.painting.page import in_words, write_stylized_page
-    from striate.jobs.painting.stylizing import StylePlan, StyleStep, Stylized, preview_of
+    from striate.jobs.painting.stylizing import StylePlan, StyleStep, Stylized
     from striate.jobs.painting.stylizing import stylize as job
     from striate.units import format_size
 

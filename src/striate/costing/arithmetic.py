@@ -11,7 +11,7 @@ from torch import nn
 from striate.costing.compute import Products, count, written
 from striate.costing.forward import Layer
 from striate.graph.operators import Operator, OperatorGraph
-from striate.graph.windows import find_windows, is_transposed
+from striate.graph.windows import CONVOLUTION, find_windows, is_transposed
 from striate.shapes import Field, Window
 
 
@@ -52,10 +52,10 @@ def explain(
     graph: OperatorGraph,
     layer: Layer,
     products: Products,
-    columns: Products,
+    columns: tuple[int, ...],
     fields: Sequence[Field],
 ) -> Arithmetic:
-    """Write out how a layer's numbers come about; multiply-adds and columns are given as factors."""
+    """Write out how a layer's numbers come about; multiply-adds and the largest columns are given as factors."""
     output = None if layer.output is None else graph.tensors[layer.output]
     activation = ""
     if output is not None and output.shape and not layer.shares:
@@ -65,7 +65,7 @@ def explain(
         output=_sizes(graph, layer, fields),
         macs=_equation(products) if products else "",
         activation=activation,
-        columns=f"{written(columns)} = {count(columns):,}" if columns else "",
+        columns=f"{written([columns])} = {prod(columns):,}" if columns else "",
         dense=_as_dense(graph, layer),
     )
 
@@ -209,7 +209,7 @@ def _transposed_size(window: Window, before: int, after: int) -> str:
 def _as_dense(graph: OperatorGraph, layer: Layer) -> str:
     """Say what a dense layer in place of a convolution would hold, all values in to all values out."""
     found = [graph.operators[index] for index in layer.operators]
-    convolutions = [operator for operator in found if operator.kind == "convolution" and not is_transposed(operator)]
+    convolutions = [operator for operator in found if operator.kind == CONVOLUTION and not is_transposed(operator)]
     if len(convolutions) != 1:
         return ""
     return _dense_weights(convolutions[0], graph)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from inspect import signature
 from itertools import groupby
+from math import prod
 
 import torch
 from torch import nn
@@ -35,7 +36,8 @@ class LayerCost:
             activation function does.
         column_bytes: what a convolution's windows see in one image, written out as the columns of one matrix (im2col),
             of which the kernels' product with it would be the output: of one group at a time, and of a transposed
-            convolution what the product gives, before it is added up; 0 for other layers.
+            convolution what the product gives, before it is added up; 0 for other layers. They are there one
+            convolution at a time: of several, those of the largest.
         receptive_field: pixels of the image that one unit of its output sees, along each side; empty where the network
             does not take images.
         stride: pixels from what one unit sees to what the next one sees; 0 where all see the same.
@@ -120,19 +122,18 @@ def _loops_told_once(rows: Sequence[LayerCost]) -> list[LayerCost]:
 
 
 def _times(row: LayerCost, count: int) -> LayerCost:
-    told = {what: getattr(row.arithmetic, what) for what in ("macs", "activation", "columns")}
+    told = {what: getattr(row.arithmetic, what) for what in ("macs", "activation")}
     return replace(
         row,
         macs=count * row.macs,
         backward_macs=count * row.backward_macs,
         activation_bytes=count * row.activation_bytes,
-        column_bytes=count * row.column_bytes,
         arithmetic=replace(row.arithmetic, **{what: f"{count} times {text}" for what, text in told.items() if text}),
     )
 
 
 def fold(layers: Sequence[LayerCost], depth: int, kinds: Mapping[str, str]) -> list[LayerCost]:
-    """Return a table in which modules more than ``depth`` deep are added up in the one that holds them.
+    """Return a table in which modules more than ``depth`` deep are put together in the one that holds them.
 
     Args:
         layers: in the order in which they run.
@@ -147,8 +148,9 @@ def fold(layers: Sequence[LayerCost], depth: int, kinds: Mapping[str, str]) -> l
             continue
         sums = {
             what: sum(getattr(layer, what) for layer in group)
-            for what in ("parameters", "macs", "backward_macs", "activation_bytes", "column_bytes")
+            for what in ("parameters", "macs", "backward_macs", "activation_bytes")
         }
+        sums["column_bytes"] = max(layer.column_bytes for layer in group)
         ran = [layer for layer in group if layer.output_shape] or group
         rows.append(replace(ran[-1], name=name, kind=kinds.get(name, ""), arithmetic=Arithmetic(), **sums))
     return rows
@@ -186,7 +188,7 @@ def _cost(
 ) -> LayerCost:
     operators = [graph.operators[index] for index in layer.operators]
     products = tuple(product for operator in operators for product in multiply_adds(operator, graph))
-    columns = tuple(_columns(operator, graph) for operator in operators if operator.kind == CONVOLUTION)
+    columns = max((_columns(op, graph) for op in operators if op.kind == CONVOLUTION), key=prod, default=())
     output = None if layer.output is None else graph.tensors[layer.output]
     seen = None if layer.output is None else fields.of(layer.output, layer.last)
     sides = () if seen is None else seen.fields
@@ -198,7 +200,7 @@ def _cost(
         macs=count(products),
         backward_macs=sum(count(backward.get(index, ())) for index in layer.operators),
         activation_bytes=0 if output is None or layer.shares else output.size,
-        column_bytes=count(columns),
+        column_bytes=prod(columns) if columns else 0,
         receptive_field=tuple(int(side.size) for side in sides),
         stride=tuple(_plain(side.stride) for side in sides),
         offset=tuple(_plain(side.start) for side in sides),

@@ -95,7 +95,7 @@ def _layers(page: Page, found: Cost) -> None:
         [
             *("layer", "kind", "output", "parameters", "multiply-adds"),
             *backward,
-            *("bytes out", "bytes as columns", "sees", "stride", "from", "arithmetic"),
+            *("bytes out", "bytes as columns, one image", "sees", "stride", "from", "arithmetic"),
         ],
         [
             (

@@ -93,13 +93,6 @@ class Fitting:
         self.gpu = str(torch.cuda.get_device_properties(0).total_memory) if is_card else None
         self._device = find_device(self.gpu)
 
-    def plain(self, side: int) -> Fit:
-        """Return what painting takes as it is."""
-        size, other = self._at(side)
-        step = find_peak(timeline(self._device.traced(self._step(size)), self._device)).size
-        peak = max(step, self._looking(size, other)) + _held(size, other)
-        return Fit(side, peak, peak, {})
-
     def within(self, side: int, budget: int) -> Fit | None:
         """Return how a picture is painted within so many bytes, in the least time; None where it cannot be."""
         size, other = self._at(side)

@@ -1,5 +1,6 @@
 """What can be asked of a painted picture, and what is refused before anything heavy is loaded."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -99,8 +100,8 @@ def check_style(content: str | Path, style: str | Path, output: str | Path, sett
     """Refuse what could not be painted; return which network is to look at the pictures.
 
     Raises:
-        UsageError: for a picture that is not there, an output that is or that is no picture, or a network without
-            weights.
+        UsageError: for a picture that is not there, an output that is or that is no picture, files of the user's where
+            preview and state would be, or a network without weights.
     """
     for what, picture in (("content", content), ("style", style)):
         if not Path(picture).is_file():
@@ -122,7 +123,36 @@ def check_style(content: str | Path, style: str | Path, output: str | Path, sett
             received=f"{spell(path)}, which is there",
             remedy="Delete it, or choose another name.",
         )
+    _expect_free(path, (Path(content), Path(style)))
     return find_source(settings)
+
+
+def _expect_free(output: Path, pictures: Sequence[Path]) -> None:
+    """Refuse to write over a file of the user's while the picture is being painted."""
+    preview, aside = preview_of(output), aside_of(output)
+    for beside in (preview, aside):
+        if beside.exists() and any(beside.samefile(picture) for picture in pictures):
+            raise UsageError(
+                expected=f"--output beside which {spell(beside)} can be written while it is painted",
+                received="that file as content or style",
+                remedy="Choose another name.",
+            )
+    if preview.exists() and not aside.exists():
+        raise UsageError(
+            expected=f"{spell(preview)}, the preview while it is painted, as a new file",
+            received=f"one that is there, without {spell(aside)} of a picture to go on with",
+            remedy="Delete it if it is of a picture that was cut off; else choose another name.",
+        )
+
+
+def preview_of(output: Path) -> Path:
+    """Return the file of a picture that is not ready."""
+    return output.with_name(f"{output.stem}-preview{output.suffix}")
+
+
+def aside_of(output: Path) -> Path:
+    """Return the file in which a picture is put aside."""
+    return output.with_name(f"{output.name}.state")
 
 
 def find_source(settings: StyleSettings) -> Source:

@@ -23,7 +23,7 @@ from striate.jobs.memory import find_budget
 from striate.jobs.painting.easel import Easel, Worth
 from striate.jobs.painting.eye import Eye, open_eye
 from striate.jobs.painting.memory import Fit, Fitting, expect_room, make_optimizer, painting_step
-from striate.jobs.painting.settings import StyleSettings, check_style
+from striate.jobs.painting.settings import StyleSettings, aside_of, check_style, preview_of
 from striate.jobs.painting.state import State, fingerprint, resumed
 from striate.style.ladder import Rung, ladder
 from striate.style.painting import Losses, look
@@ -105,8 +105,8 @@ def stylize(
         settings: how; by default the usual ones, with weights that are at hand.
 
     Raises:
-        UsageError: for an image that cannot be read or is too small, an output that is there, or weights that are
-            another network's.
+        UsageError: for an image that cannot be read or is too small, an output that is there, files of the user's where
+            preview and state would be, or weights that are another network's.
         BudgetError: where the memory is too little for any picture.
         InterruptedRunError: after Ctrl-C or SIGTERM, when all is saved.
         NotFiniteError: where a loss is not a number.
@@ -140,24 +140,17 @@ def stylize(
             smaller = fitting.within(rung.side, budget)
             assert smaller is not None, "what fits at full size fits at any smaller one"
             plans[rung.side] = smaller.recompute
-    yield from _paint(eye, settings, easel, rungs, state, plans, path)
-    assert state.image is not None
-    pixels = easel.shown(state.image)
-    worth = easel.judge(state.image)
-    _write(path, pixels)
-    for rest in (aside_of(path), preview_of(path)):
-        rest.unlink(missing_ok=True)
+    try:
+        yield from _paint(eye, settings, easel, rungs, state, plans, path)
+        assert state.image is not None
+        pixels = easel.shown(state.image)
+        worth = easel.judge(state.image)
+        _write(path, pixels)
+        aside_of(path).unlink(missing_ok=True)
+    finally:
+        if not aside_of(path).exists():  # Left alone, the preview would be taken for a file of the user's.
+            preview_of(path).unlink(missing_ok=True)
     yield Stylized(path, easel.size, worth, None if fit is None else fit.peak, state.seconds)
-
-
-def preview_of(output: Path) -> Path:
-    """Return the file of a picture that is not ready."""
-    return output.with_name(f"{output.stem}-preview{output.suffix}")
-
-
-def aside_of(output: Path) -> Path:
-    """Return the file in which a picture is put aside."""
-    return output.with_name(f"{output.name}.state")
 
 
 def _paint(
