@@ -16,7 +16,7 @@ from striate.zoo import create_model
 DOCS = ROOT / "docs"
 PAGE = (DOCS / "exercises.md").read_text(encoding="utf-8")
 BEFORE, *SECTIONS = re.split(r"^(?=## )", PAGE, flags=re.MULTILINE)
-COMMANDS = re.compile(r"^```bash\n(.*?)^```\n(?:\n```\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
+COMMANDS = re.compile(r"^```bash\n(.*?)^```\n(?:\n((?:> .*\n)*)\n?```\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
 SHELL = "export PATH=$PWD/.venv/bin:$PATH OMP_NUM_THREADS=2\n"  # As the page says.
 ROUNDING = 1e-8  # Differences below that come of how numbers are rounded.
 PEAKS = 1.1  # By which factor peaks may differ, on a processor with other kernels.
@@ -121,8 +121,10 @@ def prints_alike(said: str, line: str, peaks: set[int]) -> bool:
 @pytest.mark.slow
 @pytest.mark.parametrize("section", SECTIONS, ids=number)
 def test_commands_print_what_the_page_says(prepared: Path, section: str) -> None:
-    for commands, said in COMMANDS.findall(section):
+    for commands, quoted, said in COMMANDS.findall(section):
         out = run(SHELL + commands, prepared).splitlines()
+        setting = re.sub(r"^> ", "", quoted, flags=re.MULTILINE).replace("\n", " ")
+        assert any(prints_alike(setting, line, set()) for line in out) or not quoted, setting
         peaks = {found.end() for line in said.splitlines() for found in re.finditer(r"\bbytes(?=  |$)", line)}
         is_exact = all(line.startswith(("striate cost ", "striate plan ")) for line in commands.splitlines())
         for line in said.splitlines():

@@ -178,7 +178,7 @@ def test_the_page_about_style(copy: Path) -> None:
         Image.open(source).save(copy / name)
     write_network(copy)
     out = run(f"export PATH=$PWD/.venv/bin:$PATH\n{commands}", copy)
-    assert out.count("half of each blended") == 2
+    assert out.count("half of each blended: ") == 2
     assert "<svg" in (copy / "painted.html").read_text(encoding="utf-8")
     assert (copy / "kept.png").is_file()
     *steps, worth = run_python(code, copy)

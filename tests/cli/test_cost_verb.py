@@ -135,6 +135,7 @@ def test_a_trained_network_is_taken_by_its_folder(program: Run, tmp_path: Path) 
     [
         (("lenet6",), "Did you mean lenet5"),
         (("nowhere.py:net", "--input", "3x9x9"), "'nowhere.py', which is not there"),
+        (("runs/classify/nowhere",), "'runs/classify/nowhere', where there is no folder"),
         ((f"{EXAMPLES}:max_pool", "--input", "3x9x9"), "Did you mean max_pooling?"),
         (("math:sqrt", "--input", "3x9x9"), "expected math:sqrt to return a network"),
         (("torch:get_num_threads", "--input", "3x9x9"), "to return a torch.nn.Module\n  received int"),

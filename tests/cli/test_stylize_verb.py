@@ -9,6 +9,9 @@ from PIL import Image
 
 from conftest import Done
 from paintings import MODEL, write_network, write_pictures
+from striate.jobs.painting.easel import Distances, Worth
+from striate.jobs.painting.page import in_words
+from striate.jobs.painting.stylizing import Stylized
 
 Program = Callable[..., Done]
 ASKED = ("stylize", "content.png", "style.png", "-o", "a.png", "--model", MODEL, "--weights", "squeezenet.safetensors")
@@ -25,10 +28,11 @@ def pictures(tmp_path: Path) -> None:
 def test_a_picture_in_words_and_on_a_page(program: Program, tmp_path: Path) -> None:
     done = program(*ASKED, *SMALL, "--html", "page.html", "--memory", "500MB")
     assert done.returncode == 0, done.stderr
-    first, second, third = done.stdout.splitlines()
+    first, second, verdict, third = done.stdout.splitlines()
     assert first.startswith("a.png: 36x48 pixels, took ")
     assert "predicted to take" in first
     assert "half of each blended" in second
+    assert verdict.startswith("that is n")
     assert third == "page: page.html"
     assert "preview: a-preview.png" in done.stderr
     assert "48 px for 2 steps" in done.stderr
@@ -40,6 +44,22 @@ def test_a_picture_in_words_and_on_a_page(program: Program, tmp_path: Path) -> N
     again = program(*ASKED, *SMALL)
     assert again.returncode == 2
     assert "a.png, which is there" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "style", "said"),
+    [
+        (0.4, 0.2, "that is nearer to both than half of each blended"),
+        (0.6, 0.2, "that is no nearer to the content than half of each blended; what may help: a smaller "),
+        (0.4, 0.3, "that is no nearer to the style than half of each blended; what may help: more --steps"),
+        (0.5, 0.3, "that is no nearer to the content and the style than half"),
+    ],
+)
+def test_a_picture_is_worth_something_if_it_is_better_than_a_blend(content: float, style: float, said: str) -> None:
+    others = Distances(0.0, 2.0), Distances(2.0, 0.0), Distances(0.5, 0.3)
+    worth = Worth(Distances(content, style), *others)
+    done = Stylized(path=Path("a.png"), size=(48, 36), worth=worth, seconds=1.0, peak=None)
+    assert in_words(done)[-1].startswith(said)
 
 
 @pytest.mark.usefixtures("pictures")

@@ -57,6 +57,12 @@ def check_network(model: str) -> None:
     if not sign and model not in ZOO:
         if Path(model).is_dir():
             read_weights_config(find_weights(model))
+        elif len(Path(model).parts) > 1:
+            raise UsageError(
+                expected="a run folder, a network of the zoo, file.py:callable or package.module:callable",
+                received=f"{model!r}, where there is no folder",
+                remedy="Check the path: `striate runs` lists the runs that are there.",
+            )
         else:
             find_model(model)
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from striate.data.images import read_image
+from striate.jobs.painting.easel import Worth
 from striate.jobs.painting.stylizing import StyleStep, Stylized
 from striate.reporting.figures import lines
 from striate.reporting.page import Page
@@ -22,7 +23,21 @@ def in_words(done: Stylized) -> list[str]:
         "on maps that it was not painted by, squares of differences over squares: "
         f"{painted.content:.3f} from the content, {painted.style:.3f} from the style; "
         f"half of each blended: {blend.content:.3f}, {blend.style:.3f}",
+        _verdict(done.worth),
     ]
+
+
+def _verdict(worth: Worth) -> str:
+    """Say whether a picture is better than what one gets without a network, and what to do where it is not."""
+    better = {what: getattr(worth.painted, what) < getattr(worth.blend, what) for what in ("content", "style")}
+    if all(better.values()):
+        return "that is nearer to both than half of each blended"
+    remedies = {"content": "a smaller --style-weight", "style": "more --steps, a larger --image-size or --style-weight"}
+    worse = [what for what, is_better in better.items() if not is_better]
+    return (
+        f"that is no nearer to the {' and the '.join(worse)} than half of each blended; "
+        f"what may help: {'; '.join(remedies[what] for what in worse)}"
+    )
 
 
 def write_stylized_page(path: Path, content: Path, style: Path, done: Stylized, course: Sequence[StyleStep]) -> None:
