@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from striate.cli.explain import document
 from striate.data.images import read_header
 from striate.errors import UsageError
 from striate.jobs.explained_page import in_words, write_explained_page, write_pictures
@@ -42,15 +43,15 @@ def test_of_a_network_with_fresh_weights_all_is_there_and_it_says_that_they_are(
     assert explained.result is not None
     assert explained.label == explained.result.name == f"class {explained.result.best}"
     assert explained.pixels.shape == (32, 32, 1)
-    assert [(each.layer, each.shape) for each in explained.layers] == [
+    assert [(each.name, each.shape) for each in explained.layers] == [
         ("features.c1", (6, 28, 28)),
         ("features.c3.pool", (6, 14, 14)),
         ("features.c3", (16, 10, 10)),
         ("features", (16, 5, 5)),
     ]
     # 5, then a pooling of 2: 6, then 5 x 5 at every second place: 6 + 4 · 2 = 14, then a pooling: 14 + 2 = 16.
-    assert [each.rows.size for each in explained.fields] == [5, 6, 14, 16]
-    assert all(0 < each.effective <= each.rows.size + 1 for each in explained.fields)
+    assert [each.rows.size for each in explained.layers] == [5, 6, 14, 16]
+    assert all(0 < each.effective <= each.rows.size + 1 for each in explained.layers)
     assert [each.way for each in explained.why] == ["Grad-CAM of features.c3", "occlusion by squares of 4 pixels"]
     for each in explained.why:
         assert each.saliency.shape == (32, 32)
@@ -74,14 +75,13 @@ def test_a_network_that_tells_no_classes_has_maps_and_fields(photo: Path) -> Non
     assert found.result is None
     assert not found.why
     assert found.layers[-1].shape[1:] == (2, 2)
-    assert len(found.fields) == len(found.layers)
 
 
 def test_modules_of_ones_own_are_explained(photo: Path) -> None:
     *_, found = explain(f"{ODD}:Dense", photo, image_size=(32, 32), layers=["enter", "layers.0"], label="class 3")
     assert isinstance(found, Explained)
     assert found.label == "class 3"
-    assert [(each.layer, each.rows.size) for each in found.fields] == [("enter", 3), ("layers.0", 5)]
+    assert [(each.name, each.rows.size) for each in found.layers] == [("enter", 3), ("layers.0", 5)]
     assert found.filters is not None
     assert found.filters.shape == (24, 3, 3, 3)
 
@@ -124,3 +124,10 @@ def test_fresh_weights_are_those_of_the_seed() -> None:
     first, again, other = (open_subject("lenet5", seed=seed).network.state_dict() for seed in (0, 0, 1))
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_each_layer_has_its_own_field_in_the_order_in_which_layers_were_asked_for(photo: Path) -> None:
+    *_, found = explain("lenet5", photo, layers=["features.c3", "features.c1", "features.c3"])
+    assert isinstance(found, Explained)
+    told = [(each["layer"], each["shape"], each["rows"][1] - each["rows"][0]) for each in document(found)["layers"]]
+    assert told == [("features.c3", (16, 10, 10), 14), ("features.c1", (6, 28, 28), 5)]

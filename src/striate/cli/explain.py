@@ -89,7 +89,7 @@ def explain(
         write_explained_page(html, found)
     written = 0 if output is None else write_pictures(output, found)
     if as_json:
-        print(json.dumps(_document(found), indent=2))
+        print(json.dumps(document(found), indent=2))
         return
     out = Console()
     for line in in_words(found):
@@ -114,7 +114,8 @@ def _parse_filter(text: str | None) -> tuple[str, int] | None:
     return layer, int(number)
 
 
-def _document(found: "Explained") -> dict[str, Any]:
+def document(found: "Explained") -> dict[str, Any]:
+    """Return all numbers, as --json prints them."""
     result = found.result
     return {
         "model": found.model,
@@ -126,17 +127,17 @@ def _document(found: "Explained") -> dict[str, Any]:
         "chance": {"curve": found.chance, "area": found.chance_area} if found.why else None,
         "layers": [
             {
-                "layer": layer.layer,
+                "layer": layer.name,
                 "kind": layer.kind,
                 "shape": layer.shape,
                 "strongest": layer.strongest,
                 "most_different": layer.different,
-                "unit": seen.unit,
-                "rows": seen.rows,
-                "columns": seen.columns,
-                "effective_side": seen.effective,
+                "unit": layer.unit,
+                "rows": layer.rows,
+                "columns": layer.columns,
+                "effective_side": layer.effective,
             }
-            for layer, seen in zip(found.layers, found.fields, strict=True)
+            for layer in found.layers
         ],
         "answers": None
         if found.answers is None

@@ -46,11 +46,11 @@ def field_pictures(found: Explained) -> list[Shown]:
     """Return what the middle unit of each layer sees."""
     return [
         Shown(
-            f"field-{each.layer}",
-            f"{each.layer}: sees {_sides(each.rows.size, each.columns.size)}, most of it {each.effective} wide",
+            f"field-{each.name}",
+            f"{each.name}: sees {_sides(each.rows.size, each.columns.size)}, most of it {each.effective} wide",
             draw_field(found.pixels, each.energy, each.rows, each.columns, each.effective),
         )
-        for each in found.fields
+        for each in found.layers
     ]
 
 
@@ -58,11 +58,11 @@ def map_pictures(found: Explained) -> Iterator[tuple[str, list[Shown], list[Show
     """Yield each layer in words, its strongest maps, and those that are most different."""
     for layer in found.layers:
         drawn = {
-            channel: Shown(f"map-{layer.layer}-{channel}", f"map {channel}", draw_map(values))
+            channel: Shown(f"map-{layer.name}-{channel}", f"map {channel}", draw_map(values))
             for channel, values in layer.maps.items()
         }
         channels, height, width = layer.shape
-        title = f"{layer.layer or 'the network'}: {channels} maps of {_sides(height, width)}"
+        title = f"{layer.name or 'the network'}: {channels} maps of {_sides(height, width)}"
         yield title, [drawn[each] for each in layer.strongest], [drawn[each] for each in layer.different]
 
 
@@ -108,9 +108,9 @@ def in_words(found: Explained) -> list[str]:
     if found.chance_area is not None:
         said.append(f"{CHANCE}, {found.chance_area:.3f}: a picture that is right is below that")
     said += [
-        f"{each.layer or 'the network'}: a unit sees {_sides(each.rows.size, each.columns.size)} pixels; "
+        f"{each.name or 'the network'}: a unit sees {_sides(each.rows.size, each.columns.size)} pixels; "
         f"{each.effective} x {each.effective} hold 95 % of what matters to the middle one"
-        for each in found.fields
+        for each in found.layers
     ]
     if found.answers is not None:
         said += [
@@ -129,7 +129,7 @@ def write_explained_page(path: Path, found: Explained) -> None:
         page.table(["class", "probability"], [(name, f"{share:.2%}") for name, share in found.result.top(TOP)])
     if found.why:
         _why(page, found)
-    if found.fields:
+    if found.layers:
         page.heading("What a unit sees")
         page.text(
             "The middle unit of each layer. The blue frame holds all that could matter to it, as windows and strides "
@@ -142,12 +142,12 @@ def write_explained_page(path: Path, found: Explained) -> None:
             ["layer", "row x column", "sees, in theory", "holds 95 % of what matters"],
             [
                 (
-                    each.layer,
+                    each.name,
                     _sides(*each.unit),
                     _sides(each.rows.size, each.columns.size),
                     each.effective,
                 )
-                for each in found.fields
+                for each in found.layers
             ],
         )
     if found.layers:

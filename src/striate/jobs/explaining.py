@@ -35,40 +35,29 @@ class Explaining(Counted):
 
 
 @dataclass(frozen=True, slots=True)
-class LayerMaps:
-    """Some of a layer's maps.
+class Layer:
+    """Some of a layer's maps, and what their middle unit sees of the image.
 
     Args:
-        layer: its name; empty for the network itself.
+        name: the layer's; empty for the network itself.
         kind: its class.
         shape: channels x height x width of all maps.
         strongest: channels with the largest values.
         different: channels that are least like each other.
         maps: of all of these, by channel.
-    """
-
-    layer: str
-    kind: str
-    shape: tuple[int, int, int]
-    strongest: tuple[int, ...]
-    different: tuple[int, ...]
-    maps: dict[int, Float32[np.ndarray, "h w"]]
-
-
-@dataclass(frozen=True, slots=True)
-class SeenBy:
-    """What the middle unit of a layer sees of the image.
-
-    Args:
-        layer: its name.
-        unit: row and column.
-        rows: of the image, in theory; some may lie beyond it.
+        unit: row and column of the middle one.
+        rows: of the image that it sees, in theory; some may lie beyond it.
         columns: likewise.
         effective: side of the square around the middle of these that holds 95 % of the squared gradient.
         energy: share of the squared gradient, of each pixel.
     """
 
-    layer: str
+    name: str
+    kind: str
+    shape: tuple[int, int, int]
+    strongest: tuple[int, ...]
+    different: tuple[int, ...]
+    maps: dict[int, Float32[np.ndarray, "h w"]]
     unit: tuple[int, int]
     rows: Span
     columns: Span
@@ -107,8 +96,7 @@ class Explained:
         result: how probable each class is; None for a network that tells none.
         label: the class that is explained; None where none is.
         filters: of the first convolution: out x in x height x width.
-        layers: maps of some layers, from the image on.
-        fields: what units of the same layers see.
+        layers: that were asked for, in that order, or some from the image on.
         why: what speaks for the class, by several ways.
         chance: curves of orders of chance, their mean; empty where no class is explained.
         is_trained: whether the network has weights that were learned.
@@ -121,8 +109,7 @@ class Explained:
     result: Classes | None
     label: str | None
     filters: Float32[np.ndarray, "O I kh kw"] | None
-    layers: tuple[LayerMaps, ...]
-    fields: tuple[SeenBy, ...]
+    layers: tuple[Layer, ...]
     why: tuple[Why, ...]
     chance: tuple[float, ...]
     is_trained: bool
@@ -193,6 +180,7 @@ def explain(
             why.append(_weighed(subject, given, place, f"Grad-CAM of {last.name}", _cam(subject, given, last, place)))
         why.append((yield from _occluded(subject, given, place)))
         chance = [_by_chance(subject, given, place, seed + draw) for draw in range(CHANCES)]
+    maps = maps_at(subject.network, given, chosen)
     filters = first_filters(subject.network)
     yield Explained(
         model=str(model),
@@ -201,8 +189,7 @@ def explain(
         result=result,
         label=None if place is None else subject.classes[place],
         filters=None if filters is None else filters.float().numpy(),
-        layers=tuple(_layer_maps(point, maps[0]) for point, maps in maps_at(subject.network, given, chosen).items()),
-        fields=tuple(_seen_by(subject, given, point, seed) for point in chosen),
+        layers=tuple(_looked_into(subject, given, point, maps[point][0], seed) for point in chosen),
         why=tuple(why),
         chance=tuple(sum(shares) / len(chance) for shares in zip(*chance, strict=True)),
         is_trained=subject.is_trained,
@@ -211,7 +198,7 @@ def explain(
 
 
 def choose_points(points: Sequence[Point], names: Sequence[str]) -> list[Point]:
-    """Return the points of some names, or one for each size of maps.
+    """Return the points of some names, each once, or one for each size of maps.
 
     Raises:
         UsageError: for a name that is none, with the nearest that is one.
@@ -222,7 +209,7 @@ def choose_points(points: Sequence[Point], names: Sequence[str]) -> list[Point]:
             raise UsageError(
                 expected="a layer of several places, by its name", received=repr(name), remedy=nearest(name, known)
             )
-    return [known[name] for name in names] or one_of_each_size(points)
+    return [known[name] for name in dict.fromkeys(names)] or one_of_each_size(points)
 
 
 def _classified(subject: Subject, given: Tensor, label: str | None) -> tuple[Classes | None, int | None]:
@@ -288,16 +275,22 @@ def _by_chance(subject: Subject, given: Tensor, place: int, seed: int) -> list[f
     return deletion_curve(subject.network, given, saliency, place)
 
 
-def _layer_maps(point: Point, maps: Tensor) -> LayerMaps:
+def _looked_into(subject: Subject, given: Tensor, point: Point, maps: Tensor, seed: int) -> Layer:
     strong, different = strongest(maps, SHOWN), most_different(maps, SHOWN)
-    chosen = {channel: maps[channel].float().numpy() for channel in dict.fromkeys((*strong, *different))}
-    return LayerMaps(point.name, point.kind, point.shape, tuple(strong), tuple(different), chosen)
-
-
-def _seen_by(subject: Subject, given: Tensor, point: Point, seed: int) -> SeenBy:
-    """Return what the middle unit sees."""
     unit = (point.sides[0] // 2, point.sides[1] // 2)
     energy = effective_field(subject.network, given, point, unit, seed)
     rows, columns = point.seen(*unit)
     middle = ((rows.start + rows.end - 1) / 2, (columns.start + columns.end - 1) / 2)
-    return SeenBy(point.name, unit, rows, columns, effective_side(energy, middle), energy.numpy())
+    return Layer(
+        name=point.name,
+        kind=point.kind,
+        shape=point.shape,
+        strongest=tuple(strong),
+        different=tuple(different),
+        maps={channel: maps[channel].float().numpy() for channel in dict.fromkeys((*strong, *different))},
+        unit=unit,
+        rows=rows,
+        columns=columns,
+        effective=effective_side(energy, middle),
+        energy=energy.numpy(),
+    )
