@@ -44,15 +44,12 @@ class Point:
 
     def seen(self, row: int, column: int) -> tuple[Span, Span]:
         """Return the pixels that one unit sees, down and across; some may lie beyond the image."""
-        down, across = (
-            Span(int(field.start + place * field.stride), int(field.start + place * field.stride + field.size))
-            for field, place in zip(self.fields, (row, column), strict=True)
-        )
-        return down, across
+        down, across = self.fields
+        return down.seen(Span(row, row + 1)), across.seen(Span(column, column + 1))
 
 
 def find_points(network: nn.Module, image: Tensor) -> list[Point]:
-    """Return the modules that return maps of several places, in the order in which they are done.
+    """Return the modules that return maps of several places, as one tensor, in the order in which they are done.
 
     Of modules that return the same tensor, such as a block and the last layer in it, or a convolution and what is done
     to its result in place, there is one: the last to be done, the outermost of those.
