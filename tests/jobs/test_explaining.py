@@ -51,7 +51,7 @@ def test_of_a_network_with_fresh_weights_all_is_there_and_it_says_that_they_are(
     ]
     # 5, then a pooling of 2: 6, then 5 x 5 at every second place: 6 + 4 · 2 = 14, then a pooling: 14 + 2 = 16.
     assert [each.rows.size for each in explained.layers] == [5, 6, 14, 16]
-    assert all(0 < each.effective <= each.rows.size + 1 for each in explained.layers)
+    assert all(0 < each.effective <= each.rows.size for each in explained.layers)
     assert [each.way for each in explained.why] == ["Grad-CAM of features.c3", "occlusion by squares of 4 pixels"]
     for each in explained.why:
         assert each.saliency.shape == (32, 32)
@@ -84,6 +84,13 @@ def test_modules_of_ones_own_are_explained(photo: Path) -> None:
     assert [(each.name, each.rows.size) for each in found.layers] == [("enter", 3), ("layers.0", 5)]
     assert found.filters is not None
     assert found.filters.shape == (24, 3, 3, 3)
+
+
+def test_parts_that_return_tuples_are_passed_over(photo: Path) -> None:
+    *_, found = explain(f"{ODD}:Halves", photo, image_size=(32, 32))
+    assert isinstance(found, Explained)
+    assert [each.name for each in found.layers] == ["alone.mix"]
+    assert found.why[0].way == "Grad-CAM of alone.mix"
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def find_points(network: nn.Module, image: Tensor) -> list[Point]:
         if call.phase is not Phase.FORWARD:
             continue
         turn = turns[call.layer] = turns.get(call.layer, -1) + 1
-        for tensor in call.outputs[:1]:
+        for tensor in call.outputs if call.returns_tensor else ():
             shape, seen = graph.tensors[tensor].shape, fields.of(tensor, ends[index])
             if len(shape) != 4 or seen is None or None in seen.dims or len(seen.fields) != 2 or shape[2] * shape[3] < 2:
                 continue
