@@ -93,6 +93,52 @@ def test_parts_that_return_tuples_are_passed_over(photo: Path) -> None:
     assert found.why[0].way == "Grad-CAM of alone.mix"
 
 
+OWN = """
+from torch import nn
+
+def flat():
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, 3))
+
+def silent():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    nn.init.zeros_(network[4].weight)
+    return network
+
+def alone():
+    return nn.Conv2d(1, 2, 3)
+
+class HeadFirst(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head, self.stem = nn.Conv2d(8, 5, 1), nn.Conv2d(3, 8, 3)
+
+    def forward(self, x):
+        return self.head(self.stem(x).relu()).mean((2, 3))
+
+class Both(nn.Module):
+    def forward(self, x, y):
+        return x + y
+"""
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("own") / "own.py"
+    path.write_text(OWN, encoding="utf-8")
+    return str(path)
+
+
+def test_where_nothing_speaks_for_a_class_no_curve_is_drawn(own: str, photo: Path, tmp_path: Path) -> None:
+    *_, found = explain(f"{own}:silent", photo, image_size=(24, 24))
+    assert isinstance(found, Explained)
+    assert [(each.curve, each.area) for each in found.why] == [((), None)] * 2
+    assert found.chance == ()
+    assert document(found)["chance"] is None
+    assert [line for line in in_words(found) if "nothing speaks for it" in line][0].startswith("Grad-CAM of 1")
+    write_explained_page(tmp_path / "page.html", found)
+    assert "nothing speaks for it" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("model", "options", "said"),
     [

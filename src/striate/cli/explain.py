@@ -124,7 +124,7 @@ def document(found: "Explained") -> dict[str, Any]:
         "classes": None if result is None else dict(zip(result.names, result.probabilities, strict=True)),
         "explained": found.label,
         "why": [{"way": each.way, "curve": each.curve, "area": each.area} for each in found.why],
-        "chance": {"curve": found.chance, "area": found.chance_area} if found.why else None,
+        "chance": {"curve": found.chance, "area": found.chance_area} if found.chance else None,
         "layers": [
             {
                 "layer": layer.name,

@@ -17,6 +17,7 @@ from striate.reporting.pictures import write_png
 TOP = 5
 LARGE = 224  # Pixels of the longer side of a picture in a file, as far as repeating its pixels brings it.
 CHANCE = "by chance"
+NOTHING = "nothing speaks for it"
 FRESH = "its weights are fresh, so that what it says means nothing"
 
 
@@ -102,7 +103,9 @@ def in_words(found: Explained) -> list[str]:
     if not found.is_trained:
         said.append(f"note: {FRESH}; --pretrained gives it others")
     said += [
-        f"{each.way}: with what it points at gone first, {found.label} is {each.area:.3f} probable in the mean"
+        f"{each.way}: {NOTHING}"
+        if each.area is None
+        else f"{each.way}: with what it points at gone first, {found.label} is {each.area:.3f} probable in the mean"
         for each in found.why
     ]
     if found.chance_area is not None:
@@ -184,11 +187,15 @@ def _why(page: Page, found: Explained) -> None:
         "gone. The smaller the area below its curve, the better; what is to be beaten is an order of chance."
     )
     _pictures(page, why_pictures(found))
-    curves = {each.way: each.curve for each in found.why} | {CHANCE: found.chance}
-    steps = {name: [(at / (len(curve) - 1), share) for at, share in enumerate(curve)] for name, curve in curves.items()}
-    page.figure(lines(steps, "share of the image that is gone", "probability of the class"))
-    rows = [(each.way, f"{each.area:.3f}") for each in found.why]
-    page.table(["what goes first", "area below the curve"], [*rows, (CHANCE, f"{found.chance_area:.3f}")])
+    rows = [(each.way, NOTHING if each.area is None else f"{each.area:.3f}") for each in found.why]
+    if found.chance:
+        curves = {each.way: each.curve for each in found.why if each.curve} | {CHANCE: found.chance}
+        steps = {
+            name: [(at / (len(curve) - 1), share) for at, share in enumerate(curve)] for name, curve in curves.items()
+        }
+        page.figure(lines(steps, "share of the image that is gone", "probability of the class"))
+        rows.append((CHANCE, f"{found.chance_area:.3f}"))
+    page.table(["what goes first", "area below the curve"], rows)
 
 
 def _pictures(page: Page, shown: list[Shown]) -> None:

@@ -72,7 +72,8 @@ class Why:
     Args:
         way: how it was found.
         saliency: how much each pixel speaks for it, 0 or more.
-        curve: how probable the class is with more and more of the image gone, what speaks for it most first.
+        curve: how probable the class is with more and more of the image gone, what speaks for it most first; empty
+            where nothing does.
     """
 
     way: str
@@ -80,9 +81,9 @@ class Why:
     curve: tuple[float, ...]
 
     @property
-    def area(self) -> float:
-        """Below the curve."""
-        return area_below(self.curve)
+    def area(self) -> float | None:
+        """Below the curve; None where there is none."""
+        return area_below(self.curve) if self.curve else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ class Explained:
         filters: of the first convolution: out x in x height x width.
         layers: that were asked for, in that order, or some from the image on.
         why: what speaks for the class, by several ways.
-        chance: curves of orders of chance, their mean; empty where no class is explained.
+        chance: curves of orders of chance, their mean; empty where there is nothing to compare with it.
         is_trained: whether the network has weights that were learned.
         answers: what a filter answers to most; None where none was asked for.
     """
@@ -179,7 +180,8 @@ def explain(
         if last is not None:
             why.append(_weighed(subject, given, place, f"Grad-CAM of {last.name}", _cam(subject, given, last, place)))
         why.append((yield from _occluded(subject, given, place)))
-        chance = [_by_chance(subject, given, place, seed + draw) for draw in range(CHANCES)]
+        if any(each.curve for each in why):
+            chance = [_by_chance(subject, given, place, seed + draw) for draw in range(CHANCES)]
     maps = maps_at(subject.network, given, chosen)
     filters = first_filters(subject.network)
     yield Explained(
@@ -262,7 +264,8 @@ def _square(given: Tensor) -> int:
 
 
 def _weighed(subject: Subject, given: Tensor, place: int, way: str, saliency: Tensor) -> Why:
-    return Why(way, saliency.numpy(), tuple(deletion_curve(subject.network, given, saliency, place)))
+    curve = deletion_curve(subject.network, given, saliency, place) if saliency.max() > 0 else ()
+    return Why(way, saliency.numpy(), tuple(curve))
 
 
 def _by_chance(subject: Subject, given: Tensor, place: int, seed: int) -> list[float]:
