@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from striate.explanation.points import find_points, last_convolved, maps_at, one_of_each_size, run_to
+from striate.explanation.points import find_points, first_filters, last_convolved, maps_at, one_of_each_size, run_to
 from striate.shapes import Span
 from striate.zoo import create_model
 
@@ -119,3 +119,12 @@ def test_a_network_without_maps_has_no_points() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(48, 4))
     assert find_points(network, torch.empty(1, 3, 4, 4)) == []
     assert last_convolved([]) is None
+
+
+def test_the_first_filters() -> None:
+    network = create_model("lenet5")
+    found = first_filters(network, torch.zeros(1, 1, 32, 32))
+    assert found is not None
+    assert found.shape == (6, 1, 5, 5)
+    assert not any(module._forward_pre_hooks for module in network.modules())
+    assert first_filters(nn.Linear(3, 3), torch.zeros(1, 3, 3, 3)) is None

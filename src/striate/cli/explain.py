@@ -48,7 +48,7 @@ def explain(
         float | None, typer.Option(help="of the levels, from 0 to 1; the network's own by default", show_default=False)
     ] = None,
     std: Annotated[float | None, typer.Option(help="their standard deviation, likewise", show_default=False)] = None,
-    seed: Annotated[int, typer.Option(help="of fresh weights, and of orders of chance")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="of fresh weights, and of orders of chance")] = 0,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="write all of it as one page", show_default=False)
     ] = None,
@@ -121,6 +121,7 @@ def document(found: "Explained") -> dict[str, Any]:
         "model": found.model,
         "source": found.source,
         "trained": found.is_trained,
+        "backbone": found.is_backbone,
         "classes": None if result is None else dict(zip(result.names, result.probabilities, strict=True)),
         "explained": found.label,
         "why": [{"way": each.way, "curve": each.curve, "area": each.area} for each in found.why],

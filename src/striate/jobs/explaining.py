@@ -13,8 +13,16 @@ from striate.counted import Counted
 from striate.data.images import visible
 from striate.errors import UsageError, nearest
 from striate.explanation.deletion import area_below, deletion_curve
-from striate.explanation.feature_maps import first_filters, most_different, strongest
-from striate.explanation.points import Point, find_points, last_convolved, maps_at, one_of_each_size
+from striate.explanation.feature_maps import most_different, strongest
+from striate.explanation.points import (
+    Point,
+    find_points,
+    first_filters,
+    last_convolved,
+    layer_title,
+    maps_at,
+    one_of_each_size,
+)
 from striate.explanation.receptive import effective_field, effective_side
 from striate.explanation.saliency import grad_cam, occlude, occlusion_places, spread
 from striate.inference.predict import to_classes
@@ -100,7 +108,8 @@ class Explained:
         layers: that were asked for, in that order, or some from the image on.
         why: what speaks for the class, by several ways.
         chance: curves of orders of chance, their mean; empty where there is nothing to compare with it.
-        is_trained: whether the network has weights that were learned.
+        is_trained: whether the network has weights that were learned; None where only the code that builds it knows.
+        is_backbone: whether it is a larger one's feature layers alone that were looked into.
         answers: what a filter answers to most; None where none was asked for.
     """
 
@@ -113,7 +122,8 @@ class Explained:
     layers: tuple[Layer, ...]
     why: tuple[Why, ...]
     chance: tuple[float, ...]
-    is_trained: bool
+    is_trained: bool | None
+    is_backbone: bool
     answers: Answers | None
 
     @property
@@ -178,12 +188,16 @@ def explain(
     if place is not None:
         last = last_convolved(points)
         if last is not None:
-            why.append(_weighed(subject, given, place, f"Grad-CAM of {last.name}", _cam(subject, given, last, place)))
+            why.append(
+                _weighed(
+                    subject, given, place, f"Grad-CAM of {layer_title(last.name)}", _cam(subject, given, last, place)
+                )
+            )
         why.append((yield from _occluded(subject, given, place)))
         if any(each.curve for each in why):
             chance = [_by_chance(subject, given, place, seed + draw) for draw in range(CHANCES)]
     maps = maps_at(subject.network, given, chosen)
-    filters = first_filters(subject.network)
+    filters = first_filters(subject.network, given)
     yield Explained(
         model=str(model),
         source=str(image),
@@ -195,6 +209,7 @@ def explain(
         why=tuple(why),
         chance=tuple(sum(shares) / len(chance) for shares in zip(*chance, strict=True)),
         is_trained=subject.is_trained,
+        is_backbone=subject.is_backbone,
         answers=answers,
     )
 
@@ -209,7 +224,9 @@ def choose_points(points: Sequence[Point], names: Sequence[str]) -> list[Point]:
     for name in names:
         if name not in known:
             raise UsageError(
-                expected="a layer of several places, by its name", received=repr(name), remedy=nearest(name, known)
+                expected="a layer of several places, by its name",
+                received=repr(name),
+                remedy=nearest(name, map(layer_title, known)),
             )
     return [known[name] for name in dict.fromkeys(names)] or one_of_each_size(points)
 
