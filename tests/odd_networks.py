@@ -202,6 +202,44 @@ class Recomputed(nn.Module):
         return logits
 
 
+class Halved(nn.Module):
+    """A convolution whose maps are handed on in two halves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(3, 16, 3, padding=1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        left, right = self.mix(x).chunk(2, 1)
+        return left, right.relu()
+
+
+class Halves(nn.Module):
+    """Parts that return tuples, of two tensors and of one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.part, self.alone = Halved(), Wrapped()
+        self.head = nn.Linear(8, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        left, right = self.part(x)
+        (out,) = self.alone(left + right)
+        logits: Tensor = self.head(out.mean((2, 3)))
+        return logits
+
+
+class Wrapped(nn.Module):
+    """One convolution, in a tuple."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(8, 8, 3, padding=1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        return (self.mix(x).sin(),)
+
+
 class Twice(torch.autograd.Function):
     """A function with a backward pass of its own, which adds two terms of its own."""
 
@@ -248,5 +286,6 @@ ODD: dict[str, tuple[Callable[[], nn.Module], tuple[str, ...]]] = {
     "Recurrent": (Recurrent, ("50x16",)),
     "Words": (Words, ("24:int64", "3x32x32")),
     "Recomputed": (Recomputed, ("3x64x64",)),
+    "Halves": (Halves, ("3x32x32",)),
     "Own": (Own, ("64x30",)),
 }

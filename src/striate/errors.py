@@ -56,8 +56,12 @@ class NotFiniteError(StriateError):
     """Training met an infinity or something that is not a number."""
 
 
+MANY = 100  # Names that nobody reads.
+FEW = 8
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a sentence naming what the user may have meant by ``name``, else all that is known.
+    """Return a sentence naming what the user may have meant by ``name``, else all that is known, of many the nearest.
 
     >>> nearest("lenet6", ["lenet5", "mlp"])
     'Did you mean lenet5?'
@@ -66,4 +70,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
     close = get_close_matches(name, known, n=3, cutoff=0.6)
     if close:
         return f"Did you mean {' or '.join(close)}?"
+    if len(known) > MANY:
+        return f"Of {len(known):,}, the nearest: {', '.join(get_close_matches(name, known, n=FEW, cutoff=0))}."
     return f"Known: {', '.join(known)}."

@@ -55,6 +55,7 @@ def test_one_mode_as_a_document(program: Program, data: str) -> None:
         (("proposals", "--data", "data", "--only", "slow"), "--only"),
         (("proposals", "--data", "data", "--limit", "0"), "--limit"),
         (("proposals", "--data", "data", "--html", "."), "--html"),
+        (("im2col", "--seed", "-1"), "--seed"),
         (("detectors", "--data", "nowhere"), "received 'nowhere'"),
         (("detectors", "--data", "data", "--only", "rcn"), "Did you mean rcnn"),
         (("detectors", "--data", "data", "--pretrained", "nowhere.safetensors"), "nowhere.safetensors"),

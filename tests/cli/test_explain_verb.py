@@ -34,6 +34,8 @@ def test_bad_use_is_told(program: Callable[..., Any]) -> None:
         (("lenet9", "x.png"), "lenet5"),
         (("lenet5", "x.png", "--image-size", "big"), "--image-size"),
         (("lenet5", "x.png", "--filter", "features.c1"), "--filter"),
+        (("lenet5", "x.png", "--seed", "-1"), "--seed"),
+        (("lenet5", "x.png", "--std", "0"), "--std"),
         (("lenet5", "x.png", "--filter", "features.c1:2"), "a folder of images"),
     ):
         done = program("explain", *flags)

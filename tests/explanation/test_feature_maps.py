@@ -3,10 +3,8 @@
 from itertools import combinations
 
 import torch
-from torch import nn
 
-from striate.explanation.feature_maps import first_filters, most_different, strongest
-from striate.zoo import create_model
+from striate.explanation.feature_maps import most_different, strongest
 
 
 def test_the_strongest_have_the_largest_values() -> None:
@@ -39,11 +37,3 @@ def test_each_choice_is_the_least_like_those_before() -> None:
         best = min((c for c in range(12) if c not in before), key=lambda c: max(float(alike[c, b]) for b in before))
         assert chosen[count] == best
     assert all(a != b for a, b in combinations(chosen, 2))
-
-
-def test_the_first_filters() -> None:
-    network = create_model("alexnet")
-    found = first_filters(network)
-    assert found is not None
-    assert found.shape == (96, 3, 11, 11)
-    assert first_filters(nn.Linear(3, 3)) is None

@@ -1,10 +1,12 @@
 """Where networks can be looked into."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from striate.explanation.points import find_points, last_convolved, maps_at, one_of_each_size, run_to
+from striate.explanation.points import find_points, first_filters, last_convolved, maps_at, one_of_each_size, run_to
 from striate.shapes import Span
 from striate.zoo import create_model
 
@@ -67,7 +69,62 @@ def test_a_point_of_each_size_and_the_last_convolution(name: str, names: list[st
     assert found.name == last
 
 
+class Gated(nn.Module):
+    """Maps weighed by what a window as large as they are makes of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix, self.gate = nn.Conv2d(1, 1, 3, padding=1), nn.AvgPool2d(24)
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.mix(x)
+        gated: Tensor = maps * self.gate(maps)
+        return gated
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        lambda: [nn.Conv2d(1, 1, 3, 2, 1), nn.ConvTranspose2d(1, 1, 4, 2, 1), nn.Conv2d(1, 1, 3, padding=1)],
+        lambda: [nn.Conv2d(1, 1, 3, 2, 1), nn.ConvTranspose2d(1, 1, 3, 2, 1), nn.Conv2d(1, 1, 3, 2)],
+        lambda: [nn.ConvTranspose2d(1, 1, 3, 2), nn.ConvTranspose2d(1, 1, 5, 3, 2), nn.MaxPool2d(2)],
+        lambda: [nn.Conv2d(1, 1, 3, padding=1), nn.AdaptiveAvgPool2d(7), nn.Conv2d(1, 1, 3, padding=1)],
+        lambda: [nn.AdaptiveAvgPool2d(9), nn.ConvTranspose2d(1, 1, 2, 2), nn.AdaptiveAvgPool2d(5)],
+        lambda: [nn.Conv2d(1, 1, 3, 2, 1), nn.Upsample(scale_factor=3, mode="bilinear"), nn.Conv2d(1, 1, 3)],
+        lambda: [nn.AvgPool2d(4), nn.Upsample(scale_factor=4, mode="bilinear", align_corners=True)],
+        lambda: [nn.AvgPool2d(2), nn.Upsample(scale_factor=2), nn.Conv2d(1, 1, 3)],
+        lambda: [Gated()],
+    ],
+)
+def test_what_a_unit_is_said_to_see_holds_all_that_moves_it_and_no_more(layers: Callable[[], list[nn.Module]]) -> None:
+    network = nn.Sequential(*layers()).double()
+    for parameter in network.parameters():
+        nn.init.ones_(parameter)  # So that no way cancels another.
+    image = (1 + torch.rand(1, 1, 24, 24, dtype=torch.float64)).requires_grad_()
+    point = find_points(network, image.detach())[-1]
+    maps = network(image)[0, 0]
+    assert point.sides == maps.shape
+    for place in range(maps.shape[0]):
+        (gradient,) = torch.autograd.grad(maps[place, place], image, retain_graph=True)
+        moved = (gradient[0, 0] != 0).any(1).nonzero()
+        rows, columns = (span.clipped(24) for span in point.seen(place, place))
+        assert rows == columns
+        # Of a maximum, only one of the places is moved; and a neighbour may have a share of 0.
+        exact = not any(isinstance(layer, nn.MaxPool2d | nn.Upsample) for layer in network)
+        found = Span(int(moved[0]), int(moved[-1]) + 1)
+        assert found == rows if exact else rows.joined(found) == rows, place
+
+
 def test_a_network_without_maps_has_no_points() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(48, 4))
     assert find_points(network, torch.empty(1, 3, 4, 4)) == []
     assert last_convolved([]) is None
+
+
+def test_the_first_filters() -> None:
+    network = create_model("lenet5")
+    found = first_filters(network, torch.zeros(1, 1, 32, 32))
+    assert found is not None
+    assert found.shape == (6, 1, 5, 5)
+    assert not any(module._forward_pre_hooks for module in network.modules())
+    assert first_filters(nn.Linear(3, 3), torch.zeros(1, 3, 3, 3)) is None

@@ -103,6 +103,16 @@ def test_what_matters_most_goes_first() -> None:
     assert torch.equal(image, torch.ones(1, 1, 2, 2))
 
 
+def test_what_matters_alike_goes_in_an_order_of_chance() -> None:
+    weights = torch.zeros(20, 20)
+    weights[:10] = 0.01  # From above, all of it would be gone when half of the image is.
+    curve = deletion_curve(Counting(weights), torch.ones(1, 1, 20, 20), torch.zeros(20, 20), 0)
+    half = float(torch.tensor(1.0).sigmoid())
+    assert curve[10] == pytest.approx(half, abs=0.05)
+    assert curve == deletion_curve(Counting(weights), torch.ones(1, 1, 20, 20), torch.ones(20, 20), 0)
+    assert curve != deletion_curve(Counting(weights), torch.ones(1, 1, 20, 20), torch.ones(20, 20), 0, seed=1)
+
+
 def test_areas_are_those_of_trapezia() -> None:
     assert area_below([1.0, 1.0, 1.0]) == 1
     assert area_below([1.0, 0.0]) == 0.5

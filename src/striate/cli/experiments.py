@@ -24,7 +24,7 @@ def _verb(experiment: Experiment) -> Callable[..., None]:
 
     def verb(
         data: Annotated[str, typer.Option(help=takes)] = experiment.data,
-        seed: Annotated[int, typer.Option(help="of weights and of the images' order")] = 0,
+        seed: Annotated[int, typer.Option(min=0, help="of weights and of the images' order")] = 0,
         html: Annotated[
             Path | None, typer.Option(metavar="FILE", help="write all of it as one page", show_default=False)
         ] = None,

@@ -48,7 +48,7 @@ def explain(
         float | None, typer.Option(help="of the levels, from 0 to 1; the network's own by default", show_default=False)
     ] = None,
     std: Annotated[float | None, typer.Option(help="their standard deviation, likewise", show_default=False)] = None,
-    seed: Annotated[int, typer.Option(help="of fresh weights, and of orders of chance")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="of fresh weights, and of orders of chance")] = 0,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="write all of it as one page", show_default=False)
     ] = None,
@@ -89,7 +89,7 @@ def explain(
         write_explained_page(html, found)
     written = 0 if output is None else write_pictures(output, found)
     if as_json:
-        print(json.dumps(_document(found), indent=2))
+        print(json.dumps(document(found), indent=2))
         return
     out = Console()
     for line in in_words(found):
@@ -114,29 +114,31 @@ def _parse_filter(text: str | None) -> tuple[str, int] | None:
     return layer, int(number)
 
 
-def _document(found: "Explained") -> dict[str, Any]:
+def document(found: "Explained") -> dict[str, Any]:
+    """Return all numbers, as --json prints them."""
     result = found.result
     return {
         "model": found.model,
         "source": found.source,
         "trained": found.is_trained,
+        "backbone": found.is_backbone,
         "classes": None if result is None else dict(zip(result.names, result.probabilities, strict=True)),
         "explained": found.label,
         "why": [{"way": each.way, "curve": each.curve, "area": each.area} for each in found.why],
-        "chance": {"curve": found.chance, "area": found.chance_area} if found.why else None,
+        "chance": {"curve": found.chance, "area": found.chance_area} if found.chance else None,
         "layers": [
             {
-                "layer": layer.layer,
+                "layer": layer.name,
                 "kind": layer.kind,
                 "shape": layer.shape,
                 "strongest": layer.strongest,
                 "most_different": layer.different,
-                "unit": seen.unit,
-                "rows": seen.rows,
-                "columns": seen.columns,
-                "effective_side": seen.effective,
+                "unit": layer.unit,
+                "rows": layer.rows,
+                "columns": layer.columns,
+                "effective_side": layer.effective,
             }
-            for layer, seen in zip(found.layers, found.fields, strict=True)
+            for layer in found.layers
         ],
         "answers": None
         if found.answers is None

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import prod
+from math import ceil, prod
 from typing import cast
 
 from striate.graph.operators import Operator, OperatorGraph, Phase, TensorSpec
@@ -136,7 +136,10 @@ def _through(operator: Operator, graph: OperatorGraph, known: list[tuple[int, Se
 
 def _aligned(graph: OperatorGraph, tensor: int, seen: Seen, out: TensorSpec) -> Seen:
     """Return what a term sees, in the dimensions of a result that it is spread over."""
-    more = len(out.shape) - len(graph.tensors[tensor].shape)
+    shape = graph.tensors[tensor].shape
+    more = len(out.shape) - len(shape)
+    if more >= 0 and not seen.rows:
+        seen = seen.mixed(shape, tuple(dim for dim, size in enumerate(shape) if size == 1 < out.shape[dim + more]))
     return seen.moved(lambda dim: dim + more) if more else seen
 
 
@@ -152,11 +155,12 @@ def _windowed(operator: Operator, graph: OperatorGraph, seen: Seen, shape: tuple
         if place not in seen.dims:  # Along what is no side of the image, or where all see the same.
             continue
         side = seen.dims.index(place)
-        step = Field.under_transposed if is_transposed(operator) else Field.under
-        fields[side] = step(fields[side], window)
         if operator.kind in ADAPTIVE:
             out = graph.tensors[operator.outputs[0]].shape[place]
-            fields[side] = replace(fields[side], stride=seen.fields[side].stride * Fraction(shape[place], out))
+            fields[side] = fields[side].adapted(window.kernel, shape[place], out)
+        else:
+            step = Field.under_transposed if is_transposed(operator) else Field.under
+            fields[side] = step(fields[side], window)
     return replace(seen, fields=tuple(fields))
 
 
@@ -167,10 +171,13 @@ def _resized(operator: Operator, seen: Seen, shape: tuple[int, ...], out: tuple[
         return None
     for side, dim in enumerate(seen.dims):
         if dim is not None and shape[dim] != out[dim]:
-            ratio, taken = Fraction(out[dim], shape[dim]), NEIGHBOURS[mode[1]]
-            if operator.kind.endswith("_aa") and ratio < 1:  # It looks at all that it makes one of.
-                taken = -(-taken * ratio.denominator // ratio.numerator) + 1
-            fields[side] = fields[side].resized(ratio, taken)
+            step, taken = Fraction(shape[dim], out[dim]), NEIGHBOURS[mode[1]]
+            if operator.kind.endswith("_aa") and step > 1:  # It looks at all that it makes one of.
+                taken = ceil(taken * step) + 1
+            middle = step / 2 if taken > 1 else Fraction(0)
+            if operator.arguments.get("align_corners"):
+                step, middle = Fraction(shape[dim] - 1, max(out[dim] - 1, 1)), Fraction(1, 2)
+            fields[side] = fields[side].resized(step, taken, middle)
     return replace(seen, fields=tuple(fields))
 
 
@@ -231,7 +238,7 @@ def _shuffled(operator: Operator, seen: Seen, shape: tuple[int, ...], _out: tupl
     """Deal channels out to places, or places to channels."""
     factor = cast(int, operator.arguments.get("upscale_factor") or operator.arguments.get("downscale_factor"))
     if operator.kind == "pixel_shuffle":
-        fields = [field.resized(Fraction(factor), 1) for field in seen.fields]
+        fields = [field.resized(Fraction(1, factor), 1, Fraction(0)) for field in seen.fields]
     else:
         fields = [field.under(Window(factor, factor)) for field in seen.fields]
     return replace(seen, fields=tuple(fields))

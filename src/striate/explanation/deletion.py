@@ -18,9 +18,11 @@ STEPS = 20
 
 @torch.no_grad()
 def deletion_curve(
-    network: nn.Module, image: Images, saliency: Float[Tensor, "H W"], label: int, steps: int = STEPS
+    network: nn.Module, image: Images, saliency: Float[Tensor, "H W"], label: int, steps: int = STEPS, seed: int = 0
 ) -> list[float]:
     """Return how probable a class is with more and more of the image gone, what matters most first.
+
+    Pixels that matter alike go by chance, not from above.
 
     Args:
         network: in evaluation mode, of one logit for each class.
@@ -28,8 +30,10 @@ def deletion_curve(
         saliency: how much each pixel matters.
         label: the class's place among the logits.
         steps: after the whole image; with the last nothing is left of it.
+        seed: of that chance.
     """
-    order = saliency.flatten().argsort(descending=True)
+    mixed = torch.randperm(saliency.numel(), generator=torch.Generator().manual_seed(seed))
+    order = mixed[saliency.flatten()[mixed].argsort(descending=True, stable=True)]
     left, shares = image.clone(memory_format=torch.contiguous_format), []
     pixels = left.flatten(2)
     for step in range(steps + 1):

@@ -1,8 +1,8 @@
-"""Which of a layer's many maps to look at, and the filters that pixels are seen through first."""
+"""Which of a layer's many maps to look at."""
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 
 def strongest(maps: Float[Tensor, "C h w"], count: int) -> list[int]:
@@ -36,9 +36,3 @@ def most_different(maps: Float[Tensor, "C h w"], count: int) -> list[int]:
         chosen.append(int(alike.argmin()))
     channels: list[int] = varied[chosen].tolist()
     return channels
-
-
-def first_filters(network: nn.Module) -> Float[Tensor, "C D kh kw"] | None:
-    """Return the weights of the first convolution that a network holds; None where it holds none."""
-    found = (module.weight.detach() for module in network.modules() if isinstance(module, nn.Conv2d))
-    return next(found, None)

@@ -44,15 +44,17 @@ class Point:
 
     def seen(self, row: int, column: int) -> tuple[Span, Span]:
         """Return the pixels that one unit sees, down and across; some may lie beyond the image."""
-        down, across = (
-            Span(int(field.start + place * field.stride), int(field.start + place * field.stride + field.size))
-            for field, place in zip(self.fields, (row, column), strict=True)
-        )
-        return down, across
+        down, across = self.fields
+        return down.seen(Span(row, row + 1)), across.seen(Span(column, column + 1))
+
+
+def layer_title(name: str) -> str:
+    """Return a layer's name for people; the network as a whole has none."""
+    return name or "the network"
 
 
 def find_points(network: nn.Module, image: Tensor) -> list[Point]:
-    """Return the modules that return maps of several places, in the order in which they are done.
+    """Return the modules that return maps of several places, as one tensor, in the order in which they are done.
 
     Of modules that return the same tensor, such as a block and the last layer in it, or a convolution and what is done
     to its result in place, there is one: the last to be done, the outermost of those.
@@ -62,6 +64,7 @@ def find_points(network: nn.Module, image: Tensor) -> list[Point]:
         image: 1 x C x H x W, whose values do not matter.
     """
     graph = trace(Inference(network, [image]))
+    given = set(graph.inputs)  # Layers of none, and those that do nothing in evaluation mode, return the image.
     fields, ends = Fields(graph), _ends(graph)
     turns: dict[str, int] = {}
     found: dict[int, Point] = {}
@@ -71,9 +74,16 @@ def find_points(network: nn.Module, image: Tensor) -> list[Point]:
         if call.phase is not Phase.FORWARD:
             continue
         turn = turns[call.layer] = turns.get(call.layer, -1) + 1
-        for tensor in call.outputs[:1]:
+        for tensor in call.outputs if call.returns_tensor else ():
             shape, seen = graph.tensors[tensor].shape, fields.of(tensor, ends[index])
-            if len(shape) != 4 or seen is None or None in seen.dims or len(seen.fields) != 2 or shape[2] * shape[3] < 2:
+            if (
+                tensor in given
+                or len(shape) != 4
+                or seen is None
+                or None in seen.dims
+                or len(seen.fields) != 2
+                or shape[2] * shape[3] < 2
+            ):
                 continue
             # Those that begin later and end at the same operator lie inside.
             if tensor not in last or ends[index] > last[tensor][0] or not found[tensor].name:
@@ -107,10 +117,11 @@ def _convolved(graph: OperatorGraph) -> dict[tuple[int, int], int]:
 
 
 def one_of_each_size(points: Sequence[Point]) -> list[Point]:
-    """Return a point at each size of maps, in the order of the sizes: the last of the outermost modules there."""
+    """Return a point at each size of maps, in the order of the points: the last of the outermost modules there."""
     found: dict[tuple[int, int], Point] = {}
     for point in points:
         if point.sides not in found or point.name.count(".") <= found[point.sides].name.count("."):
+            found.pop(point.sides, None)
             found[point.sides] = point
     return list(found.values())
 
@@ -187,3 +198,25 @@ def run_to(network: nn.Module, images: Images, point: Point) -> Tensor:
         except _ReachedError:
             return found[0]
     raise AssertionError("a point of this network is reached")
+
+
+def first_filters(network: nn.Module, images: Images) -> Float[Tensor, "O D kh kw"] | None:
+    """Return the weights of the first convolution that runs; None where none does."""
+    found: list[Tensor] = []
+
+    def see(module: nn.Module, _inputs: object) -> None:
+        assert isinstance(module, nn.Conv2d)
+        found.append(module.weight.detach())
+        raise _ReachedError
+
+    convolutions = (module for module in network.modules() if isinstance(module, nn.Conv2d))
+    handles = [module.register_forward_pre_hook(see) for module in convolutions]
+    try:
+        with torch.no_grad():
+            network(images)
+    except _ReachedError:
+        return found[0]
+    finally:
+        for handle in handles:
+            handle.remove()
+    return None

@@ -145,6 +145,7 @@ class Call:
         parent: index of the call that it was made in; None for the network itself.
         first: index of the first operator after it began.
         outputs: indices of the tensors that it returned.
+        returns_tensor: whether it returned a tensor as it is, neither several nor one in a tuple.
     """
 
     layer: str
@@ -154,6 +155,7 @@ class Call:
     parent: int | None
     first: int
     outputs: tuple[int, ...] = ()
+    returns_tensor: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,7 +123,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _leave(self, _module: nn.Module, _args: Any, output: Any) -> None:
         outputs: list[int] = []
         self._described(output, outputs)
-        self._calls[self._entered.pop()].outputs = tuple(outputs)
+        call = self._calls[self._entered.pop()]
+        call.outputs, call.returns_tensor = tuple(outputs), isinstance(output, Tensor)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run one operator and write it down."""

@@ -12,7 +12,7 @@ from striate.counted import Counted
 from striate.data.images import visible
 from striate.data.listing import list_images
 from striate.errors import UsageError
-from striate.explanation.points import Point, run_to
+from striate.explanation.points import Point, layer_title, run_to
 from striate.jobs.subjects import Subject
 
 KEPT = 9
@@ -75,7 +75,7 @@ def find_answers(
     """
     if not 0 <= channel < point.shape[0]:
         raise UsageError(
-            expected=f"a filter of {point.name} from 0 to {point.shape[0] - 1}",
+            expected=f"a filter of {layer_title(point.name)} from 0 to {point.shape[0] - 1}",
             received=str(channel),
             remedy="Give another number.",
         )

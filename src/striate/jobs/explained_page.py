@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from striate.explanation.points import layer_title
 from striate.files import unlike
 from striate.jobs.explaining import Explained
 from striate.reporting.figures import lines
@@ -17,7 +18,10 @@ from striate.reporting.pictures import write_png
 TOP = 5
 LARGE = 224  # Pixels of the longer side of a picture in a file, as far as repeating its pixels brings it.
 CHANCE = "by chance"
+NOTHING = "nothing speaks for it"
 FRESH = "its weights are fresh, so that what it says means nothing"
+UNKNOWN = "striate does not know whether its weights were learned; if not, what it says means nothing"
+BACKBONE = "of its backbone, since the rest of it is shown more than an image"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +50,12 @@ def field_pictures(found: Explained) -> list[Shown]:
     """Return what the middle unit of each layer sees."""
     return [
         Shown(
-            f"field-{each.layer}",
-            f"{each.layer}: sees {_sides(each.rows.size, each.columns.size)}, most of it {each.effective} wide",
+            f"field-{layer_title(each.name)}",
+            f"{layer_title(each.name)}: sees {_sides(each.rows.size, each.columns.size)}, most of it {each.effective} "
+            "wide",
             draw_field(found.pixels, each.energy, each.rows, each.columns, each.effective),
         )
-        for each in found.fields
+        for each in found.layers
     ]
 
 
@@ -58,11 +63,11 @@ def map_pictures(found: Explained) -> Iterator[tuple[str, list[Shown], list[Show
     """Yield each layer in words, its strongest maps, and those that are most different."""
     for layer in found.layers:
         drawn = {
-            channel: Shown(f"map-{layer.layer}-{channel}", f"map {channel}", draw_map(values))
+            channel: Shown(f"map-{layer_title(layer.name)}-{channel}", f"map {channel}", draw_map(values))
             for channel, values in layer.maps.items()
         }
         channels, height, width = layer.shape
-        title = f"{layer.layer or 'the network'}: {channels} maps of {_sides(height, width)}"
+        title = f"{layer_title(layer.name)}: {channels} maps of {_sides(height, width)}"
         yield title, [drawn[each] for each in layer.strongest], [drawn[each] for each in layer.different]
 
 
@@ -99,23 +104,24 @@ def in_words(found: Explained) -> list[str]:
     if found.result is not None:
         classes = "  ".join(f"{name} {share:.2%}" for name, share in found.result.top(TOP))
         said.append(f"{found.source}  {classes}")
-    if not found.is_trained:
-        said.append(f"note: {FRESH}; --pretrained gives it others")
+    said += [f"note: {note}" for note in _notes(found)]
     said += [
-        f"{each.way}: with what it points at gone first, {found.label} is {each.area:.3f} probable in the mean"
+        f"{each.way}: {NOTHING}"
+        if each.area is None
+        else f"{each.way}: with what it points at gone first, {found.label} is {each.area:.3f} probable in the mean"
         for each in found.why
     ]
     if found.chance_area is not None:
         said.append(f"{CHANCE}, {found.chance_area:.3f}: a picture that is right is below that")
     said += [
-        f"{each.layer or 'the network'}: a unit sees {_sides(each.rows.size, each.columns.size)} pixels; "
+        f"{layer_title(each.name)}: a unit sees {_sides(each.rows.size, each.columns.size)} pixels; "
         f"{each.effective} x {each.effective} hold 95 % of what matters to the middle one"
-        for each in found.fields
+        for each in found.layers
     ]
     if found.answers is not None:
         said += [
-            f"filter {found.answers.channel} of {found.answers.layer}: {each.value:.3g} at row {each.unit[0]}, column "
-            f"{each.unit[1]} of {each.source}"
+            f"filter {found.answers.channel} of {layer_title(found.answers.layer)}: {each.value:.3g} at row "
+            f"{each.unit[0]}, column {each.unit[1]} of {each.source}"
             for each in found.answers.strongest
         ]
     return said
@@ -129,7 +135,7 @@ def write_explained_page(path: Path, found: Explained) -> None:
         page.table(["class", "probability"], [(name, f"{share:.2%}") for name, share in found.result.top(TOP)])
     if found.why:
         _why(page, found)
-    if found.fields:
+    if found.layers:
         page.heading("What a unit sees")
         page.text(
             "The middle unit of each layer. The blue frame holds all that could matter to it, as windows and strides "
@@ -142,12 +148,12 @@ def write_explained_page(path: Path, found: Explained) -> None:
             ["layer", "row x column", "sees, in theory", "holds 95 % of what matters"],
             [
                 (
-                    each.layer,
+                    layer_title(each.name),
                     _sides(*each.unit),
                     _sides(each.rows.size, each.columns.size),
                     each.effective,
                 )
-                for each in found.fields
+                for each in found.layers
             ],
         )
     if found.layers:
@@ -159,7 +165,7 @@ def write_explained_page(path: Path, found: Explained) -> None:
             page.text("least alike:")
             _pictures(page, different)
     if found.answers is not None:
-        page.heading(f"What filter {found.answers.channel} of {found.answers.layer} answers to most")
+        page.heading(f"What filter {found.answers.channel} of {layer_title(found.answers.layer)} answers to most")
         page.text(f"Of {found.answers.images:,} images, what the unit sees that answers most, as far as it is in them.")
         _pictures(page, answer_pictures(found))
     filters = filter_pictures(found)
@@ -171,8 +177,14 @@ def write_explained_page(path: Path, found: Explained) -> None:
 
 
 def _lead(found: Explained) -> str:
-    fresh = "" if found.is_trained else f"; {FRESH}"
-    return f"Images of {_sides(*found.pixels.shape[:2])}{fresh}"
+    return "; ".join([f"Images of {_sides(*found.pixels.shape[:2])}", *_notes(found)])
+
+
+def _notes(found: Explained) -> list[str]:
+    notes = [BACKBONE] if found.is_backbone else []
+    if not found.is_trained:
+        notes.append(UNKNOWN if found.is_trained is None else f"{FRESH}; --pretrained gives it others")
+    return notes
 
 
 def _why(page: Page, found: Explained) -> None:
@@ -184,11 +196,15 @@ def _why(page: Page, found: Explained) -> None:
         "gone. The smaller the area below its curve, the better; what is to be beaten is an order of chance."
     )
     _pictures(page, why_pictures(found))
-    curves = {each.way: each.curve for each in found.why} | {CHANCE: found.chance}
-    steps = {name: [(at / (len(curve) - 1), share) for at, share in enumerate(curve)] for name, curve in curves.items()}
-    page.figure(lines(steps, "share of the image that is gone", "probability of the class"))
-    rows = [(each.way, f"{each.area:.3f}") for each in found.why]
-    page.table(["what goes first", "area below the curve"], [*rows, (CHANCE, f"{found.chance_area:.3f}")])
+    rows = [(each.way, NOTHING if each.area is None else f"{each.area:.3f}") for each in found.why]
+    if found.chance:
+        curves = {each.way: each.curve for each in found.why if each.curve} | {CHANCE: found.chance}
+        steps = {
+            name: [(at / (len(curve) - 1), share) for at, share in enumerate(curve)] for name, curve in curves.items()
+        }
+        page.figure(lines(steps, "share of the image that is gone", "probability of the class"))
+        rows.append((CHANCE, f"{found.chance_area:.3f}"))
+    page.table(["what goes first", "area below the curve"], rows)
 
 
 def _pictures(page: Page, shown: list[Shown]) -> None:

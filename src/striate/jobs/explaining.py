@@ -13,8 +13,16 @@ from striate.counted import Counted
 from striate.data.images import visible
 from striate.errors import UsageError, nearest
 from striate.explanation.deletion import area_below, deletion_curve
-from striate.explanation.feature_maps import first_filters, most_different, strongest
-from striate.explanation.points import Point, find_points, last_convolved, maps_at, one_of_each_size
+from striate.explanation.feature_maps import most_different, strongest
+from striate.explanation.points import (
+    Point,
+    find_points,
+    first_filters,
+    last_convolved,
+    layer_title,
+    maps_at,
+    one_of_each_size,
+)
 from striate.explanation.receptive import effective_field, effective_side
 from striate.explanation.saliency import grad_cam, occlude, occlusion_places, spread
 from striate.inference.predict import to_classes
@@ -35,40 +43,29 @@ class Explaining(Counted):
 
 
 @dataclass(frozen=True, slots=True)
-class LayerMaps:
-    """Some of a layer's maps.
+class Layer:
+    """Some of a layer's maps, and what their middle unit sees of the image.
 
     Args:
-        layer: its name; empty for the network itself.
+        name: the layer's; empty for the network itself.
         kind: its class.
         shape: channels x height x width of all maps.
         strongest: channels with the largest values.
         different: channels that are least like each other.
         maps: of all of these, by channel.
-    """
-
-    layer: str
-    kind: str
-    shape: tuple[int, int, int]
-    strongest: tuple[int, ...]
-    different: tuple[int, ...]
-    maps: dict[int, Float32[np.ndarray, "h w"]]
-
-
-@dataclass(frozen=True, slots=True)
-class SeenBy:
-    """What the middle unit of a layer sees of the image.
-
-    Args:
-        layer: its name.
-        unit: row and column.
-        rows: of the image, in theory; some may lie beyond it.
+        unit: row and column of the middle one.
+        rows: of the image that it sees, in theory; some may lie beyond it.
         columns: likewise.
         effective: side of the square around the middle of these that holds 95 % of the squared gradient.
         energy: share of the squared gradient, of each pixel.
     """
 
-    layer: str
+    name: str
+    kind: str
+    shape: tuple[int, int, int]
+    strongest: tuple[int, ...]
+    different: tuple[int, ...]
+    maps: dict[int, Float32[np.ndarray, "h w"]]
     unit: tuple[int, int]
     rows: Span
     columns: Span
@@ -83,7 +80,8 @@ class Why:
     Args:
         way: how it was found.
         saliency: how much each pixel speaks for it, 0 or more.
-        curve: how probable the class is with more and more of the image gone, what speaks for it most first.
+        curve: how probable the class is with more and more of the image gone, what speaks for it most first; empty
+            where nothing does.
     """
 
     way: str
@@ -91,9 +89,9 @@ class Why:
     curve: tuple[float, ...]
 
     @property
-    def area(self) -> float:
-        """Below the curve."""
-        return area_below(self.curve)
+    def area(self) -> float | None:
+        """Below the curve; None where there is none."""
+        return area_below(self.curve) if self.curve else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +105,11 @@ class Explained:
         result: how probable each class is; None for a network that tells none.
         label: the class that is explained; None where none is.
         filters: of the first convolution: out x in x height x width.
-        layers: maps of some layers, from the image on.
-        fields: what units of the same layers see.
+        layers: that were asked for, in that order, or some from the image on.
         why: what speaks for the class, by several ways.
-        chance: curves of orders of chance, their mean; empty where no class is explained.
-        is_trained: whether the network has weights that were learned.
+        chance: curves of orders of chance, their mean; empty where there is nothing to compare with it.
+        is_trained: whether the network has weights that were learned; None where only the code that builds it knows.
+        is_backbone: whether it is a larger one's feature layers alone that were looked into.
         answers: what a filter answers to most; None where none was asked for.
     """
 
@@ -121,11 +119,11 @@ class Explained:
     result: Classes | None
     label: str | None
     filters: Float32[np.ndarray, "O I kh kw"] | None
-    layers: tuple[LayerMaps, ...]
-    fields: tuple[SeenBy, ...]
+    layers: tuple[Layer, ...]
     why: tuple[Why, ...]
     chance: tuple[float, ...]
-    is_trained: bool
+    is_trained: bool | None
+    is_backbone: bool
     answers: Answers | None
 
     @property
@@ -190,10 +188,16 @@ def explain(
     if place is not None:
         last = last_convolved(points)
         if last is not None:
-            why.append(_weighed(subject, given, place, f"Grad-CAM of {last.name}", _cam(subject, given, last, place)))
+            why.append(
+                _weighed(
+                    subject, given, place, f"Grad-CAM of {layer_title(last.name)}", _cam(subject, given, last, place)
+                )
+            )
         why.append((yield from _occluded(subject, given, place)))
-        chance = [_by_chance(subject, given, place, seed + draw) for draw in range(CHANCES)]
-    filters = first_filters(subject.network)
+        if any(each.curve for each in why):
+            chance = [_by_chance(subject, given, place, seed + draw) for draw in range(CHANCES)]
+    maps = maps_at(subject.network, given, chosen)
+    filters = first_filters(subject.network, given)
     yield Explained(
         model=str(model),
         source=str(image),
@@ -201,17 +205,17 @@ def explain(
         result=result,
         label=None if place is None else subject.classes[place],
         filters=None if filters is None else filters.float().numpy(),
-        layers=tuple(_layer_maps(point, maps[0]) for point, maps in maps_at(subject.network, given, chosen).items()),
-        fields=tuple(_seen_by(subject, given, point, seed) for point in chosen),
+        layers=tuple(_looked_into(subject, given, point, maps[point][0], seed) for point in chosen),
         why=tuple(why),
         chance=tuple(sum(shares) / len(chance) for shares in zip(*chance, strict=True)),
         is_trained=subject.is_trained,
+        is_backbone=subject.is_backbone,
         answers=answers,
     )
 
 
 def choose_points(points: Sequence[Point], names: Sequence[str]) -> list[Point]:
-    """Return the points of some names, or one for each size of maps.
+    """Return the points of some names, each once, or one for each size of maps.
 
     Raises:
         UsageError: for a name that is none, with the nearest that is one.
@@ -220,9 +224,11 @@ def choose_points(points: Sequence[Point], names: Sequence[str]) -> list[Point]:
     for name in names:
         if name not in known:
             raise UsageError(
-                expected="a layer of several places, by its name", received=repr(name), remedy=nearest(name, known)
+                expected="a layer of several places, by its name",
+                received=repr(name),
+                remedy=nearest(name, map(layer_title, known)),
             )
-    return [known[name] for name in names] or one_of_each_size(points)
+    return [known[name] for name in dict.fromkeys(names)] or one_of_each_size(points)
 
 
 def _classified(subject: Subject, given: Tensor, label: str | None) -> tuple[Classes | None, int | None]:
@@ -275,7 +281,8 @@ def _square(given: Tensor) -> int:
 
 
 def _weighed(subject: Subject, given: Tensor, place: int, way: str, saliency: Tensor) -> Why:
-    return Why(way, saliency.numpy(), tuple(deletion_curve(subject.network, given, saliency, place)))
+    curve = deletion_curve(subject.network, given, saliency, place) if saliency.max() > 0 else ()
+    return Why(way, saliency.numpy(), tuple(curve))
 
 
 def _by_chance(subject: Subject, given: Tensor, place: int, seed: int) -> list[float]:
@@ -288,16 +295,22 @@ def _by_chance(subject: Subject, given: Tensor, place: int, seed: int) -> list[f
     return deletion_curve(subject.network, given, saliency, place)
 
 
-def _layer_maps(point: Point, maps: Tensor) -> LayerMaps:
+def _looked_into(subject: Subject, given: Tensor, point: Point, maps: Tensor, seed: int) -> Layer:
     strong, different = strongest(maps, SHOWN), most_different(maps, SHOWN)
-    chosen = {channel: maps[channel].float().numpy() for channel in dict.fromkeys((*strong, *different))}
-    return LayerMaps(point.name, point.kind, point.shape, tuple(strong), tuple(different), chosen)
-
-
-def _seen_by(subject: Subject, given: Tensor, point: Point, seed: int) -> SeenBy:
-    """Return what the middle unit sees."""
     unit = (point.sides[0] // 2, point.sides[1] // 2)
     energy = effective_field(subject.network, given, point, unit, seed)
     rows, columns = point.seen(*unit)
     middle = ((rows.start + rows.end - 1) / 2, (columns.start + columns.end - 1) / 2)
-    return SeenBy(point.name, unit, rows, columns, effective_side(energy, middle), energy.numpy())
+    return Layer(
+        name=point.name,
+        kind=point.kind,
+        shape=point.shape,
+        strongest=tuple(strong),
+        different=tuple(different),
+        maps={channel: maps[channel].float().numpy() for channel in dict.fromkeys((*strong, *different))},
+        unit=unit,
+        rows=rows,
+        columns=columns,
+        effective=effective_side(energy, middle),
+        energy=energy.numpy(),
+    )
