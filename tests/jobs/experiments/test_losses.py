@@ -56,8 +56,12 @@ def test_a_line_goes_through_the_middle(two: SmallSet) -> None:
 def test_losses_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(losses, "HALF", 1)
     monkeypatch.setattr(losses, "MOST", 320)
+    monkeypatch.setattr(losses, "ASIDE", 64)
+    monkeypatch.setattr(losses, "DRAWS", 1)
+    # Nothing is learned at the first rate in so few steps, and nothing kept at the last.
+    monkeypatch.setattr(losses, "RATES", (1e-7, 0.05, 1e3))
     *steps, found = losses.compare_losses()
-    assert [(each.done, each.total) for each in steps if isinstance(each, Trying)] == [(n, 60) for n in range(1, 61)]
+    assert [(each.done, each.total) for each in steps if isinstance(each, Trying)] == [(n, 12) for n in range(1, 13)]
     assert isinstance(found, Outcome)
     assert [row[0] for row in found.rows] == list(losses.WAYS)
     assert f"{65 * 64 + 65 * 10:,} weights" in found.setting
@@ -66,4 +70,18 @@ def test_losses_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
         assert float(str(row[2]).removesuffix("%")) > 90
         assert row[3] == losses.PLACES
         assert 1 < int(row[4]) < losses.PLACES / 2
+        assert row[5] == 0.05
     assert [len(curve) for curve in found.charts[2].curves.values()] == [20, 20, 20]
+    for curve in found.charts[3].curves.values():
+        assert [power for power, _ in curve] == pytest.approx([-7, -1.30103, 3])
+        assert curve[1][1] > max(curve[0][1], curve[2][1])
+
+
+def test_rates_are_chosen_by_images_that_are_not_the_unseen_ones() -> None:
+    numbers = torch.arange(400.0).view(400, 1, 1, 1)
+    given = SmallSet("numbers", numbers, numbers.flatten().long(), -numbers, numbers.flatten().long(), 400)
+    chosen_by = losses.set_aside(given, 0)
+    assert (len(chosen_by.images), len(chosen_by.unseen)) == (400 - losses.ASIDE, losses.ASIDE)
+    both = torch.cat([chosen_by.images, chosen_by.unseen]).flatten()
+    assert torch.equal(both.sort().values, numbers.flatten())
+    assert torch.equal(torch.cat([chosen_by.labels, chosen_by.truth]), both.long())

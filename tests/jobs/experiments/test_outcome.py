@@ -18,7 +18,7 @@ def test_each_experiment_has_a_question_and_a_page(tmp_path_factory: pytest.Temp
     path = tmp_path_factory.mktemp("page") / "page.html"
     write_outcome_page(path, found)
     page = path.read_text(encoding="utf-8")
-    assert page.count("<svg") == len(found.charts) == 4
+    assert page.count("<svg") == len(found.charts) == 5
     assert "ReLU, Xavier, batch norm" in page
     assert isinstance(read_small("digits", 8, 0), SmallSet)
 

@@ -22,7 +22,8 @@ BATCH, RATE = 32, 5e-3
 EPOCHS, ROUNDS = 15, 30  # Of images, and of rings.
 MOST = 2000  # Images to learn from.
 RINGS, POINTS, SPREAD = 3, 600, 0.15  # Points to learn from, and as many to test on; how far they are from their ring.
-# Each with what its weights' deviation is, over 1 / sqrt(values that come in): Glorot and Bengio's, 2010, and He's.
+# Each with what its weights' deviation is, over 1 / sqrt(values that come in): that of LeCun et al., "Efficient
+# BackProp", 1998, section 4.6, and for ReLU that of He et al., "Delving deep into rectifiers", 2015.
 ACTIVATIONS: dict[str, tuple[type[nn.Module], float]] = {
     "none": (nn.Identity, 1.0),
     "sigmoid": (nn.Sigmoid, 1.0),
@@ -104,7 +105,8 @@ def compare_activations(data: str = "digits", seed: int = 0) -> Iterator[Trying 
         f"{DEPTH} dense layers, {WIDTH} numbers in each but the last, on {len(given.images):,} images of {given.name} "
         f"at {SIDE} x {SIDE} ({EPOCHS} epochs), and on {POINTS} points of {RINGS} rings around a common middle "
         f"({ROUNDS} epochs); Adam with a rate of {RATE:g}, batches of {BATCH}, seed {seed}; weights begin with a "
-        f"variance of 1 / n, of 2 / n for ReLU; judged by {len(given.unseen):,} other images and {POINTS} other points "
+        f"variance of 1 / n (LeCun's), of 2 / n for ReLU (He's), where n numbers come in; judged by "
+        f"{len(given.unseen):,} other images and {POINTS} other points "
         "(a guess is right for one of three). In the second row are the matrices of the first, multiplied to a single "
         "one; the last column is how far, at most, logits of images are from those of the network's own matrices "
         "multiplied so, with nothing between them.",
