@@ -28,8 +28,8 @@ def test_proposals_are_compared_in_words_and_on_a_page(program: Program, data: s
     assert lines[1] == ["proposals", "fast", "recall", "fast", "MABO", "quality", "recall", "quality", "MABO"]
     assert [line[0] for line in lines[2:9]] == [f"{count:,}" for count in COUNTS]
     assert all(line[1].endswith("%") for line in lines[2:9])
-    assert [line[0] for line in lines[10:12]] == ["fast", "quality"]
-    assert lines[12] == ["page:", "page.html"]
+    assert [line[0] for line in lines[11:13]] == ["fast", "quality"]
+    assert lines[13] == ["page:", "page.html"]
     assert "<svg" in (tmp_path / "page.html").read_text()
 
 
@@ -56,6 +56,7 @@ def test_one_mode_as_a_document(program: Program, data: str) -> None:
         (("proposals", "--data", "data", "--limit", "0"), "--limit"),
         (("proposals", "--data", "data", "--html", "."), "--html"),
         (("im2col", "--seed", "-1"), "--seed"),
+        (("im2col", "-o", "file.txt"), "file.txt, a file"),
         (("detectors", "--data", "nowhere"), "received 'nowhere'"),
         (("detectors", "--data", "data", "--only", "rcn"), "Did you mean rcnn"),
         (("detectors", "--data", "data", "--pretrained", "nowhere.safetensors"), "nowhere.safetensors"),
@@ -63,7 +64,10 @@ def test_one_mode_as_a_document(program: Program, data: str) -> None:
         (("frobnicate",), "frobnicate"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(program: Program, data: str, arguments: tuple[str, ...], said: str) -> None:
+def test_what_cannot_be_compared_is_refused(
+    program: Program, data: str, tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    (tmp_path / "file.txt").touch()
     done = program("compare", *arguments)
     assert done.returncode == 2
     assert said in done.stderr
@@ -84,4 +88,4 @@ def test_an_experiment_says_what_came_of_it(program: Program, tmp_path: Path) ->
     assert any(line.startswith("ReLU, He, batch norm") for line in done.stdout.splitlines())
     assert (tmp_path / "page.html").is_file()
     told = json.loads(program("compare", "initialisation", "--json").stdout)
-    assert len(told["rows"]) == 12
+    assert len(told["rows"]) == 18

@@ -28,9 +28,11 @@ def test_it_says_and_shows_what_a_network_makes_of_an_image(program: Callable[..
     assert "What filter 2 of features.c1 answers to most" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
-def test_bad_use_is_told(program: Callable[..., Any]) -> None:
+def test_bad_use_is_told(program: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "file.txt").touch()
     for flags, said in (
         (("lenet5", "nowhere.png"), "nowhere.png"),
+        (("lenet5", "x.png", "-o", "file.txt"), "file.txt, a file"),
         (("lenet9", "x.png"), "lenet5"),
         (("lenet5", "x.png", "--image-size", "big"), "--image-size"),
         (("lenet5", "x.png", "--filter", "features.c1"), "--filter"),

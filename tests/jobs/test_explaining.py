@@ -58,8 +58,8 @@ def test_of_a_network_with_fresh_weights_all_is_there_and_it_says_that_they_are(
     for each in explained.why:
         assert each.saliency.shape == (32, 32)
         assert each.curve[0] == pytest.approx(explained.result.probability, abs=1e-6)
-        assert each.curve[-1] == pytest.approx(explained.chance[-1], abs=1e-6)  # Nothing is left, in whatever order.
-        assert len(each.curve) == len(explained.chance) == 21
+        assert each.curve[-1] == pytest.approx(explained.chance[0][-1], abs=1e-6)  # Nothing is left, in whatever order.
+        assert len(each.curve) == len(explained.chance[0]) == 21
     assert any("fresh" in line for line in in_words(explained))
     write_explained_page(tmp_path / "page.html", explained)
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
@@ -233,8 +233,9 @@ def test_with_learned_weights_what_speaks_for_a_cat_is_the_cat(shared_data: Call
     assert isinstance(found, Explained)
     assert found.result is not None
     assert found.result.best in (281, 282, 285)  # Tabby, tiger cat, Egyptian cat.
-    assert found.chance_area is not None
-    assert all(each.area is not None and each.area < 0.5 * found.chance_area for each in found.why)
+    assert len(found.chance_areas) == 8
+    assert all(each.area is not None and each.area < 0.5 * found.chance_areas[0] for each in found.why)
+    assert sum("less than by each of 8 orders of chance" in line for line in in_words(found)) == len(found.why)
 
 
 def test_fresh_weights_are_those_of_the_seed() -> None:

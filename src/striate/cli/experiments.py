@@ -10,7 +10,7 @@ import typer
 
 from striate.data.names import find_data
 from striate.jobs.experiments.table import EXPERIMENTS, Experiment
-from striate.jobs.usage import check_page
+from striate.jobs.usage import check_folder, check_page
 
 
 def register(app: typer.Typer) -> None:
@@ -20,7 +20,8 @@ def register(app: typer.Typer) -> None:
 
 
 def _verb(experiment: Experiment) -> Callable[..., None]:
-    takes = "small grey images, such as digits or mnist" if experiment.data == "digits" else "images of things"
+    grey = "small grey images: digits, mnist, or a folder with its four files"
+    takes = grey if experiment.data == "digits" else "images of things"
 
     def verb(
         data: Annotated[str, typer.Option(help=takes)] = experiment.data,
@@ -36,6 +37,7 @@ def _verb(experiment: Experiment) -> Callable[..., None]:
     ) -> None:
         find_data(data)
         check_page(html)
+        check_folder(output)
 
         from rich.console import Console
 

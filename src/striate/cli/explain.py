@@ -8,7 +8,7 @@ import typer
 
 from striate.errors import UsageError
 from striate.jobs.networks import check_network
-from striate.jobs.usage import check_page, parse_size
+from striate.jobs.usage import check_folder, check_page, parse_size
 
 if TYPE_CHECKING:
     from striate.jobs.explaining import Explained
@@ -61,6 +61,7 @@ def explain(
     check_network(model)
     size = parse_size(image_size)
     check_page(html)
+    check_folder(output)
     chosen = _parse_filter(channel)
 
     from rich.console import Console
@@ -125,7 +126,7 @@ def document(found: "Explained") -> dict[str, Any]:
         "classes": None if result is None else dict(zip(result.names, result.probabilities, strict=True)),
         "explained": found.label,
         "why": [{"way": each.way, "curve": each.curve, "area": each.area} for each in found.why],
-        "chance": {"curve": found.chance, "area": found.chance_area} if found.chance else None,
+        "chance": {"curves": found.chance, "areas": found.chance_areas} if found.chance else None,
         "layers": [
             {
                 "layer": layer.name,

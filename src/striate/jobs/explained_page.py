@@ -1,8 +1,9 @@
 """What a network makes of an image, as pictures, in words and on a page."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 
 import numpy as np
 from jaxtyping import UInt8
@@ -108,11 +109,13 @@ def in_words(found: Explained) -> list[str]:
     said += [
         f"{each.way}: {NOTHING}"
         if each.area is None
-        else f"{each.way}: with what it points at gone first, {found.label} is {each.area:.3f} probable in the mean"
+        else f"{each.way}: with what it points at gone first, {found.label} is {each.area:.3f} probable in the mean, "
+        f"{_verdict(each.area, found.chance_areas)}"
         for each in found.why
     ]
-    if found.chance_area is not None:
-        said.append(f"{CHANCE}, {found.chance_area:.3f}: a picture that is right is below that")
+    if found.chance:
+        least, *_, most = found.chance_areas
+        said.append(f"{CHANCE}, {mean(found.chance_areas):.3f}, from {least:.3f} to {most:.3f}")
     said += [
         f"{layer_title(each.name)}: a unit sees {_sides(each.rows.size, each.columns.size)} pixels; "
         f"{each.effective} x {each.effective} hold 95 % of what matters to the middle one"
@@ -193,18 +196,33 @@ def _why(page: Page, found: Explained) -> None:
         "Bright is what speaks for it. Grad-CAM weighs the network's last maps by how much the class's logit grows "
         "with each; occlusion covers the image square by square, and looks how much less probable the class is. "
         "Pictures alone mislead: so what each points at is taken away first, and if it is right the class is soon "
-        "gone. The smaller the area below its curve, the better; what is to be beaten is an order of chance."
+        "gone. The smaller the area below its curve, the better; what is to be beaten is every order of chance."
     )
     _pictures(page, why_pictures(found))
-    rows = [(each.way, NOTHING if each.area is None else f"{each.area:.3f}") for each in found.why]
+    rows = [
+        (each.way, NOTHING, "")
+        if each.area is None
+        else (each.way, f"{each.area:.3f}", _verdict(each.area, found.chance_areas))
+        for each in found.why
+    ]
     if found.chance:
-        curves = {each.way: each.curve for each in found.why if each.curve} | {CHANCE: found.chance}
+        curves = {each.way: each.curve for each in found.why if each.curve} | {
+            CHANCE: [mean(shares) for shares in zip(*found.chance, strict=True)]
+        }
         steps = {
             name: [(at / (len(curve) - 1), share) for at, share in enumerate(curve)] for name, curve in curves.items()
         }
         page.figure(lines(steps, "share of the image that is gone", "probability of the class"))
-        rows.append((CHANCE, f"{found.chance_area:.3f}"))
-    page.table(["what goes first", "area below the curve"], rows)
+        areas = found.chance_areas
+        rows.append((f"{CHANCE}, mean", f"{mean(areas):.3f}", f"from {areas[0]:.3f} to {areas[-1]:.3f}"))
+    page.table(["what goes first", "area below the curve", "beside chance"], rows)
+
+
+def _verdict(area: float, chance: Sequence[float]) -> str:
+    """Say whether a picture is better than orders of chance, whose areas begin with the smallest."""
+    if area < chance[0]:
+        return f"less than by each of {len(chance)} orders of chance"
+    return "no less than by chance: do not trust its picture"
 
 
 def _pictures(page: Page, shown: list[Shown]) -> None:

@@ -33,7 +33,7 @@ from striate.shapes import Span
 
 SHOWN = 8  # Maps of each kind.
 COVERED = 8  # Of an image's shorter side: what a square covers.
-CHANCES = 4  # Orders of chance.
+CHANCES = 8  # Orders of chance.
 
 
 class Explaining(Counted):
@@ -107,7 +107,7 @@ class Explained:
         filters: of the first convolution: out x in x height x width.
         layers: that were asked for, in that order, or some from the image on.
         why: what speaks for the class, by several ways.
-        chance: curves of orders of chance, their mean; empty where there is nothing to compare with it.
+        chance: curves of orders of chance; none where there is nothing to compare with them.
         is_trained: whether the network has weights that were learned; None where only the code that builds it knows.
         is_backbone: whether it is a larger one's feature layers alone that were looked into.
         answers: what a filter answers to most; None where none was asked for.
@@ -121,15 +121,15 @@ class Explained:
     filters: Float32[np.ndarray, "O I kh kw"] | None
     layers: tuple[Layer, ...]
     why: tuple[Why, ...]
-    chance: tuple[float, ...]
+    chance: tuple[tuple[float, ...], ...]
     is_trained: bool | None
     is_backbone: bool
     answers: Answers | None
 
     @property
-    def chance_area(self) -> float | None:
-        """Below the curve of chance; None where there is none."""
-        return area_below(self.chance) if self.chance else None
+    def chance_areas(self) -> list[float]:
+        """Below each curve of chance, the smallest first."""
+        return sorted(map(area_below, self.chance))
 
 
 def explain(
@@ -184,7 +184,7 @@ def explain(
             else:
                 yield record
     why: list[Why] = []
-    chance: list[list[float]] = []
+    chance: list[tuple[float, ...]] = []
     if place is not None:
         last = last_convolved(points)
         if last is not None:
@@ -195,7 +195,7 @@ def explain(
             )
         why.append((yield from _occluded(subject, given, place)))
         if any(each.curve for each in why):
-            chance = [_by_chance(subject, given, place, seed + draw) for draw in range(CHANCES)]
+            chance = [tuple(_by_chance(subject, given, place, seed + draw)) for draw in range(CHANCES)]
     maps = maps_at(subject.network, given, chosen)
     filters = first_filters(subject.network, given)
     yield Explained(
@@ -207,7 +207,7 @@ def explain(
         filters=None if filters is None else filters.float().numpy(),
         layers=tuple(_looked_into(subject, given, point, maps[point][0], seed) for point in chosen),
         why=tuple(why),
-        chance=tuple(sum(shares) / len(chance) for shares in zip(*chance, strict=True)),
+        chance=tuple(chance),
         is_trained=subject.is_trained,
         is_backbone=subject.is_backbone,
         answers=answers,

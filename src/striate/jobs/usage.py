@@ -313,3 +313,15 @@ def check_page(html: Path | None) -> None:
         raise UsageError(
             expected="--html as a file to write", received=f"{html}, a folder", remedy="Name a file, such as page.html."
         )
+
+
+def check_folder(output: Path | None) -> None:
+    """Refuse a file where a folder is to be.
+
+    Raises:
+        UsageError: for a file.
+    """
+    if output is not None and output.exists() and not output.is_dir():
+        raise UsageError(
+            expected="--output as a folder to write into", received=f"{output}, a file", remedy="Name a folder."
+        )
