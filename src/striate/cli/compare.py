@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from striate.jobs.comparing_proposals import ComparedProposals
 
 experiments = typer.Typer(
-    help="Set ways of doing one thing beside each other, on your own images.",
+    help="Set ways of doing one thing beside each other: detectors and proposals on your own images, the rest on "
+    "small ones that are at hand.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from striate.errors import UsageError
-from striate.jobs.experiments import ravine
+from striate.jobs.experiments import fitting, ravine
 from striate.jobs.experiments.fitting import accuracy, fit, read_small
 from striate.jobs.experiments.outcome import Trying
 
@@ -42,5 +42,22 @@ def test_data_that_is_not_small_is_refused(tmp_path: Path) -> None:
         for place in range(10):
             pixels = np.full((8, 8, 3), 10 * place + len(name), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / name / f"{name}{place}.png")
-    with pytest.raises(UsageError, match="grey images in memory"):
+    with pytest.raises(UsageError, match="grey images in memory") as refused:
         read_small(str(tmp_path), 8, 0)
+    assert "give mnist" in str(refused.value)
+
+
+def test_images_to_test_on_are_some_of_those_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = read_small("digits", 8, 0)
+    monkeypatch.setattr(fitting, "JUDGED", 50)
+    given = read_small("digits", 8, 0, 300)
+    assert (len(given.images), len(given.unseen)) == (300, 50)
+    # Fewer images have another mean and deviation, which are one scale for all.
+    places = []
+    for image, label in zip(given.unseen, given.truth, strict=True):
+        apart = [torch.corrcoef(torch.stack([image.flatten(), other.flatten()]))[0, 1] for other in whole.unseen]
+        places.append(int(torch.stack(apart).argmax()))
+        assert apart[places[-1]] > 0.9999
+        assert whole.truth[places[-1]] == label
+    assert len(set(places)) == 50
+    assert places != list(range(50))

@@ -64,7 +64,7 @@ def test_the_tutorials_constants_are_those_of_the_network_in_the_zoo() -> None:
 def test_a_large_alpha_alone_sets_maps_against_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_response, "MOST", 64)
     monkeypatch.setattr(local_response, "EPOCHS", 1)
-    *steps, found = local_response.compare_normalisation()
+    *steps, found = local_response.compare_lrn()
     assert len(steps) == 4 * 2
     assert isinstance(found, Outcome)
     rows = {str(row[0]): row[1:] for row in found.rows}

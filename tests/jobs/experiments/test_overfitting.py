@@ -42,7 +42,7 @@ def test_the_size_of_weights_is_their_length() -> None:
 
 
 def test_ways_differ_in_what_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"DRAWS": 1, "ROUNDS": 3, "JUDGED": 200}.items():
+    for name, value in {"DRAWS": 1, "ROUNDS": 3}.items():
         monkeypatch.setattr(overfitting, name, value)
     *steps, found = overfitting.compare_overfitting()
     assert len(steps) == 6 * 3 * 20

@@ -3,6 +3,7 @@
 import pytest
 
 from striate.jobs.experiments import ravine
+from striate.jobs.experiments.outcome import Outcome
 
 
 def test_plain_descent_on_the_ravine_is_what_the_closed_form_says() -> None:
@@ -21,3 +22,17 @@ def test_momentum_on_the_ravine_is_the_update_rule() -> None:
         assert place == pytest.approx((x, y))
         u, v = 0.9 * u + x / 10, 0.9 * v + 2 * y
         x, y = x - 0.1 * u, y - 0.1 * v
+
+
+def test_optimizers_walk_and_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ravine, "MOST", 320)
+    *steps, found = ravine.compare_optimizers()
+    assert len(steps) == 6 * 4 * 10
+    assert isinstance(found, Outcome)
+    rows = {str(row[0]): row[1:] for row in found.rows}
+    # Plain descent crosses the bottom in each step, since y takes the other sign; the first does so from the start on.
+    assert rows["SGD"][1] == ravine.STEPS
+    # What is left of x² / 20 by the closed form; nothing is left of y.
+    height = (7 * (1 - 0.095) ** 40) ** 2 / 20 + (2 * 0.9**40) ** 2
+    assert float(rows["SGD"][2]) == pytest.approx(height, rel=0.05)
+    assert all(float(str(row[-1]).removesuffix("%")) > 50 for row in rows.values())

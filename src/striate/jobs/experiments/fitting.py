@@ -18,6 +18,7 @@ from striate.errors import UsageError
 from striate.jobs.experiments.outcome import Trying
 
 AT_ONCE = 256
+JUDGED = 1000  # Unseen images at most: so many tell accuracies that differ by two points apart.
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,34 +43,39 @@ class SmallSet:
 
 
 def read_small(data: str, side: int, seed: int, most: int | None = None) -> SmallSet:
-    """Read a set of grey images in memory, such as ``digits`` or ``mnist``.
+    """Read a set of grey images in memory, such as ``digits`` or ``mnist``; at most `JUDGED` of them to test on.
 
     Args:
         data: as ``striate train`` takes it.
         side: pixels that images are scaled to.
         seed: of what is kept to test on, where the set has no such part, and of what is left out.
-        most: images to learn from; all by default.
+        most: images to learn from, at most; all by default.
 
     Raises:
         UsageError: for any other data.
     """
     splits = finish(read_data(data, seed))
     parts = []
-    for part in (splits.train, splits.judged[1]):
+    for part, count in ((splits.train, most), (splits.judged[1], JUDGED)):
         if not isinstance(part, ImageTensors) or part.channels != 1:
             raise UsageError(
                 expected="grey images in memory, such as digits or mnist",
                 received=data,
-                remedy="Small networks are compared on small images.",
+                remedy="Leave --data out, or give mnist.",
             )
-        parts.append(part.prepared(1, (side, side), None))
+        parts.append(_some(part, count, seed).prepared(1, (side, side), None))
     train, test = parts
-    if most is not None and most < len(train):
-        train = train.subset(torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[:most])
     mean, std = mean_and_std(train, seed)
     preprocessing = Preprocessing(image_size=(side, side), mean=mean, std=std)
     images, unseen = (normalise(part.images, preprocessing) for part in (train, test))
     return SmallSet(splits.name, images, train.labels, unseen, test.labels, len(train.classes))
+
+
+def _some(part: ImageTensors, most: int | None, seed: int) -> ImageTensors:
+    """Return the images, or so many of them, drawn."""
+    if most is None or len(part) <= most:
+        return part
+    return part.subset(torch.randperm(len(part), generator=torch.Generator().manual_seed(seed))[:most])
 
 
 def fit(

@@ -100,7 +100,7 @@ def around(network: nn.Module, layer: str, images: Tensor) -> tuple[Tensor, Tens
     return seen[0]
 
 
-def compare_normalisation(data: str = "digits", seed: int = 0) -> Iterator[Trying | Outcome]:
+def compare_lrn(data: str = "digits", seed: int = 0) -> Iterator[Trying | Outcome]:
     """Train the network with and without normalization, and look at its maps; the last record is the outcome.
 
     Args:

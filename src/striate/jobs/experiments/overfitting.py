@@ -29,7 +29,6 @@ DRAWS = 5  # Of images.
 BATCH, RATE, MOMENTUM = 25, 0.02, 0.9
 ROUNDS, STEPS = 10, 20  # Losses are looked at after each round of so many steps.
 DECAY, DROP, SHIFT = 0.02, 0.5, 1  # Of weights, of values, and by pixels.
-JUDGED = 1000  # Unseen images at most.
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +131,7 @@ def compare_overfitting(data: str = "digits", seed: int = 0) -> Iterator[Trying 
         data: grey images in memory.
         seed: of draws of images, of weights, of the images' order, and of what is kept to test on.
     """
-    read = read_small(data, SIDE, seed)
-    whole = replace(read, unseen=read.unseen[:JUDGED], truth=read.truth[:JUDGED])
+    whole = read_small(data, SIDE, seed)
     found: dict[str, list[Learned]] = {name: [] for name in WAYS}
     begin = []
     draws = torch.Generator().manual_seed(seed)

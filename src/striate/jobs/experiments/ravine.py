@@ -27,6 +27,7 @@ OPTIMIZERS: dict[str, tuple[Callable[..., Optimizer], float, float, dict[str, fl
     "Nadam": (torch.optim.NAdam, 0.3, 0.002, {}),
 }
 HIDDEN, BATCH, EPOCHS, SIDE = 64, 32, 4, 8
+MOST = 2000  # Images to learn from.
 
 
 def height(place: Tensor) -> Tensor:
@@ -65,7 +66,7 @@ def compare_optimizers(data: str = "digits", seed: int = 0) -> Iterator[Trying |
         data: grey images in memory.
         seed: of weights, of the images' order, and of what is kept to test on.
     """
-    given = read_small(data, SIDE, seed)
+    given = read_small(data, SIDE, seed, MOST)
     rows: list[tuple[Cell, ...]] = []
     paths: dict[str, list[tuple[float, float]]] = {}
     losses: dict[str, list[tuple[float, float]]] = {}

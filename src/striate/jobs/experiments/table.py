@@ -47,8 +47,8 @@ EXPERIMENTS = {
         "pooling:compare_pooling",
         "Train one small network with max pooling, average pooling, strided convolutions and neither.",
     ),
-    "normalisation": Experiment(
-        "local_response:compare_normalisation",
+    "lrn": Experiment(
+        "local_response:compare_lrn",
         "Train AlexNet's small sibling with and without local response normalization, and see whether maps spread.",
     ),
     "im2col": Experiment(
