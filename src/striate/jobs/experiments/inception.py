@@ -97,11 +97,11 @@ def compare_inception(data: str = "digits", seed: int = 0) -> Iterator[Trying | 
         (
             "modules",
             "parameters",
-            "without reductions",
+            "parameters without",
             "multiply-adds",
-            "without reductions",
+            "multiply-adds without",
             "accuracy",
-            "without reductions",
+            "accuracy without",
         ),
         tuple(rows),
         (

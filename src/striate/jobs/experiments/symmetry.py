@@ -132,17 +132,17 @@ def compare_symmetry(data: str = "digits", seed: int = 0) -> Iterator[Trying | O
         f"{RATE}, momentum {MOMENTUM}), batches of {BATCH}, seed {seed}; judged by {len(given.unseen):,} others. "
         "Filters alike: in each convolution all filters begin as copies of one; weights on different maps differ. Read "
         "alike: each filter of the second convolution, and each class, also begins with the same weights for all maps "
-        "that it reads; the classes differ. Filters are distinct that are farther apart than a thousandth of their "
-        "mean length; distances too are shares of that length.",
+        "that it reads; the classes differ. Filters are counted before and after training, as distinct where they are "
+        "farther apart than a thousandth of their mean length; distances, after it, are shares of that length.",
         (
             "beginning",
             "parameters",
             "accuracy in training",
             "accuracy",
-            "distinct filters before and after, layer 1",
-            "layer 2",
-            "mean distance after, layer 1",
-            "layer 2",
+            "distinct filters, layer 1",
+            "distinct filters, layer 2",
+            "mean distance, layer 1",
+            "mean distance, layer 2",
         ),
         tuple(rows),
         (

@@ -101,9 +101,9 @@ def compare_translation(data: str = "digits", seed: int = 0) -> Iterator[Trying 
             "parameters",
             "accuracy in the middle",
             "consistency, 1 pixel to the right",
-            "3 pixels",
-            "6 pixels",
-            "mean of all shifts",
+            "consistency, 3 pixels",
+            "consistency, 6 pixels",
+            "consistency, mean of all shifts",
         ),
         tuple(rows),
         (
