@@ -90,8 +90,8 @@ def compare_inception(data: str = "digits", seed: int = 0) -> Iterator[Trying | 
         "What do 1x1 convolutions save in an inception module?",
         "Above, GoogLeNet's nine modules: parameters, and multiply-adds for one image of 224 x 224, with a 1x1 "
         "convolution before each 3x3 and 5x5 one, as in the paper, and without, where these see all maps. Below, two "
-        f"small modules behind a 3x3 convolution of {STEM} maps, either way, and two 3x3 convolutions of {CHAIN} maps in "
-        f"their place, each as a whole network, trained on {len(given.images):,} images of {given.name} at "
+        f"small modules behind a 3x3 convolution of {STEM} maps, either way, and two 3x3 convolutions of {CHAIN} maps "
+        f"in their place, each as a whole network, trained on {len(given.images):,} images of {given.name} at "
         f"{SIDE} x {SIDE}; {EPOCHS} epochs with Adam, batches of {BATCH}, seed {seed}; accuracy is that on "
         f"{len(given.unseen):,} others, a few more or less of which are chance.",
         (
