@@ -89,6 +89,15 @@ def test_modules_of_ones_own_are_explained(photo: Path) -> None:
     assert found.filters.shape == (24, 3, 3, 3)
 
 
+def test_a_class_has_a_name_and_a_number(photo: Path) -> None:
+    for label in ("class 2", "2"):
+        *_, found = explain(f"{ODD}:Dense", photo, image_size=(32, 32), layers=["enter"], label=label)
+        assert isinstance(found, Explained)
+        assert found.label == "class 2"
+    with pytest.raises(UsageError, match="one of the network's classes"):
+        list(explain(f"{ODD}:Dense", photo, image_size=(32, 32), layers=["enter"], label="99"))
+
+
 def test_parts_that_return_tuples_are_passed_over(photo: Path) -> None:
     *_, found = explain(f"{ODD}:Halves", photo, image_size=(32, 32))
     assert isinstance(found, Explained)

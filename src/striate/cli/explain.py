@@ -23,7 +23,12 @@ def explain(
     ],
     image: Annotated[Path, typer.Argument(help="an image file", show_default=False)],
     label: Annotated[
-        str | None, typer.Option("--class", help="to explain; the most probable by default", show_default=False)
+        str | None,
+        typer.Option(
+            "--class",
+            help="to explain: its name, or its number from 0; the most probable by default",
+            show_default=False,
+        ),
     ] = None,
     layers: Annotated[
         list[str] | None,

@@ -151,7 +151,7 @@ def explain(
     Args:
         model: as `striate.jobs.subjects.open_subject` takes it.
         image: a file.
-        label: the class to explain; the most probable by default.
+        label: the class to explain, by its name, or by its number from 0; the most probable by default.
         layers: names of modules with maps, to look at; by default one for each size of maps.
         channel: a layer's name and a filter of it, whose strongest answers are looked for.
         images: a folder of images to show it.
@@ -245,6 +245,8 @@ def _classified(subject: Subject, given: Tensor, label: str | None) -> tuple[Cla
         (result,) = to_classes(subject.network(given), subject.classes)
     if label is None:
         return result, result.best
+    if label not in subject.classes and label.isdecimal() and int(label) < len(subject.classes):
+        return result, int(label)
     if label not in subject.classes:
         raise UsageError(
             expected="one of the network's classes", received=repr(label), remedy=nearest(label, subject.classes)
