@@ -5,14 +5,12 @@ import torch
 from torch import nn
 
 from striate.training.averages import Average
-from striate.training.config import TrainConfig
 
 
 @pytest.mark.parametrize("average", ["none", "ema", "swa"])
 def test_averages_are_what_they_say(average: Any) -> None:
     network = nn.Linear(1, 1, bias=False)
-    config = TrainConfig(data="d", model="m", average=average, average_decay=0.9)
-    averaged = Average(network, config)
+    averaged = Average(network, average, decay=0.9, start=0.75)
     values = [1.0, 4.0, -2.0]
     for value in values:
         network.weight.data.fill_(value)
@@ -29,7 +27,7 @@ def test_averages_are_what_they_say(average: Any) -> None:
 
 def test_a_moving_average_moves_batch_norms_statistics_along() -> None:
     network = nn.BatchNorm1d(1)
-    averaged = Average(network, TrainConfig(data="d", model="m", average="ema", average_decay=0.9))
+    averaged = Average(network, "ema", decay=0.9)
     for value in (1.0, 4.0, -2.0):
         network.get_buffer("running_mean").fill_(value)
         averaged.update(done=0.0)
@@ -41,7 +39,7 @@ def test_a_moving_average_moves_batch_norms_statistics_along() -> None:
 
 def test_statistics_of_a_mean_of_weights_are_those_of_all_images() -> None:
     network = nn.BatchNorm1d(1)
-    averaged = Average(network, TrainConfig(data="d", model="m", average="swa", average_start=0.5))
+    averaged = Average(network, "swa", start=0.5)
     averaged.update(done=0.4)
     assert averaged.is_awaited
     averaged.update(done=0.5)

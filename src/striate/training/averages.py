@@ -2,13 +2,11 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, update_bn
-
-from striate.training.config import TrainConfig
 
 
 class Average:
@@ -16,16 +14,20 @@ class Average:
 
     Args:
         network: that is trained; an average holds its own copy.
-        config: of the run.
+        kind: none, ``ema`` for one that moves, ``swa`` for a mean.
+        decay: of one that moves, a step.
+        start: share of the run after which a mean begins.
     """
 
-    def __init__(self, network: nn.Module, config: TrainConfig) -> None:
-        self._network, self._config = network, config
+    def __init__(
+        self, network: nn.Module, kind: Literal["none", "ema", "swa"], *, decay: float = 0.0, start: float = 0.0
+    ) -> None:
+        self._network, self._kind, self._start = network, kind, start
         self._average: AveragedModel | None = None
-        if config.average == "ema":
-            move = partial(_move_average, config.average_decay)
+        if kind == "ema":
+            move = partial(_move_average, decay)
             self._average = AveragedModel(network, multi_avg_fn=move, use_buffers=True)
-        elif config.average == "swa":
+        elif kind == "swa":
             self._average = AveragedModel(network)
 
     @property
@@ -45,7 +47,7 @@ class Average:
 
     def update(self, done: float) -> None:
         """Take the network's weights in, after so much of the run."""
-        if self._average is not None and (self._config.average == "ema" or done >= self._config.average_start):
+        if self._average is not None and (self._kind == "ema" or done >= self._start):
             self._average.update_parameters(self._network)
 
     def network(self, images: Callable[[], Iterable[Any]]) -> nn.Module:
@@ -59,7 +61,7 @@ class Average:
         if self._average is None or not self.has_begun:
             return self._network
         averaged: nn.Module = self._average.module
-        if self._config.average == "swa":
+        if self._kind == "swa":
             update_bn(images(), averaged)
         return averaged
 

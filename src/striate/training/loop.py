@@ -86,7 +86,9 @@ class Loop:
         self.val = self.in_order(val)
         self.learner = optimizer_of(config, head, self.network)
         self.optimizer: Optimizer = self.machine.optimizer(self.learner)
-        self.average, self.progress = Average(self.network, config), Progress()
+        decay, start = config.average_decay, config.average_start
+        self.average = Average(self.network, config.average, decay=decay, start=start)
+        self.progress = Progress()
         self.model: nn.Module
         self.frozen: bool | None = None
         self._taken = 0  # Steps of this stage, in this process.

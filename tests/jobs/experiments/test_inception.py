@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from striate.costing.layers import fold, layer_costs
+from striate.data.source import finish
 from striate.jobs.experiments import inception
+from striate.jobs.experiments.fitting import accuracy, fit, read_small
 from striate.jobs.experiments.inception import count_modules
 from striate.jobs.experiments.outcome import Outcome, Trying
 from striate.zoo import create_model
@@ -44,4 +46,30 @@ def test_small_modules_are_trained_beside_a_chain(monkeypatch: pytest.MonkeyPatc
     assert small[0] == expected
     assert int(chain[0]) == pytest.approx(expected, rel=0.03)
     assert int(small[1]) > 2.5 * expected
-    assert all(str(cell).endswith("%") for cell in (*small[4:], chain[4]))
+
+
+def test_accuracies_stand_beside_the_network_that_they_are_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inception, "EPOCHS", 1)
+    monkeypatch.setattr(inception, "MOST", 32)
+
+    def weigh(network: torch.nn.Module, *_: torch.Tensor) -> float:
+        return sum(parameter.numel() for parameter in network.parameters()) / 1e5
+
+    monkeypatch.setattr(inception, "accuracy", weigh)
+    *_, found = inception.compare_inception()
+    assert isinstance(found, Outcome)
+    rows = {row[0]: row[1:] for row in found.rows}
+    few, many, _, _, with_few, with_many = rows["two small ones"]
+    assert (with_few, with_many) == (f"{int(few) / 1e5:.1%}", f"{int(many) / 1e5:.1%}")
+    chain = rows["a chain of 3x3 instead"]
+    assert (chain[4], chain[5]) == (f"{int(chain[0]) / 1e5:.1%}", "")
+    assert len({with_few, with_many, chain[4]}) == 3
+
+
+@pytest.mark.parametrize("way", inception.WAYS)
+def test_small_networks_learn(way: str) -> None:
+    given = read_small("digits", inception.SIDE, 0)
+    torch.manual_seed(0)
+    network = inception.small_network(way, 10)
+    finish(fit(network, given, torch.optim.Adam(network.parameters(), inception.RATE), 4, 32, 0))
+    assert accuracy(network, given.unseen, given.truth) > 0.6

@@ -25,7 +25,6 @@ from striate.blocks.initialisation import initialise
 from striate.jobs.experiments.fitting import SmallSet, fit, logits, read_small
 from striate.jobs.experiments.outcome import Chart, Outcome, Trying
 from striate.training.averages import Average
-from striate.training.config import TrainConfig
 
 SIDE = 8
 BATCH, EPOCHS, MOMENTUM = 32, 6, 0.9
@@ -119,8 +118,7 @@ def train(
 ) -> Generator[Trying, None, tuple[Trained, list[tuple[float, float]]]]:
     """Train a network, and return what is left of it, and the loss of each step."""
     mean = AveragedModel(network)
-    # The average of a training run with --average ema; data and model are asked for, and nobody looks at them.
-    moving = Average(network, TrainConfig(data="", model="", average="ema", average_decay=DECAY))
+    moving = Average(network, "ema", decay=DECAY)
     recorded, end = record(network)
     optimizer = torch.optim.SGD(network.parameters(), rate, MOMENTUM)
     total = EPOCHS * -(-len(given.images) // BATCH)
