@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 
 from striate.errors import UsageError
-from striate.jobs.experiments import fitting, ravine
+from striate.jobs.experiments import fitting
 from striate.jobs.experiments.fitting import accuracy, fit, read_small
+from striate.jobs.experiments.networks import perceptron
 from striate.jobs.experiments.outcome import Trying
 
 
@@ -23,7 +24,7 @@ def test_what_is_learned_is_learned_alike_each_time() -> None:
 
     for place in range(2):
         torch.manual_seed(0)
-        network = ravine.small_network(10)
+        network = perceptron(8, 64, 10)
         optimizer = torch.optim.Adam(network.parameters(), 0.01)
         told = [(each.done, each.total) for each in keep(fit(network, given, optimizer, 3, 32, 0, (place, 2)))]
         assert told == [(21 * place + step, 42) for step in range(1, 22)]

@@ -6,7 +6,6 @@ all, and a mean over its last maps forgets where that was. Where things always l
 gain by that; where they lie anywhere, few images show each place of each thing.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from striate.blocks.initialisation import initialise
 from striate.data.source import finish
 from striate.jobs.experiments.fitting import accuracy, fit, read_small
+from striate.jobs.experiments.networks import convolutions, dense_on_means
 from striate.jobs.experiments.outcome import Cell, Chart, Outcome, Trying
 from striate.zoo import create_model
 
@@ -30,14 +30,7 @@ def small_network(way: str, classes: int) -> nn.Module:
     """Build one of `WAYS`: the zoo's perceptron of 300 hidden numbers, or three convolutions under a mean."""
     if way == "dense":
         return create_model("mlp", num_classes=classes, image_size=(SIDE, SIDE))
-    layers = OrderedDict[str, nn.Module]()
-    for place, (before, after) in enumerate([(1, 16), (16, 32), (32, 32)]):
-        layers[f"conv{place}"] = nn.Conv2d(before, after, 3, padding=1)
-        layers[f"act{place}"] = nn.ReLU()
-        if place < 2:
-            layers[f"pool{place}"] = nn.MaxPool2d(2)
-    layers |= OrderedDict(mean=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), output=nn.Linear(32, classes))
-    network = nn.Sequential(layers)
+    network = nn.Sequential(convolutions((16, 32, 32)) | dense_on_means(32, classes))
     initialise(network, "he")
     return network
 

@@ -18,6 +18,7 @@ from striate.blocks.inception import Inception, Widths
 from striate.blocks.initialisation import initialise
 from striate.costing.layers import layer_costs, total_parameters
 from striate.jobs.experiments.fitting import accuracy, fit, read_small
+from striate.jobs.experiments.networks import dense_on_means
 from striate.jobs.experiments.outcome import Cell, Chart, Outcome, Trying
 from striate.models.googlenet import TABLE
 
@@ -54,8 +55,7 @@ def small_network(way: str, classes: int) -> nn.Sequential:
         else:
             layers[f"inception{place}"] = Inception(channels, SMALL, reductions=way == "with reductions")
             channels = SMALL.total
-    layers |= OrderedDict(mean=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), output=nn.Linear(channels, classes))
-    network = nn.Sequential(layers)
+    network = nn.Sequential(layers | dense_on_means(channels, classes))
     initialise(network, "he")
     return network
 

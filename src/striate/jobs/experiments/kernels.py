@@ -18,6 +18,7 @@ from striate.blocks.initialisation import initialise
 from striate.costing.layers import layer_costs, total_parameters
 from striate.jobs.cost import cost
 from striate.jobs.experiments.fitting import accuracy, fit, read_small
+from striate.jobs.experiments.networks import dense_on_means
 from striate.jobs.experiments.outcome import Cell, Chart, Outcome, Trying
 from striate.shapes import same_padding
 
@@ -40,8 +41,7 @@ def small_network(kernels: Sequence[int], classes: int) -> nn.Sequential:
         layers[f"conv{place}"] = nn.Conv2d(WIDTH, WIDTH, kernel, padding=same_padding(kernel), bias=False)
         layers[f"norm{place}"] = nn.BatchNorm2d(WIDTH)
         layers[f"act{place}"] = nn.ReLU()
-    layers |= OrderedDict(mean=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), output=nn.Linear(WIDTH, classes))
-    network = nn.Sequential(layers)
+    network = nn.Sequential(layers | dense_on_means(WIDTH, classes))
     initialise(network, "he")
     return network
 

@@ -23,9 +23,10 @@ from torch.nn import functional as F
 
 from striate.data.source import finish
 from striate.jobs.experiments.fitting import SmallSet, accuracy, fit, read_small
+from striate.jobs.experiments.networks import perceptron
 from striate.jobs.experiments.outcome import Cell, Chart, Outcome, Trying
-from striate.jobs.experiments.ravine import HIDDEN, SIDE, small_network
 
+SIDE, HIDDEN = 8, 64
 BATCH, HALF = 32, 4  # Epochs before weights are moved, and after that.
 WEIGHTS, STEP = 200, 1e-4  # Weights that are moved alone, and by how much.
 MOST, ASIDE = 2000, 300  # Images to learn from, and those of them that rates are chosen by.
@@ -60,7 +61,7 @@ def worth(given: SmallSet, loss_of: Callable[[Tensor, Tensor], Tensor], rate: fl
     shares = []
     for draw in range(seed, seed + DRAWS):
         torch.manual_seed(draw)
-        network = small_network(given.classes)
+        network = perceptron(SIDE, HIDDEN, given.classes)
         optimizer = torch.optim.SGD(network.parameters(), rate)
         finish(fit(network, given, optimizer, 2 * HALF, BATCH, draw, loss_of=loss_of))
         shares.append(accuracy(network, given.unseen, given.truth))
@@ -132,7 +133,7 @@ def compare_losses(data: str = "digits", seed: int = 0) -> Iterator[Trying | Out
             yield Trying(place * (len(RATES) + 1) + number, len(WAYS) * (len(RATES) + 1))
         best, _ = max(tried[name], key=itemgetter(1))
         torch.manual_seed(seed)
-        network = small_network(given.classes)
+        network = perceptron(SIDE, HIDDEN, given.classes)
         optimizer = torch.optim.SGD(network.parameters(), best)
         first = finish(fit(network, given, optimizer, HALF, BATCH, seed, loss_of=loss_of))
         draws = torch.Generator().manual_seed(seed)

@@ -5,15 +5,14 @@ zigzag, momentum smooths it out, AdaGrad slows down with all that it has ever se
 RMSProp with momentum, corrected for its beginning.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
-from striate.blocks.initialisation import initialise
 from striate.jobs.experiments.fitting import accuracy, fit, read_small
+from striate.jobs.experiments.networks import perceptron
 from striate.jobs.experiments.outcome import Cell, Chart, Outcome, Trying
 
 BEGIN, STEPS = (-7.0, 2.0), 40
@@ -49,16 +48,6 @@ def walk(name: str) -> list[tuple[float, float]]:
     return path
 
 
-def small_network(classes: int) -> nn.Sequential:
-    """Build a network of one hidden layer."""
-    layers = OrderedDict[str, nn.Module](
-        flatten=nn.Flatten(), dense=nn.Linear(SIDE**2, HIDDEN), act=nn.ReLU(), output=nn.Linear(HIDDEN, classes)
-    )
-    network = nn.Sequential(layers)
-    initialise(network, "he")
-    return network
-
-
 def compare_optimizers(data: str = "digits", seed: int = 0) -> Iterator[Trying | Outcome]:
     """Let each optimizer walk down the ravine, and train the same small network; the last record is the outcome.
 
@@ -74,7 +63,7 @@ def compare_optimizers(data: str = "digits", seed: int = 0) -> Iterator[Trying |
         paths[name] = walk(name)
         turns = sum(before[1] * after[1] < 0 for before, after in zip(paths[name], paths[name][1:], strict=False))
         torch.manual_seed(seed)
-        network = small_network(given.classes)
+        network = perceptron(SIDE, HIDDEN, given.classes)
         optimizer = make(network.parameters(), lr=rate, **options)
         losses[name] = yield from fit(network, given, optimizer, EPOCHS, BATCH, seed, (place, len(OPTIMIZERS)))
         last = height(torch.tensor(paths[name][-1])).item()

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from striate.blocks.initialisation import initialise
 from striate.jobs.experiments.fitting import accuracy, fit, read_small
+from striate.jobs.experiments.networks import dense_on_means
 from striate.jobs.experiments.outcome import Cell, Chart, Outcome, Trying
 
 SIDE = 8
@@ -39,10 +40,8 @@ def small_network(way: str, classes: int) -> nn.Sequential:
             act1=nn.Tanh(),
             conv2=nn.Conv2d(first, second, 3, padding=1),
             act2=nn.Tanh(),
-            mean=nn.AdaptiveAvgPool2d(1),
-            flatten=nn.Flatten(),
-            output=nn.Linear(second, classes),
         )
+        | dense_on_means(second, classes)
     )
     initialise(network, "xavier")
     if way in WAYS[1:3]:

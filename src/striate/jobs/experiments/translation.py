@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from striate.blocks.initialisation import initialise
 from striate.jobs.experiments.fitting import SmallSet, accuracy, fit, read_small
+from striate.jobs.experiments.networks import convolutions, dense_on_means, perceptron
 from striate.jobs.experiments.outcome import Cell, Chart, Outcome, Trying
 
 THING, FRAME = 16, 6  # Pixels of a thing, and around it on each side.
@@ -27,20 +28,12 @@ def small_network(kind: str, classes: int) -> nn.Sequential:
     """Build one of `NETWORKS` for grey images with a frame around the thing."""
     side = THING + 2 * FRAME
     if kind == "dense":
-        layers = OrderedDict[str, nn.Module](
-            flatten=nn.Flatten(), dense=nn.Linear(side**2, 128), act=nn.ReLU(), output=nn.Linear(128, classes)
-        )
+        return perceptron(side, 128, classes)
+    layers = convolutions((16, 32, 64))
+    if kind == NETWORKS[2]:
+        layers |= dense_on_means(64, classes)
     else:
-        layers = OrderedDict[str, nn.Module]()
-        for place, (before, after) in enumerate([(1, 16), (16, 32), (32, 64)]):
-            layers[f"conv{place}"] = nn.Conv2d(before, after, 3, padding=1)
-            layers[f"act{place}"] = nn.ReLU()
-            if place < 2:
-                layers[f"pool{place}"] = nn.MaxPool2d(2)
-        if kind == NETWORKS[2]:
-            layers["mean"] = nn.AdaptiveAvgPool2d(1)
-        layers["flatten"] = nn.Flatten()
-        layers["output"] = nn.Linear(64 if kind == NETWORKS[2] else 64 * (side // 4) ** 2, classes)
+        layers |= OrderedDict(flatten=nn.Flatten(), output=nn.Linear(64 * (side // 4) ** 2, classes))
     network = nn.Sequential(layers)
     initialise(network, "he")
     return network

@@ -11,17 +11,16 @@ All networks are trained once. What is drawn again and again is which of all oth
 validation set, and which, by far the most, are fresh: seen by nobody, and so the judge of what was told.
 """
 
-from collections import OrderedDict
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean, stdev
 
 import torch
 from jaxtyping import Bool
-from torch import Tensor, nn
+from torch import Tensor
 
-from striate.blocks.initialisation import initialise
 from striate.jobs.experiments.fitting import SmallSet, fit, logits, read_small
+from striate.jobs.experiments.networks import perceptron
 from striate.jobs.experiments.outcome import Cell, Chart, Outcome, Trying
 
 SIDE = 8
@@ -45,16 +44,6 @@ class Choice:
 
     told: float
     fresh: float
-
-
-def candidate(hidden: int, classes: int) -> nn.Sequential:
-    """Build a network of one hidden layer."""
-    layers = OrderedDict[str, nn.Module](
-        flatten=nn.Flatten(), dense=nn.Linear(SIDE**2, hidden), act=nn.ReLU(), output=nn.Linear(hidden, classes)
-    )
-    network = nn.Sequential(layers)
-    initialise(network, "he")
-    return network
 
 
 def choices(right: Bool[Tensor, "C M"], size: int, seed: int) -> tuple[list[Choice], list[Choice]]:
@@ -93,7 +82,7 @@ def trained(few: SmallSet, others: Tensor, truth: Tensor, seed: int) -> Generato
         low, high = RATES
         rate = low * (high / low) ** float(torch.rand((), generator=draws))
         torch.manual_seed(seed * CANDIDATES + place)
-        network = candidate(hidden, few.classes)
+        network = perceptron(SIDE, hidden, few.classes)
         optimizer = torch.optim.Adam(network.parameters(), rate)
         yield from fit(network, few, optimizer, EPOCHS, BATCH, seed, (place, CANDIDATES))
         right.append(logits(network, others).argmax(1) == truth)
