@@ -77,7 +77,7 @@ class Loop:
         from striate.training.machine import Machine  # Takes seconds, so what can be refused was refused before.
 
         self.task, self.config, self.folder, self.save_weights = task, config, folder, save_weights
-        self.head, self.plan, self.replan, self.peaks = head, plan, replan, Peaks(watch)
+        self.head, self.plan, self.replan, self.peaks, self.progress = head, plan, replan, Peaks(watch), Progress()
         self.machine = Machine(config)
         self.group = self.machine.group
         self.network = self.machine.place(network)
@@ -86,9 +86,7 @@ class Loop:
         self.val = self.in_order(val)
         self.learner = optimizer_of(config, head, self.network)
         self.optimizer: Optimizer = self.machine.optimizer(self.learner)
-        decay, start = config.average_decay, config.average_start
-        self.average = Average(self.network, config.average, decay=decay, start=start)
-        self.progress = Progress()
+        self.average = Average(self.network, config.average, decay=config.average_decay, start=config.average_start)
         self.model: nn.Module
         self.frozen: bool | None = None
         self._taken = 0  # Steps of this stage, in this process.
