@@ -86,13 +86,8 @@ def test_it_learns_within_its_budget_and_the_peak_is_as_predicted(boxes: Run) ->
     assert validation.measured <= validation.predicted <= validation.budget
 
 
-@pytest.mark.parametrize(
-    ("model", "small"),
-    [
-        pytest.param("yolo", {"channels": 16, "grid": [3, 4]}, marks=pytest.mark.slow),
-        ("yolov3", {"channels": 8}),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("model", "small"), [("yolo", {"channels": 16, "grid": [3, 4]}), ("yolov3", {"channels": 8})])
 def test_networks_that_look_once_learn_within_their_budget_and_find_again(
     boxes: Run, model: str, small: dict[str, Any], tmp_path: Path
 ) -> None:
