@@ -16,7 +16,7 @@ from striate.zoo import create_model
 DOCS = ROOT / "docs"
 PAGE = (DOCS / "exercises.md").read_text(encoding="utf-8")
 BEFORE, *SECTIONS = re.split(r"^(?=## )", PAGE, flags=re.MULTILINE)
-COMMANDS = re.compile(r"^```bash\n(.*?)^```\n(?:\n((?:> .*\n)*)\n?```\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
+COMMANDS = re.compile(r"^```bash\n(.*?)^```\n(?:\n((?:> [^\n]*\n)*)\n?```\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
 SHELL = "export PATH=$PWD/.venv/bin:$PATH OMP_NUM_THREADS=2\n"  # As the page says.
 ROUNDING = 1e-8  # Differences below that come of how numbers are rounded.
 PEAKS = 1.1  # By which factor peaks may differ, on a processor with other kernels.
