@@ -176,7 +176,7 @@ def _said(model: str, network: nn.Module, channels: int, image_size: tuple[int, 
             return network(torch.zeros(1, channels, *image_size))
     except StriateError:
         raise
-    except Exception as error:
+    except Exception as error:  # Code of the user's may fail in any way.
         shape = f"{channels}x{format_size(image_size)}"
         raise UsageError(
             expected=f"a network that takes one image, and nothing else, of {shape}",

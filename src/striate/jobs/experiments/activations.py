@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from striate.data.source import finish
 from striate.jobs.experiments.fitting import SmallSet, accuracy, fit, read_small
+from striate.jobs.experiments.networks import parameter_count
 from striate.jobs.experiments.outcome import Cell, Chart, Outcome, Trying
 
 SIDE, WIDTH, DEPTH = 8, 32, 5
@@ -127,5 +128,5 @@ def compare_activations(data: str = "digits", seed: int = 0) -> Iterator[Trying 
 
 def _row(name: str, networks: Sequence[nn.Module], sets: Sequence[SmallSet]) -> tuple[Cell, ...]:
     shares = [accuracy(network, each.unseen, each.truth) for network, each in zip(networks, sets, strict=True)]
-    parameters = sum(parameter.numel() for parameter in networks[0].parameters())
+    parameters = parameter_count(networks[0])
     return name, parameters, *(f"{share:.1%}" for share in shares)

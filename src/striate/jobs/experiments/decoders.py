@@ -26,7 +26,7 @@ from striate.data.preprocessing import Preprocessing
 from striate.data.statistics import mean_and_std
 from striate.data.transforms import normalise
 from striate.errors import UsageError
-from striate.jobs.experiments.fitting import AT_ONCE, SmallSet, fit
+from striate.jobs.experiments.fitting import SmallSet, fit, logits
 from striate.jobs.experiments.outcome import Cell, Chart, Outcome, Trying
 from striate.segmentation.fcn import build_fcn
 from striate.segmentation.losses import pixel_cross_entropy
@@ -73,13 +73,6 @@ def _read(data: str, seed: int) -> SmallSet:
     return SmallSet(data, images, pixel_classes(train), unseen, pixel_classes(test), CLASSES)
 
 
-@torch.no_grad()
-def said(network: Segmenter, images: Tensor) -> Int64[Tensor, "N H W"]:
-    """Return the class that a network says for each pixel."""
-    network.eval()
-    return torch.cat([network(part).argmax(1) for part in torch.split(images, AT_ONCE)])
-
-
 def compare_decoders(data: str = "shapes", seed: int = 0) -> Iterator[Trying | Outcome]:
     """Train each network on the same images, and judge it everywhere and near borders; the last record is the outcome.
 
@@ -103,7 +96,7 @@ def compare_decoders(data: str = "shapes", seed: int = 0) -> Iterator[Trying | O
         optimizer = torch.optim.Adam(network.parameters(), RATE)
         part = place, len(WAYS)
         curves[name] = yield from fit(network, given, optimizer, EPOCHS, BATCH, seed, part, pixel_cross_entropy)
-        answer = said(network, given.unseen)
+        answer = logits(network, given.unseen).argmax(1)
         everywhere, near = (scores_of(overlaps(answer, given.truth, given.classes, where).sum(0)) for where in places)
         rows.append(
             (

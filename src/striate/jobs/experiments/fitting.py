@@ -15,6 +15,7 @@ from striate.data.source import finish, read_data
 from striate.data.statistics import mean_and_std
 from striate.data.transforms import normalise
 from striate.errors import UsageError
+from striate.jobs.cost import cost
 from striate.jobs.experiments.outcome import Trying
 
 AT_ONCE = 256
@@ -127,10 +128,19 @@ def mean_loss(network: nn.Module, images: Float32[Tensor, "N 1 H W"], labels: In
 
 
 @torch.no_grad()
-def logits(network: nn.Module, images: Float32[Tensor, "N 1 H W"], at_once: int = AT_ONCE) -> Float32[Tensor, "N K"]:
+def logits(
+    network: nn.Module, images: Float32[Tensor, "N C H W"], at_once: int = AT_ONCE
+) -> Float32[Tensor, "N K *place"]:
     """Return what a network says in evaluation mode; it is left in the mode that it was in."""
     was_training = network.training
     network.eval()
     said = torch.cat([network(part) for part in torch.split(images, at_once)])
     network.train(was_training)
     return said
+
+
+def peak_of_step(network: nn.Module, side: int, batch_size: int) -> int:
+    """Return the bytes that a step with Adam takes at most, on grey images of so many pixels along each side."""
+    image = (1, side, side)
+    found = cost(network, image, batch_size=batch_size, mode="training", optimizer="adam", channels_last=False)
+    return found.peak.size

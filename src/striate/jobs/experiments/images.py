@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from striate.blocks.initialisation import initialise
 from striate.data.source import finish
 from striate.jobs.experiments.fitting import accuracy, fit, read_small
-from striate.jobs.experiments.networks import convolutions, dense_on_means
+from striate.jobs.experiments.networks import convolutions, dense_on_means, parameter_count
 from striate.jobs.experiments.outcome import Cell, Chart, Outcome, Trying
 from striate.zoo import create_model
 
@@ -78,7 +78,7 @@ def compare_images(data: str = "digits", seed: int = 0) -> Iterator[Trying | Out
                 curves[name].append((float(count), accuracy(network, unseen, read.truth)))
                 done += 1
                 yield Trying(done, total)
-            parameters = sum(parameter.numel() for parameter in network.parameters())
+            parameters = parameter_count(network)
             rows.append((name, parameters, *(f"{share:.1%}" for _, share in curves[name])))
     yield Outcome(
         "How many images does a network need?",

@@ -16,8 +16,7 @@ from torch import nn
 
 from striate.blocks.initialisation import initialise
 from striate.costing.layers import layer_costs, total_parameters
-from striate.jobs.cost import cost
-from striate.jobs.experiments.fitting import accuracy, fit, read_small
+from striate.jobs.experiments.fitting import accuracy, fit, peak_of_step, read_small
 from striate.jobs.experiments.networks import dense_on_means
 from striate.jobs.experiments.outcome import Cell, Chart, Outcome, Trying
 from striate.shapes import same_padding
@@ -72,7 +71,7 @@ def compare_kernels(data: str = "digits", seed: int = 0) -> Iterator[Trying | Ou
             known.append(accuracy(network, given.images, given.labels))
             unseen.append(accuracy(network, given.unseen, given.truth))
         convolutions = [each for each in layer_costs(network, (1, SIDE, SIDE)) if each.name.startswith("conv")]
-        peak = cost(network, (1, SIDE, SIDE), batch_size=BATCH, mode="training", optimizer="adam", channels_last=False)
+        peak = peak_of_step(network, SIDE, BATCH)
         sees = convolutions[-1].receptive_field
         rows.append(
             (
@@ -81,7 +80,7 @@ def compare_kernels(data: str = "digits", seed: int = 0) -> Iterator[Trying | Ou
                 total_parameters(convolutions),
                 sum(layer.macs for layer in convolutions),
                 len(kernels),
-                peak.peak.size,
+                peak,
                 f"{mean(known):.1%}",
                 f"{mean(unseen):.1%}",
                 f"{min(unseen):.1%} to {max(unseen):.1%}",

@@ -20,8 +20,7 @@ from torch import Tensor, nn
 
 from striate.blocks.normalisation import local_response_norm
 from striate.costing.layers import layer_costs, total_parameters
-from striate.jobs.cost import cost
-from striate.jobs.experiments.fitting import accuracy, fit, read_small
+from striate.jobs.experiments.fitting import accuracy, fit, peak_of_step, read_small
 from striate.jobs.experiments.outcome import Cell, Chart, Outcome, Trying
 from striate.zoo import create_model
 
@@ -115,7 +114,7 @@ def compare_lrn(data: str = "digits", seed: int = 0) -> Iterator[Trying | Outcom
         torch.manual_seed(seed)
         network = network_with(constants, given.classes)
         layers = layer_costs(network, (1, SIDE, SIDE))
-        peak = cost(network, (1, SIDE, SIDE), batch_size=BATCH, mode="training", optimizer="adam", channels_last=False)
+        peak = peak_of_step(network, SIDE, BATCH)
         optimizer = torch.optim.Adam(network.parameters(), RATE)
         losses[way] = yield from fit(network, given, optimizer, EPOCHS, BATCH, seed, (place, len(WAYS)))
         low, high = (around(network, layer, given.unseen[:LOOKED]) for layer in LAYERS[:2])
@@ -126,7 +125,7 @@ def compare_lrn(data: str = "digits", seed: int = 0) -> Iterator[Trying | Outcom
                 f"{shares[-1]:.1%}",
                 total_parameters(layers),
                 sum(layer.macs for layer in layers),
-                peak.peak.size,
+                peak,
                 *(f"{float(after.sum() / before.sum()):.1%}" for before, after in (low, high)),
                 *(f"{likeness(before):.3f} to {likeness(after):.3f}" for before, after in (low, high)),
             )

@@ -33,3 +33,8 @@ def convolutions(widths: Sequence[int]) -> OrderedDict[str, nn.Module]:
 def dense_on_means(maps: int, classes: int) -> OrderedDict[str, nn.Module]:
     """Return a dense layer on the mean of each of so many maps."""
     return OrderedDict(mean=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), output=nn.Linear(maps, classes))
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Return how many numbers a network learns."""
+    return sum(parameter.numel() for parameter in network.parameters())

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from striate.blocks.initialisation import initialise
 from striate.jobs.experiments.fitting import SmallSet, accuracy, fit, mean_loss, read_small
+from striate.jobs.experiments.networks import parameter_count
 from striate.jobs.experiments.outcome import Cell, Chart, Outcome, Trying
 
 SIDE = 8
@@ -151,7 +152,7 @@ def compare_overfitting(data: str = "digits", seed: int = 0) -> Iterator[Trying 
                 losses.append(_losses(network, given))
             shares = accuracy(network, given.images, given.labels), accuracy(network, given.unseen, given.truth)
             found[name].append(Learned(*shares, tuple(losses), size_of_weights(network)))
-    parameters = sum(parameter.numel() for parameter in network.parameters())
+    parameters = parameter_count(network)
     yield Outcome(
         "What helps against overfitting?",
         f"Two convolutions and two dense layers, {parameters:,} parameters, on {FEW} images of {whole.name} at "

@@ -13,8 +13,7 @@ from torch import nn
 
 from striate.blocks.initialisation import initialise
 from striate.costing.layers import layer_costs, total_parameters
-from striate.jobs.cost import cost
-from striate.jobs.experiments.fitting import accuracy, fit, read_small
+from striate.jobs.experiments.fitting import accuracy, fit, peak_of_step, read_small
 from striate.jobs.experiments.outcome import Cell, Chart, Outcome, Trying
 
 SIDE = 28
@@ -70,7 +69,7 @@ def compare_pooling(data: str = "digits", seed: int = 0) -> Iterator[Trying | Ou
         network = small_network(way, given.classes)
         layers = layer_costs(network, (1, SIDE, SIDE))
         maps = [layer for layer in layers if layer.name.startswith("features")]
-        peak = cost(network, (1, SIDE, SIDE), batch_size=BATCH, mode="training", optimizer="adam", channels_last=False)
+        peak = peak_of_step(network, SIDE, BATCH)
         optimizer = torch.optim.Adam(network.parameters(), RATE)
         curves[way] = yield from fit(network, given, optimizer, EPOCHS, BATCH, seed, (place, len(WAYS)))
         sees = maps[-1].receptive_field
@@ -84,7 +83,7 @@ def compare_pooling(data: str = "digits", seed: int = 0) -> Iterator[Trying | Ou
                 sum(layer.macs for layer in layers),
                 f"{sees[0]} x {sees[1]}",
                 values,
-                peak.peak.size,
+                peak,
             )
         )
     yield Outcome(

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from striate.jobs.experiments.blocks import STAGES, WIDTH, Blocks, Chain, Ordered
 from striate.jobs.experiments.fitting import SmallSet, accuracy, fit, read_small
+from striate.jobs.experiments.networks import parameter_count
 from striate.jobs.experiments.outcome import Cell, Chart, Outcome, Trying
 
 SIDE = 8
@@ -89,7 +90,7 @@ def compare_residual(data: str = "digits", seed: int = 0) -> Iterator[Trying | O
             (
                 name,
                 sum(isinstance(layer, nn.Conv2d | nn.Linear) for layer in network.modules()),
-                sum(parameter.numel() for parameter in network.parameters()),
+                parameter_count(network),
                 *(f"{share:.1%}" for share in (accuracy(network, given.images, given.labels), whole)),
                 *(f"{share:.1%}" for share in (sum(one) / len(one), min(one))),
                 *(f"{share:.1%}" for _, share in moved[name][1:]),

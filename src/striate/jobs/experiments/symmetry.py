@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from striate.blocks.initialisation import initialise
 from striate.jobs.experiments.fitting import accuracy, fit, read_small
-from striate.jobs.experiments.networks import dense_on_means
+from striate.jobs.experiments.networks import dense_on_means, parameter_count
 from striate.jobs.experiments.outcome import Cell, Chart, Outcome, Trying
 
 SIDE = 8
@@ -117,7 +117,7 @@ def compare_symmetry(data: str = "digits", seed: int = 0) -> Iterator[Trying | O
         rows.append(
             (
                 way,
-                sum(parameter.numel() for parameter in network.parameters()),
+                parameter_count(network),
                 f"{accuracy(network, given.images, given.labels):.1%}",
                 f"{accuracy(network, given.unseen, given.truth):.1%}",
                 *(f"{before} to {distinct(end)}" for before, end in zip(start, ends, strict=True)),

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from striate.blocks.initialisation import initialise
 from striate.jobs.experiments.fitting import SmallSet, accuracy, fit, read_small
-from striate.jobs.experiments.networks import convolutions, dense_on_means, perceptron
+from striate.jobs.experiments.networks import convolutions, dense_on_means, parameter_count, perceptron
 from striate.jobs.experiments.outcome import Cell, Chart, Outcome, Trying
 
 THING, FRAME = 16, 6  # Pixels of a thing, and around it on each side.
@@ -77,7 +77,7 @@ def compare_translation(data: str = "digits", seed: int = 0) -> Iterator[Trying 
         rows.append(
             (
                 kind,
-                sum(parameter.numel() for parameter in network.parameters()),
+                parameter_count(network),
                 f"{accuracy(network, given.unseen, given.truth):.1%}",
                 *(f"{dict(same[kind])[float(by)]:.1%}" for by in (1, 3, 6)),
                 f"{sum(moved) / len(moved):.1%}",
